@@ -1,0 +1,62 @@
+"""Dataset: images held in memory, and the factors that made them."""
+
+from abc import ABC
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Images:
+    """N images of one shape in one tensor, given out as float32 by index.
+
+    `data` is uint8 (N, ceil(C * H * W / 8)) for binary images packed eight pixels a byte (numpy.packbits order), uint8
+    (N, C, H, W) for grey or colour, or float32 (N, C, H, W) for points that are no pictures.
+    """
+
+    def __init__(self, data: Tensor, x_shape: Sequence[int]) -> None:
+        self.data = data
+        self.x_shape: tuple[int, ...] = tuple(x_shape)
+        self.packed = data.dtype == torch.uint8 and data.dim() == 2
+        if not self.packed and tuple(data.shape[1:]) != self.x_shape:
+            raise ValueError(f"images must be (N, {', '.join(map(str, x_shape))}), got {tuple(data.shape)}")
+        self._shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=data.device)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def to(self, device: torch.device | str) -> "Images":
+        """The same images on another device."""
+        return Images(self.data.to(device), self.x_shape)
+
+    def take(self, index: Tensor) -> Tensor:
+        """Images at `index` (B,) as float32 (B, C, H, W); pictures are in [0, 1]."""
+        rows = self.data[index]
+        if self.packed:
+            bits = (rows[:, :, None] >> self._shifts) & 1  # (B, bytes, 8)
+            pixels = int(np.prod(self.x_shape))
+            return bits.flatten(1)[:, :pixels].reshape(-1, *self.x_shape).float()
+        return rows.float().div_(255) if rows.dtype == torch.uint8 else rows.clone()
+
+
+class Dataset(ABC):
+    """Images with their factors of variation. A leaf is a class whose constructor reads or draws them.
+
+    `factors` (N, K) holds class indices, column k in [0, factor_sizes[k]); K = 0 where nothing is known. `held_out` are
+    the rows of an official test split, or None to have one drawn by seed. `binary` says that every pixel is 0 or 1.
+    `checksum` identifies the content and goes into a run's provenance.
+    """
+
+    images: Images
+    factors: np.ndarray
+    factor_names: tuple[str, ...]
+    factor_sizes: tuple[int, ...]
+    binary: bool
+    checksum: str
+    held_out: np.ndarray | None = None
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        return self.images.x_shape

@@ -1,0 +1,1 @@
+"""Figure: a function that returns a matplotlib Figure and writes nothing."""

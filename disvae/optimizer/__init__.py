@@ -1,0 +1,1 @@
+"""Optimiser: a function (parameter groups, settings) -> torch.optim.Optimizer."""

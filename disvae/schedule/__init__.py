@@ -1,0 +1,11 @@
+"""Schedule: a pure function of the optimiser step, so that resuming a run needs no state."""
+
+from abc import ABC, abstractmethod
+
+
+class Schedule(ABC):
+    """step -> weight. Leaves take the full `value` and, if they move, the run's `steps` and the share they take."""
+
+    @abstractmethod
+    def __call__(self, step: int) -> float:
+        """The weight at `step` (0 at the first optimiser step); non-negative and finite."""

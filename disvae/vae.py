@@ -1,0 +1,58 @@
+"""A VAE is a model, a prior, a posterior and a likelihood; a Draw is all that an objective may read of one step."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from disvae.likelihood import Likelihood
+from disvae.model import Model
+from disvae.posterior import Posterior
+from disvae.prior import Prior
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One minibatch passed through the VAE with one sample of z per image."""
+
+    x: Tensor  # (B, C, H, W); images in [0, 1], clusters in R^2 as (B, 1, 1, 2)
+    z: Tensor  # (B, D): a reparameterised sample of q(z|x)
+    qz_x: Distribution  # batch (B,), event (D,)
+    pz: Distribution  # batch (), event (D,)
+    px_z: Distribution  # batch (B,), event (C, H, W)
+    step: int  # optimiser steps done before this one
+    N: int  # images in the training set
+    z_extra: Tensor  # (B', D): codes, without gradient, of images drawn independently of x; (0, D) unless asked for
+
+
+class VAE(nn.Module):
+    """Encoder, decoder and the three distributions of one variational auto-encoder."""
+
+    def __init__(self, model: Model, prior: Prior, posterior: Posterior, likelihood: Likelihood) -> None:
+        super().__init__()
+        self.model = model
+        self.prior = prior
+        self.posterior = posterior
+        self.likelihood = likelihood
+
+    def encode(self, x: Tensor) -> Distribution:
+        """q(z|x) for images (B, C, H, W)."""
+        qz_x: Distribution = self.posterior(self.model.encoder(x))
+        return qz_x
+
+    def decode(self, z: Tensor) -> Distribution:
+        """p(x|z) for codes (B, D)."""
+        px_z: Distribution = self.likelihood(self.model.decoder(z))
+        return px_z
+
+    def forward(self, x: Tensor, *, step: int, N: int, x_extra: Tensor | None = None) -> Draw:
+        """Encode, sample once and decode; `x_extra` (B', C, H, W) is only encoded, for objectives that permute codes."""
+        qz_x = self.encode(x)
+        z = qz_x.rsample()
+        if x_extra is None:
+            z_extra = z.new_zeros(0, z.shape[1])
+        else:
+            with torch.no_grad():
+                z_extra = self.encode(x_extra).sample()
+        return Draw(x, z, qz_x, self.prior(), self.decode(z), step, N, z_extra)
