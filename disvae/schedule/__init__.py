@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 
 class Schedule(ABC):
-    """step -> weight. Leaves take the full `value` and, if they move, the run's `steps` and the share they take."""
+    """step -> weight. Leaves take the full `value`; those that move also the run's `steps`."""
 
     @abstractmethod
     def __call__(self, step: int) -> float:
