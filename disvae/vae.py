@@ -46,11 +46,15 @@ class VAE(nn.Module):
         px_z: Distribution = self.likelihood(self.model.decoder(z))
         return px_z
 
-    def forward(self, x: Tensor, *, step: int, N: int, x_extra: Tensor | None = None) -> Draw:
-        """Encode, sample once and decode; `x_extra` (B', C, H, W) is only encoded, for objectives that permute codes."""
-        qz_x = self.encode(x)
+    def forward(self, x: Tensor, *, step: int, N: int, x_extra: Tensor | None = None, h: Tensor | None = None) -> Draw:
+        """Encode, sample once and decode.
+
+        `x_extra` (B', C, H, W) is only encoded, for objectives that permute codes; `h` is the encoder's output for `x`
+        where it is at hand already.
+        """
+        qz_x: Distribution = self.posterior(self.model.encoder(x) if h is None else h)
         z = qz_x.rsample()
-        if x_extra is None:
+        if x_extra is None or len(x_extra) == 0:
             z_extra = z.new_zeros(0, z.shape[1])
         else:
             with torch.no_grad():

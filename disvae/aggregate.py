@@ -1,0 +1,107 @@
+"""The honest estimate of I(x;z), TC and D(q(z), p(z)): q(z) = (1/M) sum_m q(z|x_m) over all M encoded images.
+
+Samples z_i ~ q(z|x_i) of S seeded rows are scored under the whole mixture, so that nothing is biased by a minibatch; what
+is estimated belongs to the empirical distribution of these M images, for which I(x;z) <= log M.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from disvae.estimators import factorised, marginals, mmd
+
+
+class Aggregate:
+    """q(z) of M images from their encodings: `posterior` maps a block of rows of `h` (M, ...) to q(z|x)."""
+
+    def __init__(self, posterior: Callable[[Tensor], Distribution], h: Tensor) -> None:
+        if len(h) < 2:
+            raise ValueError(f"h must hold at least 2 encodings, got {len(h)}")
+        self.posterior = posterior
+        self.h = h
+
+    @torch.no_grad()
+    def log_density(self, z: Tensor) -> Tensor:
+        """log q(z) (S,) of codes (S, D)."""
+        return self._mixture(z, lambda q, rows: q.log_prob(rows[:, None]))
+
+    @torch.no_grad()
+    def marginal_log_densities(self, z: Tensor) -> Tensor | None:
+        """log q(z_j) (S, D) of codes (S, D); None where the posterior's marginals are not known."""
+        if marginals(self.posterior(self.h[:1])) is None:
+            return None
+        return self._mixture(z, lambda q, rows: _known_marginals(q).log_prob(rows[:, None]))
+
+    @torch.no_grad()
+    def terms(self, pz: Distribution, samples: int = 1000, seed: int = 0) -> dict[str, float]:
+        """The terms below in nats, from min(samples, M) images and as many codes of the prior; `_se`: standard error.
+
+        The random state outside is left as it was found.
+        """
+        S = min(samples, len(self.h))
+        if S < 2:
+            raise ValueError(f"samples must be at least 2, got {samples}")
+        with torch.random.fork_rng([self.h.device] if self.h.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            rows = torch.randperm(len(self.h))[:S].to(self.h.device)
+            qz_x = self.posterior(self.h[rows])
+            z = qz_x.sample()
+            z_prior = pz.sample((S,))
+        log_qz = self.log_density(z)
+        log_pz = pz.log_prob(z)
+        log_qz_d = self.marginal_log_densities(z)
+        estimates = {
+            "overlap/mutual_information": qz_x.log_prob(z) - log_qz,
+            "structure/kl_qz_pz": log_qz - log_pz,
+            "structure/kl_pz_qz": pz.log_prob(z_prior) - self.log_density(z_prior),
+        }
+        if log_qz_d is not None:
+            estimates["structure/total_correlation"] = log_qz - log_qz_d.sum(1)
+            if factorised(pz) is not None:
+                estimates["structure/dimension_wise_kl"] = log_qz_d.sum(1) - log_pz
+        terms = {name: value.mean().item() for name, value in estimates.items()}
+        terms |= {f"{name}_se": value.std().item() / math.sqrt(S) for name, value in estimates.items()}
+        terms["overlap/mutual_information_limit"] = math.log(len(self.h))
+        terms["structure/mmd"] = mmd(z_prior, z, "imq", "joint").item()
+        terms |= self._moments()
+        if terms["overlap/mutual_information"] > 0.9 * math.log(len(self.h)):
+            warnings.warn(
+                f"the mutual information is above 0.9 log M for M = {len(self.h)} images, where it cannot exceed log M: "
+                "its value, and the total correlation with it, say more of M than of the model; encode more images",
+                stacklevel=2,
+            )
+        return terms
+
+    def _moments(self) -> dict[str, float]:
+        """Mean entropy of q(z|x), and the latents whose posterior mean varies by more than 0.01 (Burda et al. 2016)."""
+        blocks = [self.posterior(h) for h in self.h.split(4096)]
+        means = torch.cat([q.mean for q in blocks])
+        terms = {"overlap/entropy": torch.cat([q.entropy() for q in blocks]).mean().item()}
+        if means.isfinite().all():  # a Student-t with one degree of freedom has no mean
+            terms["active_units"] = float((means.var(0) > 1e-2).sum())
+        return terms
+
+    def _mixture(self, z: Tensor, log_prob: Callable[[Distribution, Tensor], Tensor]) -> Tensor:
+        """log (1/M) sum_m exp(log_prob(q(.|x_m), z)) in blocks that fit the cache (CPU) or 256 MB (GPU)."""
+        limit = 2**18 if z.device.type == "cpu" else 2**24
+        h_rows = min(len(self.h), 2048)
+        z_rows = max(1, limit // (h_rows * z.shape[1]))
+        return torch.cat([self._accumulate(rows, h_rows, log_prob) for rows in z.split(z_rows)]) - math.log(len(self.h))
+
+    def _accumulate(self, z: Tensor, h_rows: int, log_prob: Callable[[Distribution, Tensor], Tensor]) -> Tensor:
+        parts: Iterator[Tensor] = (log_prob(self.posterior(h), z).logsumexp(1) for h in self.h.split(h_rows))
+        total = next(parts)
+        for part in parts:
+            total = torch.logaddexp(total, part)
+        return total
+
+
+def _known_marginals(q: Distribution) -> Distribution:
+    q_d = marginals(q)
+    if q_d is None:
+        raise ValueError(f"posterior must have known marginals, got {type(q).__name__}")
+    return q_d

@@ -1,0 +1,92 @@
+"""Arrays that are built once per machine: one .npz a name, written under a lock, complete or absent, checked when read."""
+
+import hashlib
+import logging
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
+
+Arrays = dict[str, np.ndarray]
+
+
+def folder() -> Path:
+    """$DISVAE_CACHE_DIR, else $XDG_CACHE_HOME/disvae, else ~/.cache/disvae."""
+    if chosen := os.environ.get("DISVAE_CACHE_DIR"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "disvae"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold `path` against every other process of this machine; the lock of a killed holder is free again at once."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(path.name + ".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting for another process that is making %s", path)
+            lock.acquire()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def build_once(path: Path, build: Callable[[], Mapping[str, np.ndarray]]) -> tuple[Arrays, str]:
+    """The arrays kept at `path` (built now if they are not there, or damaged) and the checksum of their content."""
+    if (found := _read(path)) is not None:
+        return found
+    with locked(path):
+        if (found := _read(path)) is not None:
+            return found
+        for stale in path.parent.glob(f".{path.name}.*.tmp"):  # whoever wrote it was killed: the lock is ours
+            stale.unlink()
+        arrays = dict(build())
+        checksum = content_checksum(arrays)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, checksum=np.array(checksum), **arrays)
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise _unwritable(path, error) from error
+        return arrays, checksum
+
+
+def content_checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of names, types, shapes and values; equal for equal content, whatever file it came from."""
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        sha.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+        sha.update(values.data.cast("B") if values.size else b"")
+    return f"sha256:{sha.hexdigest()}"
+
+
+def _read(path: Path) -> tuple[Arrays, str] | None:
+    """What is at `path`, or None where it is absent or does not pass the zip's own checksums."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return arrays, str(arrays.pop("checksum"))
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile, NotImplementedError, zlib.error) as error:
+        log.warning("%s is damaged (%s): making it again", path, error)
+        return None
+
+
+def _unwritable(path: Path, error: OSError) -> OSError:
+    return OSError(f"the cache folder {path.parent} cannot be used ({error}): set DISVAE_CACHE_DIR to one with space")

@@ -1,0 +1,201 @@
+"""The configuration at the door: where conf/ lies, what the knobs may be, which of them are read. Imports no torch."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha", "schedule.capacity")
+"""Nodes that act only if the chosen objective refers to them."""
+
+NEUTRAL = {"beta": 1, "alpha": 0}
+"""Values that change nothing where nothing reads them, so that one sweep may span several objectives."""
+
+NOT_IDENTITY = ("out", "force", "preview", "log_every", "checkpoint_every", "experiment")
+"""Keys that do not change a run's numbers."""
+
+WHERE_IT_RUNS = ("accelerator", "devices", "strategy", "num_nodes")
+"""The trainer's keys that say where, not what."""
+
+
+class ConfigError(ValueError):
+    """The user asked for something that cannot be; the message names the key, the value and what to type."""
+
+
+def conf_dir() -> Path:
+    """conf/ of the source tree, or its copy inside an installed package."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def options(group: str) -> list[str]:
+    """The options of a group: the YAML files of its folder."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def _number(key: str, value: Any, *, least: float, whole: bool, most: float = math.inf) -> None:
+    kind = "a whole number" if whole else "a finite number"
+    is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not least <= value <= most:
+        bound = f">= {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise ConfigError(f"{key} must be {kind} {bound}, got {value!r}")
+
+
+def check_values(cfg: DictConfig) -> None:
+    """Types and ranges of the top-level knobs, before anything is imported, drawn or built.
+
+    Raises:
+        ConfigError: naming the key, what it must be and what it is.
+    """
+    for key in ("beta", "alpha"):
+        _number(key, cfg[key], least=0, whole=False)
+    for key in ("z_dim", "batch_size", "steps", "eval_every", "log_every", "checkpoint_every"):
+        _number(key, cfg[key], least=1, whole=True)
+    for key in ("eval_images", "eval_samples"):
+        _number(key, cfg[key], least=2, whole=True)
+    _number("seed", cfg.seed, least=0, whole=True, most=2**32 - 1)
+    for key in ("validation", "held_out"):
+        _number(f"split.{key}", cfg.split[key], least=0, whole=False, most=0.5)
+    if cfg.preview not in (None, "schedule"):
+        raise ConfigError(f"preview must be schedule or null, got {cfg.preview!r}")
+    if not isinstance(cfg.force, bool):
+        raise ConfigError(f"force must be true or false, got {cfg.force!r}")
+
+
+def check_choices(choices: Mapping[str, str | None]) -> None:
+    """Every chosen option is a file of its own group's folder, so that `objective=../x` reads nothing from elsewhere.
+
+    Raises:
+        ConfigError: naming the group and its options.
+    """
+    for group, option in choices.items():
+        group = group.partition("@")[0]
+        if group.startswith("hydra/") or option is None:
+            continue
+        if "/" in option or ".." in option:
+            raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {option!r}")
+
+
+def _references(node: Any) -> set[str]:
+    """Names in every `${name}` of an unresolved configuration node."""
+    if isinstance(node, Mapping):
+        return set().union(*(_references(child) for child in node.values()))
+    if isinstance(node, list):
+        return set().union(*(_references(child) for child in node))
+    return set(re.findall(r"\$\{([\w.]+)\}", node)) if isinstance(node, str) else set()
+
+
+def _node(tree: Any, dotted: str) -> Any:
+    for key in dotted.split("."):
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def read_keys(cfg: DictConfig) -> set[str]:
+    """The nodes of BY_REFERENCE that the chosen groups refer to, directly or through one another."""
+    tree = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(tree, dict)
+    roots = {key: node for key, node in tree.items() if key not in ("hydra", "schedule", "divergence", *NEUTRAL)}
+    read: set[str] = set()
+    frontier = _references(roots)
+    while frontier:
+        read |= frontier
+        frontier = set().union(*(_references(_node(tree, name)) for name in frontier)) - read
+    return read & set(BY_REFERENCE)
+
+
+def check_knobs(cfg: DictConfig, overrides: Iterable[str], objective: str) -> None:
+    """A knob that nothing reads is an error, unless its value is the neutral one.
+
+    Raises:
+        ConfigError: naming the override, the objective that ignores it and those that do not.
+    """
+    read = read_keys(cfg)
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        key = key.partition("@")[2] or key
+        knob = next((name for name in BY_REFERENCE if key == name or key.startswith(f"{name}.")), None)
+        if knob is None or knob in read or (key in NEUTRAL and cfg[key] == NEUTRAL[key]):
+            continue
+        raise ConfigError(
+            f"{override} has no effect: objective={objective} does not read {knob}; {', '.join(readers(knob))} do"
+            + (f" (only {key}={NEUTRAL[key]} goes with every objective)" if key in NEUTRAL else "")
+        )
+
+
+def readers(knob: str) -> list[str]:
+    """The objectives that read a knob, as `objective=NAME`."""
+    through = {"beta": "schedule.beta", "alpha": "schedule.alpha"}.get(knob, knob)
+    found = []
+    for name in options("objective"):
+        tree = OmegaConf.to_container(OmegaConf.load(conf_dir() / "objective" / f"{name}.yaml"), resolve=False)
+        if through in _references(tree):
+            found.append(f"objective={name}")
+    return found
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as plain containers, references resolved and what nothing reads left out."""
+    read = read_keys(cfg)
+    tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(tree, dict)
+    for name in ("divergence", "schedule", "experiment", "hydra"):
+        tree.pop(name, None)  # their readers now hold the values
+    for name in NEUTRAL:
+        if name not in read:
+            tree.pop(name)
+    return {str(key): value for key, value in tree.items()}
+
+
+def _canonical(node: Any) -> Any:
+    """beta=6 and beta=6.0 are one run."""
+    if isinstance(node, Mapping):
+        return {str(key): _canonical(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_canonical(child) for child in node]
+    return float(node) if isinstance(node, int) and not isinstance(node, bool) else node
+
+
+def identity(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a resolved configuration decides a run's numbers, in one spelling."""
+    kept = {key: value for key, value in tree.items() if key not in NOT_IDENTITY}
+    kept["trainer"] = {key: value for key, value in tree["trainer"].items() if key not in WHERE_IT_RUNS}
+    return {key: _canonical(value) for key, value in kept.items()}
+
+
+def _comment(line: str) -> str:
+    return line.partition("#")[2].strip()
+
+
+def help_text(program: str) -> str:
+    """Every knob, and every group with its options, a line each: read from the comments of conf/."""
+    lines = [
+        f"{program} trains one disentangled VAE, or with -m a sweep of them.",
+        "",
+        f"  {program} objective=beta_tc beta=6",
+        f"  {program} -m objective=decomposition beta=0.5,1,4 alpha=0,1,10 seed=0,1,2",
+        "",
+        "Knobs (name=value):",
+    ]
+    for line in (conf_dir() / "config.yaml").read_text(encoding="utf-8").splitlines():
+        knob = re.match(r"(\w+): ([^#{]+?)\s+# (.+)", line)
+        if knob:
+            lines.append(f"  {knob[1] + '=' + knob[2]:<24}{knob[3]}")
+    for group in sorted(path.name for path in conf_dir().iterdir() if path.is_dir()):
+        names = options(group)
+        if names:
+            at = "@schedule.beta|alpha|capacity" if group == "schedule" else ""
+            lines += ["", f"{group}{at}="]
+            for name in names:
+                with (conf_dir() / group / f"{name}.yaml").open(encoding="utf-8") as file:
+                    lines.append(f"  {name:<22}{_comment(file.readline())}")
+    lines += [
+        "",
+        "An option's own settings: group.setting=value (objective.gamma=20, prior.df=5, optimizer.lr=1e-3).",
+        "--cfg job prints the whole configuration; -m runs every combination; --hydra-help tells more.",
+        'Shell completion: eval "$(disvae-train -sc install=bash)"',
+    ]
+    return "\n".join(lines)

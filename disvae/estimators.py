@@ -1,0 +1,209 @@
+"""Estimators that objectives, divergences and the aggregate posterior share; nats, sums over pixels and latents.
+
+reconstruction = E_q[-log p(x|z)], elbo = -(reconstruction + KL(q(z|x) || p(z))): what is minimised is positive, and a
+higher elbo is better.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from disvae.vae import Draw
+
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # of the MMD kernels, relative to a prior of unit variance
+
+
+def factorised(dist: Distribution) -> Distribution | None:
+    """The per-latent distribution (batch (..., D), event ()) of a `dist` with independent latents, else None."""
+    if isinstance(dist, Independent) and dist.reinterpreted_batch_ndims == 1 and not dist.base_dist.event_shape:
+        return dist.base_dist
+    return None
+
+
+def marginals(dist: Distribution) -> Distribution | None:
+    """The per-latent marginals (batch (..., D), event ()) where they are known; `dist` need not factorise."""
+    if isinstance(dist, MultivariateNormal):
+        return Normal(dist.loc, dist.variance.sqrt(), validate_args=False)
+    return factorised(dist)
+
+
+def kl(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
+    """KL(q(z|x) || p(z)) (B,): closed form where there is one, else log q(z|x) - log p(z) at the sample `z` (B, D)."""
+    per_latent = _kl_per_latent(qz_x, pz, z)
+    if per_latent is not None:
+        return per_latent.sum(1)
+    closed = _closed_form(qz_x, pz)
+    if closed is not None:
+        return closed
+    q_d, p_d = marginals(qz_x), factorised(pz)
+    if q_d is not None and p_d is not None:
+        of_marginals = _closed_form(q_d, p_d)
+        if of_marginals is not None:  # KL(q || prod p_d) = sum KL(q_d || p_d) + sum H[q_d] - H[q]
+            return of_marginals.sum(1) + q_d.entropy().sum(1) - qz_x.entropy()
+    log_ratio: Tensor = qz_x.log_prob(z) - pz.log_prob(z)
+    return log_ratio
+
+
+def kl_per_dimension(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor | None:
+    """Batch mean (D,) of each latent's KL, which sum to the KL; None where either side does not factorise."""
+    per_latent = _kl_per_latent(qz_x, pz, z)
+    return None if per_latent is None else per_latent.mean(0)
+
+
+def _kl_per_latent(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor | None:
+    q_d, p_d = factorised(qz_x), factorised(pz)
+    if q_d is None or p_d is None:
+        return None
+    closed = _closed_form(q_d, p_d)
+    return q_d.log_prob(z) - p_d.log_prob(z) if closed is None else closed
+
+
+def _closed_form(q: Distribution, p: Distribution) -> Tensor | None:
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:  # how torch says that this pair is not registered
+        return None
+
+
+def elbo_terms(draw: Draw) -> dict[str, Tensor]:
+    """What every objective logs: reconstruction, kl and elbo, batch means; kl_per_dimension (D,) where it exists."""
+    reconstruction = -draw.px_z.log_prob(draw.x).mean()
+    per_dimension = kl_per_dimension(draw.qz_x, draw.pz, draw.z)
+    mean_kl = kl(draw.qz_x, draw.pz, draw.z).mean() if per_dimension is None else per_dimension.sum()
+    terms = {"reconstruction": reconstruction, "kl": mean_kl, "elbo": -(reconstruction + mean_kl)}
+    return terms if per_dimension is None else {**terms, "kl_per_dimension": per_dimension}
+
+
+def log_weights(estimator: Literal["mws", "mss"], B: int, N: int) -> Tensor:
+    """log W (B, B): the weight of posterior j in q(z_i) = (1/N) sum_n q(z_i|x_n), Chen et al. 2018, section 3 and C.
+
+    mws: 1/(N B) throughout. mss: 1/N for the sample's own posterior (the diagonal), and what stands for the other N - 1
+    spread over the M = B - 1 others: (N - M)/(N M) for the one after it, 1/M for the rest; a row sums to 1.
+    """
+    if estimator == "mws":
+        return torch.full((B, B), -math.log(N * B))
+    if estimator != "mss":
+        raise ValueError(f"estimator must be mws or mss, got {estimator}")
+    if not 2 <= B <= N:
+        raise ValueError(
+            f"batch_size must be in [2, N] for estimator mss, got {B} with N = {N} images; mws has no limit"
+        )
+    M = B - 1
+    log_W = torch.full((B, B), -math.log(M))
+    row = torch.arange(B)
+    log_W[row, (row + 1) % B] = math.log((N - M) / (N * M))
+    log_W[row, row] = -math.log(N)
+    return log_W
+
+
+def minibatch_log_densities(
+    qz_x: Distribution, z: Tensor, N: int, estimator: Literal["mws", "mss"]
+) -> tuple[Tensor, Tensor]:
+    """log q(z_i) (B,) and log q(z_ij) (B, D) of the aggregate posterior over N images, from one minibatch.
+
+    `qz_x` must factorise. The weights enter each log-sum-exp once: once for the joint, once for each marginal.
+    """
+    q_d = factorised(qz_x)
+    if q_d is None:
+        raise ValueError("posterior must factorise over latents: type posterior=gaussian")
+    log_q = q_d.log_prob(z[:, None])  # (B, B, D): z_i under q(.|x_j)
+    log_W = log_weights(estimator, len(z), N).to(log_q)
+    return (log_q.sum(2) + log_W).logsumexp(1), (log_q + log_W[:, :, None]).logsumexp(1)
+
+
+def batch_log_density(qz_x: Distribution, z: Tensor) -> Tensor:
+    """log (1/B) sum_b q(z_s|x_b) (S,): codes `z` (S, D) under the mixture of the batch's own posteriors."""
+    log_q: Tensor = qz_x.log_prob(z[:, None])  # (S, B): z_s under q(.|x_b)
+    return log_q.logsumexp(1) - math.log(log_q.shape[1])
+
+
+def rsample(pz: Distribution, n: int) -> Tensor:
+    """`n` samples (n, D) of a prior, differentiable in its parameters, also those of a mixture's components."""
+    if pz.has_rsample:
+        return pz.rsample((n,))
+    if isinstance(pz, Independent):
+        return rsample(pz.base_dist, n)
+    if not isinstance(pz, MixtureSameFamily):
+        return pz.sample((n,))
+    weights, components = pz.mixture_distribution, pz.component_distribution
+    if weights.logits.requires_grad:
+        raise ValueError("mixture weights must be fixed, got learnt ones: a drawn component passes no gradient to them")
+    chosen = weights.sample((n,))  # (n, *batch)
+    z = rsample(components, n)  # (n, *batch, K, *event)
+    K_axis = chosen.dim()
+    index = chosen.reshape(chosen.shape + (1,) * (z.dim() - K_axis))
+    return z.take_along_dim(index, K_axis).squeeze(K_axis)
+
+
+def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"], scope: Literal["joint", "per_dimension"]) -> Tensor:
+    """Unbiased squared MMD between samples `x` (n, D) and `y` (m, D), Gretton et al. 2012, eq. 3; may be negative.
+
+    Kernels C/(C + d^2) (imq) or exp(-d^2/C) (rbf), summed over the six C = 2 s k, s in SCALES, where k is the number of
+    latents that enter d: all of them (joint), or one at a time and summed over latents (per_dimension).
+    """
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"batch_size must be at least 2 for the MMD, got {min(len(x), len(y))}")
+    if scope == "joint":
+        C = [2 * s * x.shape[1] for s in SCALES]
+        return _mmd(_joint_squares(x, x), _joint_squares(y, y), _joint_squares(x, y), kernel, C)
+    C = [2 * s for s in SCALES]
+    # One block of latents at a time: on a CPU a block that stays in the cache is an order of magnitude faster.
+    width = max(1, (2**18 if x.device.type == "cpu" else 2**24) // (len(x) * len(y)))
+    parts = [
+        _mmd(_squares(a, a), _squares(b, b), _squares(a, b), kernel, C)
+        for a, b in zip(x.T.split(width), y.T.split(width), strict=True)
+    ]
+    return torch.stack(parts).sum()
+
+
+def _squares(x: Tensor, y: Tensor) -> Tensor:
+    return (x[:, :, None] - y[:, None, :]).square()  # (D, n, m) from (D, n) and (D, m)
+
+
+def _joint_squares(x: Tensor, y: Tensor) -> Tensor:
+    squares = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
+    return squares.clamp(min=0)[None]  # (1, n, m)
+
+
+def _mmd(xx: Tensor, yy: Tensor, xy: Tensor, kernel: str, C: list[float]) -> Tensor:
+    def similarity(d2: Tensor) -> Tensor:
+        return torch.stack([(c / (c + d2) if kernel == "imq" else (-d2 / c).exp()).sum() for c in C]).sum()
+
+    def within(d2: Tensor) -> Tensor:  # the pairs i != j; a point is as similar to itself as can be, which is 1
+        D, n, _ = d2.shape
+        return (similarity(d2) - similarity(d2.diagonal(dim1=1, dim2=2))) / (n * (n - 1))
+
+    return within(xx) + within(yy) - 2 * similarity(xy) / (xy.shape[1] * xy.shape[2])
+
+
+class DensityRatio(nn.Module):
+    """A classifier of codes with two logits, whose difference estimates log a(z) - log b(z) once it tells a from b.
+
+    LeakyReLU(0.2) between `layers` hidden layers of `width`: Kim & Mnih 2018, appendix A, with 6 of 1000.
+    """
+
+    def __init__(self, z_dim: int, width: int, layers: int) -> None:
+        super().__init__()
+        if layers < 1 or width < 1:
+            raise ValueError(f"layers and width must be at least 1, got {layers} and {width}")
+        sizes = [z_dim] + [width] * layers
+        hidden = [m for i, o in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(i, o), nn.LeakyReLU(0.2))]
+        self.net = nn.Sequential(*hidden, nn.Linear(width, 2))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Log-ratio (n,) at codes (n, D). Gradients reach the codes and never the classifier."""
+        logits: Tensor = functional_call(self.net, {k: p.detach() for k, p in self.net.named_parameters()}, (z,))
+        return logits[:, 0] - logits[:, 1]
+
+    def fit_terms(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss 0.5 [CE(a, 0) + CE(b, 1)] in nats (log 2 at chance) and accuracy. Gradients never reach the codes."""
+        of_a, of_b = self.net(a.detach()), self.net(b.detach())
+        zeros, ones = torch.zeros_like(of_a[:, 0]).long(), torch.ones_like(of_b[:, 0]).long()
+        loss = 0.5 * (cross_entropy(of_a, zeros) + cross_entropy(of_b, ones))
+        right = 0.5 * ((of_a[:, 0] > of_a[:, 1]).float().mean() + (of_b[:, 1] > of_b[:, 0]).float().mean())
+        return loss, right.detach()

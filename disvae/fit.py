@@ -1,0 +1,171 @@
+"""One run from start, or from its last checkpoint, to its scores."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from disvae.build import Built, build, count, make
+from disvae.callbacks import AtomicCheckpointIO, Checkpoints, Curves, Interrupted, StopOnSignal
+from disvae.config import ConfigError
+from disvae.module import Diverged, scalars
+from disvae.progress import Progress
+from disvae.runs import Run, provenance
+from disvae.table import print_result
+
+
+class Stopped(RuntimeError):
+    """A run that did not reach its end, with the process's exit status."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+def _quieten() -> None:
+    """Lightning's tips and its warnings about choices made here on purpose."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for text in (".*does not have many workers.*", ".*treespec.*", ".*LeafSpec.*", ".*infer the `batch_size`.*"):
+        warnings.filterwarnings("ignore", message=text)
+
+
+def _describe(built: Built, config: Mapping[str, Any], device: torch.device) -> str:
+    name = {node: config[node]["_target_"].rpartition(".")[2] for node in ("model", "prior", "posterior", "likelihood")}
+    shape = "x".join(map(str, built.dataset.x_shape))
+    place = f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    return (
+        f"{type(built.module.objective).__name__} · {type(built.dataset).__name__}, {built.module.N:,} of "
+        f"{len(built.dataset.images):,} images {shape} · {name['model']} {count(built.module.vae):,} parameters, "
+        f"z_dim {config['z_dim']} · p(z) {name['prior']}, q(z|x) {name['posterior']}, p(x|z) {name['likelihood']} · {place}"
+    )
+
+
+def _resume_point(run: Run) -> Path | None:
+    """The checkpoint to go on from.
+
+    Raises:
+        ConfigError: it cannot be read; the message names what can be done.
+    """
+    if not run.last.exists():
+        return None
+    try:
+        step = torch.load(run.last, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+    except Exception as error:  # whatever a damaged file makes torch raise
+        raise ConfigError(
+            f"{run.last} cannot be read ({type(error).__name__}); delete it to start the run again"
+            + (f", or copy {run.best} over it to go on from the best ELBO" if run.best.exists() else "")
+        ) from error
+    print(f"Continuing from step {step:,} ({run.last})")
+    return run.last
+
+
+def fit(run: Run, config: Mapping[str, Any], *, force: bool) -> float:
+    """Train to the last step and score; returns the validation ELBO in nats per image.
+
+    Raises:
+        ConfigError: the parts cannot go together, or a file cannot be read or written.
+        Stopped: the loss diverged or a signal came; the last checkpoint is good and the same command continues it.
+    """
+    _quieten()
+    with run.lock():
+        if force:
+            run.clear()
+        before = run.provenance()
+        checkpoint = _resume_point(run)
+        built = build(config)
+        trainer = _trainer(run, config)
+        device = trainer.strategy.root_device
+        print(_describe(built, config, device), f"→ {run.path}", sep="\n", flush=True)
+        origin = before or provenance(built.dataset.checksum, str(device), torch.get_num_threads())
+        run.create(config, origin)
+        run.mark("running", run.status()["step"])
+        started = time.monotonic()
+        try:
+            metrics = _train(run, trainer, built, checkpoint)
+        except Diverged as error:
+            run.mark("diverged", trainer.global_step, error=str(error))
+            good = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint was reached"
+            raise Stopped(f"training diverged at {error}; {good}. Try a lower optimizer.lr", 4) from error
+        except Interrupted as error:
+            run.mark("interrupted", trainer.global_step, error=str(error))
+            raise Stopped(
+                f"{error} at step {trainer.global_step}; the same command continues it", 128 + error.signum
+            ) from error
+        except BaseException as error:
+            run.mark("failed", trainer.global_step, error=f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            wall_s = origin.get("wall_s", 0.0) + time.monotonic() - started
+            run.create(config, {**origin, "wall_s": round(wall_s, 1)})
+        run.save_metrics(metrics)
+        run.mark("finished", trainer.global_step)
+    print_result(run)
+    return metrics["val/elbo"]
+
+
+def _trainer(run: Run, config: Mapping[str, Any]) -> pl.Trainer:
+    checkpoints = Checkpoints(run, config["checkpoint_every"])
+    try:
+        return pl.Trainer(
+            **config["trainer"],
+            max_steps=config["steps"],
+            max_epochs=-1,
+            val_check_interval=config["eval_every"],
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=run.path,
+            plugins=[AtomicCheckpointIO()],
+            callbacks=[
+                Curves(run.path, config["log_every"]),
+                Progress(config["steps"], config["batch_size"]),
+                checkpoints,
+                StopOnSignal(checkpoints),
+            ],
+        )
+    except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {error}") from error
+
+
+def _train(run: Run, trainer: pl.Trainer, built: Built, checkpoint: Path | None) -> dict[str, float]:
+    """Fit, then score the validation and the held-out sample; metrics by `stage/tag`."""
+    module, data = built.module, built.data
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    trainer.save_checkpoint(run.last)
+    metrics = {f"train/{name}": value for name, value in module.last_terms().items()}
+    trainer.validate(module, datamodule=data, verbose=False)
+    metrics |= {f"val/{name}": value for name, value in module.evaluation.items()}
+    trainer.test(module, datamodule=data, verbose=False)
+    metrics |= {f"held_out/{name}": value for name, value in module.evaluation.items()}
+    for callback in trainer.callbacks:
+        if isinstance(callback, Curves):
+            callback.close()
+    return metrics
+
+
+def preview_schedules(cfg: DictConfig, out: Path) -> None:
+    """Draw the schedules of a configuration before training and say where the picture is."""
+    from disvae.figure.schedules import schedules
+
+    nodes = OmegaConf.to_container(cfg.schedule, resolve=True)
+    assert isinstance(nodes, dict)
+    named = {str(name): make(node, f"schedule.{name}") for name, node in nodes.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "schedule.png"
+    schedules(named, cfg.steps).savefig(path, dpi=120)
+    for name, schedule in named.items():
+        marks = [0, cfg.steps // 4, cfg.steps // 2, cfg.steps - 1]
+        print(f"{name:<9}" + "  ".join(f"step {step:,}: {schedule(step):.4g}" for step in marks))
+    print(f"Schedules drawn in {os.fspath(path)}")

@@ -1,0 +1,91 @@
+"""Live progress: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from tqdm import tqdm
+
+from disvae.data import Batch
+from disvae.module import VAEModule
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+class Progress(pl.Callback):
+    """Step, images/s, time left, loss, reconstruction, KL and TC (at validation, against the aggregate posterior).
+
+    Off a terminal it prints a line at most every `quiet` seconds.
+    """
+
+    def __init__(self, steps: int, batch_size: int, quiet: float = 30.0, every: float = 0.5) -> None:
+        self.steps = steps
+        self.batch_size = batch_size
+        self.live = sys.stderr.isatty()
+        self.pause = every if self.live else quiet
+        self.tc = ""
+        self.training_s = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar at the step the run goes on from."""
+        self.first = trainer.global_step
+        self.bar = tqdm(
+            total=self.steps,
+            initial=self.first,
+            disable=not self.live,
+            bar_format="{percentage:3.0f}%|{bar:20}| {desc}",
+            leave=False,
+        )
+        self.shown = time.monotonic()
+        self.since = time.perf_counter()
+
+    def _line(self, step: int, outputs: dict[str, Any]) -> str:
+        done = step - self.first
+        elapsed = self.training_s + time.perf_counter() - self.since
+        left = (self.steps - step) * elapsed / done
+        terms = [
+            f"{name} {outputs[key].item():.2f}"
+            for name, key in (("loss", "loss"), ("reconstruction", "reconstruction"), ("KL", "kl"))
+        ]
+        speed = f"{done * self.batch_size / elapsed:,.0f} images/s"
+        return " · ".join([f"step {step:,}/{self.steps:,}", speed, f"{_duration(left)} left", *terms]) + self.tc
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Show the state if the last showing is long enough ago."""
+        if time.monotonic() - self.shown < self.pause:
+            return
+        self.shown = time.monotonic()
+        line = self._line(trainer.global_step, outputs)
+        if self.live:
+            self.bar.n = trainer.global_step
+            self.bar.set_description_str(line)
+        else:
+            print(line, flush=True)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Training speed leaves validation out."""
+        if trainer.state.fn == "fit":
+            self.training_s += time.perf_counter() - self.since
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the total correlation over from the validation."""
+        assert isinstance(pl_module, VAEModule)
+        if trainer.state.fn == "fit":
+            self.tc = f" · TC {pl_module.evaluation['structure/total_correlation']:.2f} (validation)"
+            self.since = time.perf_counter()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leave the terminal clean."""
+        if hasattr(self, "bar"):
+            self.bar.close()

@@ -1,0 +1,203 @@
+"""What a run is on disk: a folder named by its overrides and by the hash of what decides its numbers.
+
+config.yaml      the resolved configuration            provenance.json  command, commit, versions, data, device
+status.json      running, finished, interrupted ...    metrics.json     the final terms
+last.ckpt        to go on from    best.ckpt  the best ELBO    events.*  TensorBoard's
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
+
+from disvae.config import ConfigError, identity
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Text under its final name only once it is all on the disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of the hash of a resolved configuration's identity."""
+    text = json.dumps(identity(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def readable(overrides: Iterable[str], skip: Iterable[str]) -> str:
+    """Overrides as a folder name: `objective=beta_tc,beta=6` without the keys that are no part of a run's identity."""
+    kept = [text.lstrip("+") for text in overrides if text.lstrip("+~").partition("=")[0] not in skip]
+    name = re.sub(r"[^\w=.,@-]+", "_", ",".join(kept))
+    return name[:100].rstrip(",._") or "defaults"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    path: Path
+
+    @classmethod
+    def find(cls, out: Path, dataset: str, name: str, config: Mapping[str, Any]) -> "Run":
+        """The folder of this configuration: an existing one with its hash, else a new `out/dataset/name-hash`."""
+        mark = digest(config)
+        found = sorted((out / dataset).glob(f"*-{mark}"))
+        return cls(found[0] if found else out / dataset / f"{name}-{mark}")
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.path / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best validation ELBO."""
+        return self.path / "best.ckpt"
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, as plain containers."""
+        tree = OmegaConf.to_container(OmegaConf.load(self.path / "config.yaml"))
+        assert isinstance(tree, dict)
+        return {str(key): value for key, value in tree.items()}
+
+    def status(self) -> dict[str, Any]:
+        """state, step, pid, host, time and, where it went wrong, error; state `new` for a folder that is not there."""
+        return self._read("status.json") or {"state": "new", "step": 0}
+
+    def metrics(self) -> dict[str, float]:
+        """The final terms, empty before the run is finished."""
+        return self._read("metrics.json")
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the numbers come from, empty for a new folder."""
+        return self._read("provenance.json")
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        if not path.is_file():
+            return {}
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ConfigError(
+                f"{path} is not readable ({error}); delete it or repeat the run with force=true"
+            ) from error
+        return dict(content)
+
+    def mark(self, state: str, step: int, **more: Any) -> None:
+        """Write status.json: running, finished, interrupted, diverged or failed."""
+        status = {
+            "state": state,
+            "step": step,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "time": _now(),
+            **more,
+        }
+        write_atomically(self.path / "status.json", json.dumps(status, indent=1) + "\n")
+
+    def create(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+        """Write the configuration and where the numbers come from."""
+        write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        write_atomically(self.path / "provenance.json", json.dumps(provenance, indent=1) + "\n")
+
+    def save_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Write metrics.json."""
+        write_atomically(self.path / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+
+    def clear(self) -> None:
+        """Delete what an earlier run left in the folder; the lock stays."""
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != ".lock":
+                entry.unlink()
+
+    def lock(self) -> FileLock:
+        """Hold the folder for this process.
+
+        Raises:
+            ConfigError: another process trains this very run, or the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            status = self.status()
+            raise ConfigError(
+                f"{self.path} is being trained by process {status.get('pid', '?')} on {status.get('host', '?')}; "
+                "wait for it or stop it"
+            ) from error
+        except OSError as error:
+            raise ConfigError(
+                f"out={self.path.parents[1]} cannot be written ({error}); choose another with out=PATH"
+            ) from error
+        for stale in self.path.glob(".*.ckpt.*"):  # what a killed writer left
+            stale.unlink()
+        return lock
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or installed from a wheel
+    return answer.stdout.strip()
+
+
+def provenance(data_checksum: str, device: str, threads: int) -> dict[str, Any]:
+    """Command, commit, versions, data and machine of a run."""
+    changes = _git("status", "--porcelain", "--untracked-files=no", ".")
+    packages = ("disvae", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"  # run from the source tree
+    return {
+        "command": " ".join(sys.argv),
+        "started": _now(),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": None if changes is None else bool(changes),
+        "python": platform.python_version(),
+        "packages": versions,
+        "data_checksum": data_checksum,
+        "device": device,
+        "threads": threads,
+        "machine": platform.platform(),
+    }

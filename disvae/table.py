@@ -1,0 +1,46 @@
+"""The table that ends a run."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from disvae.runs import Run
+
+COLUMNS = {"train": "training, last step", "val": "validation", "held_out": "held out"}
+
+
+def _rows(metrics: Iterable[str]) -> list[str]:
+    """Terms in the order they were logged, without the per-latent vectors and the standard errors."""
+    names = dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in COLUMNS)
+    return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith("_se")]
+
+
+def print_result(run: Run, console: Console | None = None) -> None:
+    """Final terms of a finished run, where it lies and how to look at it."""
+    console = console or Console()
+    metrics = run.metrics()
+    table = Table("term (nats per image)", *COLUMNS.values(), title=str(run.path.name))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in _rows(metrics):
+        cells = []
+        for stage in COLUMNS:
+            value = metrics.get(f"{stage}/{name}")
+            error = metrics.get(f"{stage}/{name}_se")
+            cells.append("" if value is None else f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}"))
+        table.add_row(name, *cells)
+    console.print(table)
+    for note in notes(metrics, run):
+        console.print(note, highlight=False)
+    console.print(f"\nRun folder:   {run.path}", highlight=False, soft_wrap=True)
+    console.print(f"TensorBoard:  tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
+
+
+def notes(metrics: dict[str, float], run: Run) -> list[str]:
+    """What a reader should know of these numbers: a collapsed posterior."""
+    z_dim = run.config()["z_dim"]
+    active = round(metrics["val/active_units"])
+    if active == 0:
+        return ["Posterior collapse: no latent carries information on x. A lower or warmed-up beta usually mends it."]
+    return [f"{active} of {z_dim} latents are active (variance of their mean over images above 0.01)."]

@@ -1,0 +1,89 @@
+"""Train one disentangled VAE, or with -m a sweep of them.
+
+    python -m disvae.train objective=beta_tc beta=6
+    python -m disvae.train -m objective=decomposition beta=0.5,1,4 alpha=0,1,10 seed=0,1,2
+
+The same command given again continues a run that was interrupted and leaves alone one that is finished. Exit status: 2
+for a configuration that cannot be, 4 for a loss that diverged, 130 and 143 for Ctrl-C and SIGTERM.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from disvae import config as knobs
+from disvae.config import ConfigError
+from disvae.runs import Run, readable
+
+
+class JobFailed(CompactHydraException):
+    """One job of a sweep failed; Hydra goes on with the others and prints this without its frames."""
+
+
+def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> float | None:
+    """Check, find the run folder, train or resume; returns the final validation ELBO in nats per image.
+
+    Raises:
+        ConfigError: before anything is computed, naming the key, its value and what to type.
+    """
+    knobs.check_choices(choices)
+    knobs.check_values(cfg)
+    knobs.check_knobs(cfg, overrides, choices["objective"])
+    try:
+        config = knobs.resolved(cfg)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    if cfg.preview is not None:
+        from disvae.fit import preview_schedules
+
+        preview_schedules(cfg, Path(cfg.out))
+        return None
+    skip = (*knobs.NOT_IDENTITY, "dataset", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
+    run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
+    if run.status()["state"] == "finished" and not cfg.force:
+        from disvae.table import print_result
+
+        print(f"This run is finished; force=true repeats it.\n")
+        print_result(run)
+        return run.metrics()["val/elbo"]
+    from disvae.fit import fit
+
+    return fit(run, config, force=cfg.force)
+
+
+def _job(cfg: DictConfig) -> float | None:
+    """Run Hydra's job; whatever the user can mend ends in one message, never in a stack of frames."""
+    job = HydraConfig.get()
+    try:
+        return train(cfg, list(job.overrides.task), job.runtime.choices)
+    except ConfigError as error:
+        status, message = 2, f"disvae: {error}"
+    except Exception as error:
+        status, message = getattr(error, "exit_status", 0), f"disvae: {error}"
+        if not status:
+            raise
+    print(message, file=sys.stderr)
+    if job.mode == RunMode.MULTIRUN and status < 128:
+        raise JobFailed(message)
+    sys.exit(status)
+
+
+def main() -> None:
+    """The command line."""
+    if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
+        program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
+        print(knobs.help_text(program))
+        return
+    hydra.main(version_base="1.3", config_path=str(knobs.conf_dir()), config_name="config")(_job)()
+
+
+if __name__ == "__main__":
+    main()
