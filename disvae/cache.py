@@ -1,4 +1,4 @@
-"""Arrays that are built once per machine: one .npz a name, written under a lock, complete or absent, checked when read."""
+"""Arrays built once per machine: one .npz a name, written under a lock, complete or absent, checked when read."""
 
 import hashlib
 import logging

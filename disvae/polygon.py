@@ -10,8 +10,8 @@ _FROM = np.array([2**SIDE - 1 >> c for c in range(SIDE)] + [0], dtype=np.uint64)
 def fill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Rows (P, Q, 64) of 64-bit words, column 0 in the highest bit, of one outline at P x Q places.
 
-    `x` (P, V) and `y` (Q, V) are the vertices for each horizontal and each vertical place. A centre that lies exactly on
-    the outline is on at a left or bottom edge and off at a right or top edge.
+    `x` (P, V) and `y` (Q, V) are the vertices for each horizontal and each vertical place. A centre exactly on the
+    outline is on at a left or bottom edge and off at a right or top edge.
     """
     dx = np.roll(x, -1, axis=1) - x
     dy = np.roll(y, -1, axis=1) - y

@@ -2,6 +2,7 @@
 
 from abc import ABC
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 import torch
@@ -19,9 +20,12 @@ class Images:
         self.data = data
         self.x_shape: tuple[int, ...] = tuple(x_shape)
         self.packed = data.dtype == torch.uint8 and data.dim() == 2
-        if not self.packed and tuple(data.shape[1:]) != self.x_shape:
-            raise ValueError(f"images must be (N, {', '.join(map(str, x_shape))}), got {tuple(data.shape)}")
-        self._shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=data.device)
+        row = (-(-prod(self.x_shape) // 8),) if self.packed else self.x_shape
+        if tuple(data.shape[1:]) != row:
+            raise ValueError(f"images must be (N, {', '.join(map(str, row))}), got {tuple(data.shape)}")
+        pixels = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8): of each value of a byte
+        # Read as one integer, the eight pixels of a byte come with a single look-up.
+        self._unpacked = torch.from_numpy(pixels.view(np.int64)[:, 0]).to(data.device)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -32,12 +36,11 @@ class Images:
 
     def take(self, index: Tensor) -> Tensor:
         """Images at `index` (B,) as float32 (B, C, H, W); pictures are in [0, 1]."""
-        rows = self.data[index]
+        rows = self.data.index_select(0, index.to(self.data.device))
         if self.packed:
-            bits = (rows[:, :, None] >> self._shifts) & 1  # (B, bytes, 8)
-            pixels = int(np.prod(self.x_shape))
-            return bits.flatten(1)[:, :pixels].reshape(-1, *self.x_shape).float()
-        return rows.float().div_(255) if rows.dtype == torch.uint8 else rows.clone()
+            pixels = self._unpacked.index_select(0, rows.flatten().int()).view(torch.uint8)
+            return pixels.view(len(rows), -1)[:, : prod(self.x_shape)].float().view(-1, *self.x_shape)
+        return rows.float().div_(255) if rows.dtype == torch.uint8 else rows
 
 
 class Dataset(ABC):
