@@ -78,7 +78,8 @@ def _check(node: Mapping[str, Any], key: str) -> None:
             _check(child, f"{key}.{name}")
     target = _target(node["_target_"], key)
     parameters = inspect.signature(target).parameters
-    kinds = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
+    constructor = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
+    kinds = typing.get_type_hints(constructor)
     for name, value in node.items():
         if name.startswith("_") or isinstance(value, Mapping):
             continue

@@ -115,7 +115,7 @@ def check_knobs(cfg: DictConfig, overrides: Iterable[str], objective: str) -> No
     """
     read = read_keys(cfg)
     for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
+        key = override.lstrip("+~").partition("=")[0]
         key = key.partition("@")[2] or key
         knob = next((name for name in BY_REFERENCE if key == name or key.startswith(f"{name}.")), None)
         if knob is None or knob in read or (key in NEUTRAL and cfg[key] == NEUTRAL[key]):

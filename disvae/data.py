@@ -21,8 +21,8 @@ def split(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rows for training, validation and held-out, disjoint and drawn by seed.
 
-    `official` rows are held out as they are; without them a share `held_out` of all rows is. A share of 0 leaves no rows
-    for that purpose.
+    `official` rows are held out as they are; without them a share `held_out` of all rows is. A share of 0 leaves no
+    rows for that purpose.
     """
     order = np.random.default_rng([seed, 1]).permutation(n)
     if official is None:
@@ -102,8 +102,8 @@ class Blocks:
 class Data(pl.LightningDataModule):
     """Any dataset, split by seed; images move to the device once and are gathered there.
 
-    `extra` is the objective's `extra_batches`. Validation and held-out scores use a fixed sample of at most `eval_images`
-    rows of their split, or of the training rows where the split is empty.
+    `extra` is the objective's `extra_batches`. Validation and held-out scores use a fixed sample of at most
+    `eval_images` rows of their split, or of the training rows where the split is empty.
     """
 
     EVAL_BLOCK = 500

@@ -1,7 +1,6 @@
 """One run from start, or from its last checkpoint, to its scores."""
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Mapping
@@ -11,11 +10,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from disvae.build import Built, build, count, make
 from disvae.callbacks import AtomicCheckpointIO, Checkpoints, Curves, Interrupted, StopOnSignal
 from disvae.config import ConfigError
-from disvae.module import Diverged, scalars
+from disvae.module import Diverged
 from disvae.progress import Progress
 from disvae.runs import Run, provenance
 from disvae.table import print_result
@@ -41,10 +41,14 @@ def _describe(built: Built, config: Mapping[str, Any], device: torch.device) -> 
     name = {node: config[node]["_target_"].rpartition(".")[2] for node in ("model", "prior", "posterior", "likelihood")}
     shape = "x".join(map(str, built.dataset.x_shape))
     place = f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    return (
-        f"{type(built.module.objective).__name__} · {type(built.dataset).__name__}, {built.module.N:,} of "
-        f"{len(built.dataset.images):,} images {shape} · {name['model']} {count(built.module.vae):,} parameters, "
-        f"z_dim {config['z_dim']} · p(z) {name['prior']}, q(z|x) {name['posterior']}, p(x|z) {name['likelihood']} · {place}"
+    return " · ".join(
+        [
+            type(built.module.objective).__name__,
+            f"{type(built.dataset).__name__}, {built.module.N:,} of {len(built.dataset.images):,} images {shape}",
+            f"{name['model']} {count(built.module.vae):,} parameters, z_dim {config['z_dim']}",
+            f"p(z) {name['prior']}, q(z|x) {name['posterior']}, p(x|z) {name['likelihood']}",
+            place,
+        ]
     )
 
 
@@ -81,7 +85,7 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool) -> float:
         before = run.provenance()
         checkpoint = _resume_point(run)
         built = build(config)
-        trainer = _trainer(run, config)
+        trainer, curves = _trainer(run, config)
         device = trainer.strategy.root_device
         print(_describe(built, config, device), f"→ {run.path}", sep="\n", flush=True)
         origin = before or provenance(built.dataset.checksum, str(device), torch.get_num_threads())
@@ -103,6 +107,7 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool) -> float:
             run.mark("failed", trainer.global_step, error=f"{type(error).__name__}: {error}")
             raise
         finally:
+            curves.close()
             wall_s = origin.get("wall_s", 0.0) + time.monotonic() - started
             run.create(config, {**origin, "wall_s": round(wall_s, 1)})
         run.save_metrics(metrics)
@@ -111,10 +116,11 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool) -> float:
     return metrics["val/elbo"]
 
 
-def _trainer(run: Run, config: Mapping[str, Any]) -> pl.Trainer:
+def _trainer(run: Run, config: Mapping[str, Any]) -> tuple[pl.Trainer, Curves]:
     checkpoints = Checkpoints(run, config["checkpoint_every"])
+    curves = Curves(run.path, config["log_every"])
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **config["trainer"],
             max_steps=config["steps"],
             max_epochs=-1,
@@ -129,14 +135,15 @@ def _trainer(run: Run, config: Mapping[str, Any]) -> pl.Trainer:
             default_root_dir=run.path,
             plugins=[AtomicCheckpointIO()],
             callbacks=[
-                Curves(run.path, config["log_every"]),
+                curves,
                 Progress(config["steps"], config["batch_size"]),
                 checkpoints,
                 StopOnSignal(checkpoints),
             ],
         )
-    except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+    except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
+    return trainer, curves
 
 
 def _train(run: Run, trainer: pl.Trainer, built: Built, checkpoint: Path | None) -> dict[str, float]:
@@ -149,9 +156,6 @@ def _train(run: Run, trainer: pl.Trainer, built: Built, checkpoint: Path | None)
     metrics |= {f"val/{name}": value for name, value in module.evaluation.items()}
     trainer.test(module, datamodule=data, verbose=False)
     metrics |= {f"held_out/{name}": value for name, value in module.evaluation.items()}
-    for callback in trainer.callbacks:
-        if isinstance(callback, Curves):
-            callback.close()
     return metrics
 
 
@@ -168,4 +172,4 @@ def preview_schedules(cfg: DictConfig, out: Path) -> None:
     for name, schedule in named.items():
         marks = [0, cfg.steps // 4, cfg.steps // 2, cfg.steps - 1]
         print(f"{name:<9}" + "  ".join(f"step {step:,}: {schedule(step):.4g}" for step in marks))
-    print(f"Schedules drawn in {os.fspath(path)}")
+    print(f"Schedules drawn in {path}")

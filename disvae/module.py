@@ -117,7 +117,10 @@ class VAEModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Means of the terms over all images, and overlap and structure from their aggregate posterior."""
         total = sum(size for size, _ in self._blocks)
-        terms = {name: sum(n * block[name] for n, block in self._blocks) / total for name in self._blocks[0][1]}
+        terms = {
+            name: torch.stack([n / total * block[name] for n, block in self._blocks]).sum(0)
+            for name in self._blocks[0][1]
+        }
         aggregate = Aggregate(self.vae.posterior, torch.cat(self._encodings))
         self.evaluation = scalars(terms) | aggregate.terms(self.vae.prior(), samples=self.eval_samples, seed=self.seed)
 

@@ -78,7 +78,8 @@ class Progress(pl.Callback):
         """Take the total correlation over from the validation."""
         assert isinstance(pl_module, VAEModule)
         if trainer.state.fn == "fit":
-            self.tc = f" · TC {pl_module.evaluation['structure/total_correlation']:.2f} (validation)"
+            tc = pl_module.evaluation.get("structure/total_correlation")
+            self.tc = "" if tc is None else f" · TC {tc:.2f} (validation)"
             self.since = time.perf_counter()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -38,9 +38,17 @@ def print_result(run: Run, console: Console | None = None) -> None:
 
 
 def notes(metrics: dict[str, float], run: Run) -> list[str]:
-    """What a reader should know of these numbers: a collapsed posterior."""
+    """What a reader should know of these numbers: a collapsed posterior, a bound that is reached."""
     z_dim = run.config()["z_dim"]
-    active = round(metrics["val/active_units"])
-    if active == 0:
-        return ["Posterior collapse: no latent carries information on x. A lower or warmed-up beta usually mends it."]
-    return [f"{active} of {z_dim} latents are active (variance of their mean over images above 0.01)."]
+    said = []
+    if "val/active_units" in metrics:  # not for a posterior without a mean
+        active = round(metrics["val/active_units"])
+        said.append(f"{active} of {z_dim} latents are active (variance of their mean over images above 0.01).")
+        if active == 0:
+            said.append("Posterior collapse: the codes say nothing of the images; try a lower or a warmed-up beta.")
+    limit = metrics["val/overlap/mutual_information_limit"]
+    if metrics["val/overlap/mutual_information"] > 0.9 * limit:
+        said.append(
+            f"I(x;z) is near log(eval_images) = {limit:.2f}, its bound: raise eval_images to measure it and TC."
+        )
+    return said

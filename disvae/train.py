@@ -51,7 +51,7 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any])
     if run.status()["state"] == "finished" and not cfg.force:
         from disvae.table import print_result
 
-        print(f"This run is finished; force=true repeats it.\n")
+        print("This run is finished; force=true repeats it.\n")
         print_result(run)
         return run.metrics()["val/elbo"]
     from disvae.fit import fit
