@@ -1,0 +1,35 @@
+"""Convolutions 32-32-64-64 (4x4, stride 2), 128 without activation, and back; Mathieu et al. 2019 (dSprites)."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from disvae.model import Model
+from disvae.model.fit import require_side
+
+
+class MathieuDSprites(Model):
+    """64x64 images; FactorVAE's encoder (Kim & Mnih 2018) with a somewhat wider decoder (64-64-32)."""
+
+    def __init__(self, x_shape: Sequence[int], z_dim: int, encoder_size: int, likelihood_size: int) -> None:
+        super().__init__()
+        require_side(x_shape, 64, "mathieu_dsprites")
+        channels = x_shape[0]
+        self.encoder = nn.Sequential(
+            nn.Conv2d(channels, 32, 4, 2, 1), nn.ReLU(),  # (B, 32, 32, 32)
+            nn.Conv2d(32, 32, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(64, 64, 4, 2, 1), nn.ReLU(),  # (B, 64, 4, 4)
+            nn.Flatten(),
+            nn.Linear(1024, 128),  # linear, as released
+            nn.Linear(128, encoder_size),
+        )  # fmt: skip
+        self.decoder = nn.Sequential(
+            nn.Linear(z_dim, 128), nn.ReLU(),
+            nn.Linear(128, 1024), nn.ReLU(),
+            nn.Unflatten(1, (64, 4, 4)),
+            nn.ConvTranspose2d(64, 64, 4, 2, 1), nn.ReLU(),  # (B, 64, 8, 8)
+            nn.ConvTranspose2d(64, 64, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(32, likelihood_size * channels, 4, 2, 1),
+        )  # fmt: skip

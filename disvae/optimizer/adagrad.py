@@ -1,0 +1,21 @@
+"""Adagrad (Duchi et al. 2011): theta -= lr * g / (sqrt(sum of g^2) + eps), as in Higgins et al. 2017 on dSprites."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def adagrad(params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, eps: float) -> torch.optim.Adagrad:
+    """One Adagrad over parameters or groups; a group's own lr replaces the one given here.
+
+    Adam's settings in a group, such as a discriminator's betas, mean nothing to Adagrad and are refused.
+    """
+    if not lr > 0:
+        raise ValueError(f"lr must be positive, got {lr}")
+    groups: list[Any] = list(params)
+    for group in groups:
+        if isinstance(group, dict) and "betas" in group:
+            raise ValueError(f"betas must be absent for adagrad, got {group['betas']}; type optimizer=adam")
+    return torch.optim.Adagrad(groups, lr=lr, eps=eps)

@@ -1,0 +1,39 @@
+"""q(z|x) = N(z; mu(x), L L^T), L = diag(s(x)) (I + N(x)), N strictly lower triangular."""
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl_divergence, register_kl
+
+from disvae.posterior import Posterior
+from disvae.posterior.link import Link, link_function
+
+
+class FullGaussian(Posterior):
+    """Gaussian with any covariance: the family of Mathieu et al. 2019, theorem 2, in which codes may rotate freely."""
+
+    below: Tensor  # (2, D (D - 1) / 2): rows and columns of N's entries
+
+    def __init__(self, z_dim: int, *, link: Link) -> None:
+        super().__init__(z_dim, z_dim + z_dim * (z_dim + 1) // 2)
+        self.scale = link_function(link)
+        self.register_buffer("below", torch.tril_indices(z_dim, z_dim, -1), persistent=False)
+
+    def forward(self, h: Tensor) -> Distribution:
+        """`h` (B, D + D (D + 1) / 2) to batch (B,), event (D,).
+
+        Nothing is clamped: samples, entropy and the KL to a factorised Gaussian are finite for |h| <= 30. A density is
+        only as accurate as N is well conditioned; the scales s do not matter to it.
+        """
+        loc, raw, entries = torch.split(h, [self.z_dim, self.z_dim, self.below.shape[1]], dim=-1)
+        unit = torch.diag_embed(torch.ones_like(raw))  # (B, D, D)
+        unit[..., self.below[0], self.below[1]] = entries
+        return MultivariateNormal(loc, scale_tril=self.scale(raw)[..., None] * unit, validate_args=False)
+
+
+@register_kl(MultivariateNormal, Independent)  # type: ignore[untyped-decorator]
+def _kl_full_factorised(q: MultivariateNormal, p: Distribution) -> Tensor:
+    """Closed form for a factorised Gaussian p, which torch has only once p is written as a MultivariateNormal."""
+    if not (isinstance(p, Independent) and isinstance(p.base_dist, Normal)):
+        raise NotImplementedError
+    dense = MultivariateNormal(p.mean, scale_tril=torch.diag_embed(p.stddev), validate_args=False)
+    return kl_divergence(q, dense)

@@ -1,0 +1,39 @@
+"""q(z|x) = prod_d t(z_d; nu, mu_d(x), s_d(x))."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, distributions, nn
+from torch.distributions import Distribution, Independent
+
+from disvae.posterior import Posterior
+from disvae.posterior.link import Link, link_function
+
+
+class StudentT(Posterior):
+    """Factorised Student-t with one nu for all images and latents; its KL is a sampled estimate under every prior."""
+
+    raw_df: Tensor  # (): softplus(raw_df) = nu
+
+    def __init__(self, z_dim: int, *, df: float, learn_df: bool, link: Link) -> None:
+        super().__init__(z_dim, 2 * z_dim)
+        if not df > 0:
+            raise ValueError(f"df must be positive, got {df}")
+        self.scale = link_function(link)
+        raw_df = torch.tensor(df + math.log(-math.expm1(-df)))  # the inverse of softplus
+        if learn_df:
+            self.raw_df = nn.Parameter(raw_df)
+        else:
+            self.register_buffer("raw_df", raw_df)
+
+    @property
+    def df(self) -> Tensor:
+        """Degrees of freedom nu ()."""
+        return F.softplus(self.raw_df)
+
+    def forward(self, h: Tensor) -> Distribution:
+        """`h` (B, 2D) to batch (B,), event (D,). Nothing is clamped; with exp, densities are finite for |h| <= 60."""
+        loc, raw = h.chunk(2, dim=-1)
+        latents = distributions.StudentT(self.df, loc, self.scale(raw), validate_args=False)
+        return Independent(latents, 1, validate_args=False)

@@ -1,0 +1,42 @@
+"""p(z) = prod_d t(z_d; nu, 0, s), Mathieu et al. 2019, section 5: heavy tails single out the axes."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, distributions, nn
+from torch.distributions import Distribution, Independent
+
+from disvae.prior import Prior
+
+
+class StudentT(Prior):
+    """Product of univariate Student-t's, not the spherical multivariate one, which would be rotation invariant."""
+
+    loc: Tensor  # (D,)
+    scale: Tensor  # (D,)
+    raw_df: Tensor  # (): softplus(raw_df) = nu
+
+    def __init__(self, z_dim: int, *, df: float, scale: float, learn_df: bool) -> None:
+        super().__init__(z_dim)
+        if not df > 0:
+            raise ValueError(f"df must be positive, got {df}")
+        if not scale > 0:
+            raise ValueError(f"scale must be positive, got {scale}")
+        self.register_buffer("loc", torch.zeros(z_dim))
+        self.register_buffer("scale", torch.full((z_dim,), float(scale)))
+        raw_df = torch.tensor(df + math.log(-math.expm1(-df)))  # the inverse of softplus
+        if learn_df:
+            self.raw_df = nn.Parameter(raw_df)
+        else:
+            self.register_buffer("raw_df", raw_df)
+
+    @property
+    def df(self) -> Tensor:
+        """Degrees of freedom nu (), one for all latents."""
+        return F.softplus(self.raw_df)
+
+    def forward(self) -> Distribution:
+        """Distribution with event (D,)."""
+        latents = distributions.StudentT(self.df, self.loc, self.scale, validate_args=False)
+        return Independent(latents, 1, validate_args=False)
