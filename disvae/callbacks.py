@@ -1,57 +1,16 @@
 """What happens around the steps: curves, checkpoints, stopping on a signal."""
 
-import contextlib
-import os
 import signal
-import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils.tensorboard import SummaryWriter
 
-from disvae.config import ConfigError
 from disvae.data import Batch
 from disvae.module import VAEModule, scalars
 from disvae.runs import Run
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are whole or not there: written beside their place, synced, then renamed.
-
-    Lightning's own go through the system's temporary folder, which is not atomic across filesystems and spoils the old
-    checkpoint on a full disk.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write `checkpoint` to `path`.
-
-        Raises:
-            ConfigError: the disk is full or the folder cannot be written; an older checkpoint at `path` is intact.
-        """
-        target = Path(path)
-        try:
-            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    torch.save(checkpoint, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, target)
-                folder = os.open(target.parent, os.O_RDONLY)
-                os.fsync(folder)
-                os.close(folder)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-                raise
-        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
-            raise ConfigError(
-                f"cannot write {target}: {error}; make room or set out=PATH, then give the same command again"
-            ) from error
 
 
 class Curves(pl.Callback):

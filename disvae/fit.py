@@ -9,11 +9,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from disvae.build import Built, build, count, make
-from disvae.callbacks import AtomicCheckpointIO, Checkpoints, Curves, Interrupted, StopOnSignal
+from disvae.callbacks import Checkpoints, Curves, Interrupted, StopOnSignal
+from disvae.checkpoint import AtomicCheckpointIO, load
 from disvae.config import ConfigError
 from disvae.module import Diverged
 from disvae.progress import Progress
@@ -60,13 +61,7 @@ def _resume_point(run: Run) -> Path | None:
     """
     if not run.last.exists():
         return None
-    try:
-        step = torch.load(run.last, map_location="cpu", weights_only=True, mmap=True)["global_step"]
-    except Exception as error:  # whatever a damaged file makes torch raise
-        raise ConfigError(
-            f"{run.last} cannot be read ({type(error).__name__}); delete it to start the run again"
-            + (f", or copy {run.best} over it to go on from the best ELBO" if run.best.exists() else "")
-        ) from error
+    step = load(run.last)["global_step"]
     print(f"Continuing from step {step:,} ({run.last})")
     return run.last
 
@@ -165,7 +160,7 @@ def preview_schedules(cfg: DictConfig, out: Path) -> None:
 
     nodes = OmegaConf.to_container(cfg.schedule, resolve=True)
     assert isinstance(nodes, dict)
-    named = {str(name): make(node, f"schedule.{name}") for name, node in nodes.items()}
+    named = {name: make(node, f"schedule.{name}") for name, node in zip(map(str, nodes), nodes.values(), strict=True)}
     out.mkdir(parents=True, exist_ok=True)
     path = out / "schedule.png"
     schedules(named, cfg.steps).savefig(path, dpi=120)

@@ -1,0 +1,62 @@
+"""Checkpoints on disk: written whole or not at all, read without running anything they hold."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from disvae.config import ConfigError
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, on the CPU.
+
+    Raises:
+        ConfigError: the file is damaged or holds more than tensors and plain containers.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes torch raise
+        raise ConfigError(
+            f"{path} cannot be read ({type(error).__name__}); delete it to start the run again"
+        ) from error
+    return content
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are whole or not there: written beside their place, synced, then renamed.
+
+    Lightning's own go through the system's temporary folder, which is not atomic across filesystems and spoils the old
+    checkpoint on a full disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write `checkpoint` to `path`.
+
+        Raises:
+            ConfigError: the disk is full or the folder cannot be written; an older checkpoint at `path` is intact.
+        """
+        target = Path(path)
+        try:
+            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    torch.save(checkpoint, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, target)
+                folder = os.open(target.parent, os.O_RDONLY)
+                os.fsync(folder)
+                os.close(folder)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)
+                raise
+        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+            raise ConfigError(
+                f"cannot write {target}: {error}; make room or set out=PATH, then give the same command again"
+            ) from error

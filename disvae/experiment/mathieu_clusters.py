@@ -1,0 +1,139 @@
+"""Mathieu et al. 2019, Fig. 3: beta sets the overlap of the encodings, alpha how well q(z) takes the mixture prior.
+
+When the sweep ends: a panel for each (beta, alpha), and over the seeds the number of modes, KL(p(z) || q(z)) and the
+mean posterior standard deviation. One seed's picture of the beta row is a single draw; the counts say how typical.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from disvae.runs import Run
+
+if TYPE_CHECKING:  # torch is imported when the sweep is over, not with the command line
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from disvae.vae import VAE
+
+Panel = tuple[float, float]  # beta, alpha
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One run of a panel."""
+
+    run: Run
+    seed: int
+    modes: int  # prior components nearest to more than 5 % of q(z)
+    kl_pz_qz: float  # nats
+    std: float  # mean posterior standard deviation
+
+
+def modes(z: "Tensor", centres: "Tensor") -> int:
+    """Of the prior's `centres` (K, D), how many are the nearest one to more than 5 % of the codes `z` (S, D)."""
+    import torch
+
+    nearest = torch.cdist(z, centres).argmin(1)
+    return int((torch.bincount(nearest, minlength=len(centres)) > 0.05 * len(z)).sum())
+
+
+def restore(run: Run) -> "tuple[VAE, Tensor]":
+    """The trained VAE of a run folder, and its images."""
+    from disvae.build import build
+    from disvae.checkpoint import load
+
+    built = build(run.config())
+    built.module.load_state_dict(load(run.last)["state_dict"])
+    images = built.dataset.images.take(built.data.train_rows)
+    return built.module.vae.eval(), images
+
+
+def measure(run: Run) -> Seed:
+    """Modes, KL and width of a finished run, from 4,000 codes of its aggregate posterior."""
+    import torch
+
+    vae, x = restore(run)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        qz_x = vae.encode(x)
+        z = qz_x.sample((10,)).flatten(0, 1)
+        centres = vae.prior().component_distribution.mean
+    config = run.config()
+    return Seed(
+        run=run,
+        seed=config["seed"],
+        modes=modes(z, centres),
+        kl_pz_qz=run.metrics()["val/structure/kl_pz_qz"],
+        std=qz_x.stddev.mean().item(),
+    )
+
+
+def draw(panels: dict[Panel, list[Seed]]) -> "Figure":
+    """A row of betas at alpha 0 and a row of alphas at beta 0, the first seed of each."""
+    from matplotlib.figure import Figure
+
+    from disvae.figure.aggregate_posterior import draw_plane
+
+    rows = [[p for p in panels if p[1] == 0], [p for p in panels if p[1] > 0]]
+    columns = max(map(len, rows))
+    figure = Figure(figsize=(2.7 * columns, 6.6), layout="constrained")
+    figure.suptitle(
+        "q(z) of one seed (colour), p(z) (white); below: four modes on how many seeds, median KL(p‖q) in nats"
+    )
+    for i, row in enumerate(rows):
+        for j, panel in enumerate(row):
+            axes = figure.add_subplot(2, columns, i * columns + j + 1)
+            seeds = panels[panel]
+            draw_plane(axes, *restore(seeds[0].run))
+            four = sum(seed.modes == 4 for seed in seeds)
+            axes.set_title(f"β = {panel[0]:g}" if i == 0 else f"α = {panel[1]:g}")
+            axes.set_xlabel(f"4 modes: {four}/{len(seeds)} · KL {_median(seeds):.2g}")
+    return figure
+
+
+def _median(seeds: list[Seed]) -> float:
+    values = sorted(seed.kl_pz_qz for seed in seeds)
+    return (values[len(values) // 2] + values[(len(values) - 1) // 2]) / 2
+
+
+def _table(panels: dict[Panel, list[Seed]]) -> Table:
+    table = Table("beta", "alpha", "modes per seed", "KL(p || q), nats: mean ± sd", "posterior std", title="Fig. 3")
+    for (beta, alpha), seeds in panels.items():
+        kls = [seed.kl_pz_qz for seed in seeds]
+        mean = sum(kls) / len(kls)
+        sd = (sum((kl - mean) ** 2 for kl in kls) / max(1, len(kls) - 1)) ** 0.5
+        counts = " ".join(str(seed.modes) for seed in seeds)
+        std = sum(seed.std for seed in seeds) / len(seeds)
+        table.add_row(f"{beta:g}", f"{alpha:g}", counts, f"{mean:.3g} ± {sd:.2g}", f"{std:.3g}")
+    return table
+
+
+class MathieuClusters(Callback):
+    """Draws the figure from the finished runs below `out` when the sweep ends."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the table and write mathieu_clusters.png."""
+        folder = Path(config.out) / "clusters"
+        panels: defaultdict[Panel, list[Seed]] = defaultdict(list)
+        for status in sorted(folder.glob("*/status.json")):
+            run = Run(status.parent)
+            if run.status()["state"] == "finished" and "panel" in run.config():
+                panels[run.config()["panel"]["beta"], run.config()["panel"]["alpha"]].append(measure(run))
+        if not panels:
+            return
+        ordered = {
+            panel: sorted(panels[panel], key=lambda seed: seed.seed)
+            for panel in sorted(panels, key=lambda panel: (panel[1] > 0, panel))
+        }
+        console = Console()
+        console.print(_table(ordered))
+        path = Path(config.out) / "mathieu_clusters.png"
+        draw(ordered).savefig(path, dpi=110)
+        console.print(f"Figure: {path}", highlight=False, soft_wrap=True)

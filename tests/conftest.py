@@ -1,0 +1,45 @@
+"""Fixtures: composed configurations, tiny runs, and the real data files where they are."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from disvae.config import conf_dir
+
+TINY = ("dataset=clusters", "steps=20", "eval_every=10", "eval_images=100", "eval_samples=50", "log_every=5")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of official files; tests that need it are skipped where it is not given."""
+    folder = os.environ.get("DISVAE_DATA_DIR")
+    if not folder:
+        pytest.skip("DISVAE_DATA_DIR is not set: it names the folder of the official data files")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def composed() -> Callable[..., DictConfig]:
+    """Compose a configuration from overrides, as the command line does."""
+
+    def make(*overrides: str) -> DictConfig:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return compose("config", overrides=list(overrides))
+
+    return make
+
+
+@pytest.fixture
+def tiny() -> tuple[str, ...]:
+    """Overrides of a run that takes seconds."""
+    return TINY
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests draw and keep datasets in a folder of their own."""
+    os.environ["DISVAE_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))

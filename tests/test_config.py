@@ -1,0 +1,94 @@
+import pytest
+
+from disvae import config as knobs
+from disvae.config import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("beta=-1", "beta must be a finite number >= 0, got -1"),
+        ("beta=abc", "beta must be a finite number >= 0, got 'abc'"),
+        ("beta=.nan", "got nan"),
+        ("alpha=.inf", "alpha must be a finite number"),
+        ("beta=true", "got True"),
+        ("steps=0", "steps must be a whole number >= 1, got 0"),
+        ("z_dim=2.5", "z_dim must be a whole number"),
+        ("seed=99999999999999999999", "seed must be a whole number from 0 to 4.29497e+09"),
+        ("seed=null", "got None"),
+        ("split.held_out=0.9", "split.held_out must be a finite number from 0 to 0.5, got 0.9"),
+        ("preview=everything", "preview must be schedule or null"),
+        ("force=1", "force must be true or false"),
+    ],
+)
+def test_a_bad_knob_is_named_with_its_value(composed, override, said):
+    with pytest.raises(ConfigError) as error:
+        knobs.check_values(composed(override))
+    assert said in str(error.value)
+
+
+def test_a_knob_that_nothing_reads_is_refused_with_what_reads_it(composed):
+    cfg = composed("objective=beta_tc", "alpha=5")
+    with pytest.raises(ConfigError, match=r"alpha=5 has no effect.*objective=decomposition"):
+        knobs.check_knobs(cfg, ["objective=beta_tc", "alpha=5"], "beta_tc")
+
+
+def test_a_setting_of_an_unread_group_is_refused(composed):
+    cfg = composed("divergence=mmd")
+    with pytest.raises(ConfigError, match=r"divergence=mmd has no effect.*objective=beta_vae"):
+        knobs.check_knobs(cfg, ["divergence=mmd"], "beta_vae")
+    cfg = composed("schedule@schedule.capacity=cosine")
+    with pytest.raises(ConfigError, match=r"schedule\.capacity"):
+        knobs.check_knobs(cfg, ["schedule@schedule.capacity=cosine"], "beta_vae")
+
+
+def test_the_neutral_value_goes_with_every_objective(composed):
+    knobs.check_knobs(composed("objective=beta_tc", "alpha=0"), ["alpha=0"], "beta_tc")
+    knobs.check_knobs(composed("objective=vae", "beta=1"), ["beta=1"], "vae")
+
+
+def test_a_read_knob_passes(composed):
+    overrides = ["objective=decomposition", "beta=2", "alpha=3", "divergence=mmd", "schedule@schedule.alpha=linear"]
+    cfg = composed(*overrides)
+    knobs.check_knobs(cfg, overrides, "decomposition")
+    assert {"beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"} <= knobs.read_keys(cfg)
+
+
+def test_an_option_outside_its_group_is_refused():
+    with pytest.raises(ConfigError, match="objective must be one of"):
+        knobs.check_choices({"objective": "../../elsewhere/x"})
+
+
+def test_identity_ignores_spelling_and_place_but_not_numbers(composed):
+    def mark(*overrides):
+        return knobs.identity(knobs.resolved(composed(*overrides)))
+
+    assert (
+        mark("beta=6") == mark("beta=6.0") == mark("beta=6", "out=/elsewhere", "trainer.accelerator=cpu", "force=true")
+    )
+    assert mark("beta=6") != mark("beta=5")
+    assert mark("seed=0") != mark("seed=1")
+    assert mark("trainer.precision=16-mixed") != mark()
+
+
+def test_identity_leaves_out_what_nothing_reads(composed):
+    with_alpha = knobs.resolved(composed("objective=beta_tc", "alpha=0"))
+    assert "alpha" not in with_alpha
+    assert "divergence" not in with_alpha
+
+
+def test_experiment_beats_defaults_and_command_line_beats_experiment(composed):
+    assert composed("experiment=mathieu_clusters").steps == 500
+    assert composed("experiment=mathieu_clusters", "steps=7").steps == 7
+
+
+def test_help_names_every_group_and_option_with_a_line():
+    text = knobs.help_text("disvae-train")
+    lines = text.splitlines()
+    for group in (path for path in knobs.conf_dir().iterdir() if path.is_dir()):
+        for name in knobs.options(group.name):
+            described = [line for line in lines if line.strip().startswith(f"{name} ")]
+            assert described, name
+            assert all(len(line.split()) > 2 for line in described), f"{group.name}/{name} has no first comment line"
+    for knob in ("beta=4", "alpha=0", "steps=5000", "seed=0", "out=outputs"):
+        assert knob in text

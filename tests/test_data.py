@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from disvae.data import Batches, Blocks, split
+
+
+@given(st.integers(20, 500), st.floats(0, 0.5), st.floats(0, 0.4), st.integers(0, 2**32 - 1))
+def test_splits_are_disjoint_and_cover_every_row(n, validation, held_out, seed):
+    parts = split(n, validation=validation, held_out=held_out, official=None, seed=seed)
+    assert sorted(torch.cat(parts).tolist()) == list(range(n))
+
+
+def test_split_is_a_function_of_the_seed():
+    first, again, other = (
+        split(1000, validation=0.1, held_out=0.1, official=None, seed=seed)[1].tolist() for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_official_held_out_rows_stay_held_out():
+    official = np.arange(80, 100)
+    train, valid, test = split(100, validation=0.25, held_out=0.3, official=official, seed=0)
+    assert test.tolist() == official.tolist()
+    assert len(valid) == 20
+    assert not set(train.tolist()) & set(official.tolist())
+
+
+@pytest.mark.parametrize("n", [7, 64, 100])
+def test_every_row_comes_once_an_epoch(n):
+    rows = torch.arange(n) * 3
+    seen = torch.cat([batch["index"] for batch in Batches(rows, batch_size=5, extra=0, steps=2 * n, seed=1)])
+    for epoch in seen.split(n):
+        assert sorted(epoch.tolist()) == rows.tolist()
+
+
+@pytest.mark.parametrize("stop", [1, 13, 20, 39])
+def test_batches_go_on_after_any_step_as_if_never_stopped(stop):
+    rows = torch.arange(101)
+    whole = list(Batches(rows, batch_size=16, extra=1, steps=40, seed=5))
+    resumed = Batches(rows, batch_size=16, extra=1, steps=40, seed=5)
+    resumed.load_state_dict({"step": stop})
+    rest = list(resumed)
+    assert len(rest) == 40 - stop
+    for expected, got in zip(whole[stop:], rest, strict=True):
+        assert torch.equal(expected["index"], got["index"])
+        assert torch.equal(expected["extra"], got["extra"])
+
+
+def test_extra_batch_is_drawn_independently():
+    batch = next(iter(Batches(torch.arange(1000), batch_size=100, extra=1, steps=1, seed=0)))
+    assert batch["index"].tolist() != batch["extra"].tolist()
+
+
+def test_blocks_cover_the_rows_in_order():
+    blocks = list(Blocks(torch.arange(23), size=10, extra=1))
+    assert torch.cat([block["index"] for block in blocks]).tolist() == list(range(23))
+    assert all((block["index"] != block["extra"]).all() for block in blocks)
