@@ -5,6 +5,7 @@ higher elbo is better.
 """
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -21,7 +22,8 @@ SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # of the MMD kernels, relative to a pri
 def factorised(dist: Distribution) -> Distribution | None:
     """The per-latent distribution (batch (..., D), event ()) of a `dist` with independent latents, else None."""
     if isinstance(dist, Independent) and dist.reinterpreted_batch_ndims == 1 and not dist.base_dist.event_shape:
-        return dist.base_dist
+        base: Distribution = dist.base_dist
+        return base
     return None
 
 
@@ -80,7 +82,7 @@ def elbo_terms(draw: Draw) -> dict[str, Tensor]:
 
 
 def log_weights(estimator: Literal["mws", "mss"], B: int, N: int) -> Tensor:
-    """log W (B, B): the weight of posterior j in q(z_i) = (1/N) sum_n q(z_i|x_n), Chen et al. 2018, section 3 and C.
+    """log W (B, B): the weight of posterior j in q(z_i) = (1/N) sum_n q(z_i|x_n), Chen et al. 2018.
 
     mws: 1/(N B) throughout. mss: 1/N for the sample's own posterior (the diagonal), and what stands for the other N - 1
     spread over the M = B - 1 others: (N - M)/(N M) for the one after it, 1/M for the rest; a row sums to 1.
@@ -141,7 +143,7 @@ def rsample(pz: Distribution, n: int) -> Tensor:
 
 
 def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"], scope: Literal["joint", "per_dimension"]) -> Tensor:
-    """Unbiased squared MMD between samples `x` (n, D) and `y` (m, D), Gretton et al. 2012, eq. 3; may be negative.
+    """Unbiased squared MMD between samples `x` (n, D) and `y` (m, D), Gretton et al. 2012; may be negative.
 
     Kernels C/(C + d^2) (imq) or exp(-d^2/C) (rbf), summed over the six C = 2 s k, s in SCALES, where k is the number of
     latents that enter d: all of them (joint), or one at a time and summed over latents (per_dimension).
@@ -175,7 +177,7 @@ def _mmd(xx: Tensor, yy: Tensor, xy: Tensor, kernel: str, C: list[float]) -> Ten
         return torch.stack([(c / (c + d2) if kernel == "imq" else (-d2 / c).exp()).sum() for c in C]).sum()
 
     def within(d2: Tensor) -> Tensor:  # the pairs i != j; a point is as similar to itself as can be, which is 1
-        D, n, _ = d2.shape
+        n = d2.shape[1]
         return (similarity(d2) - similarity(d2.diagonal(dim1=1, dim2=2))) / (n * (n - 1))
 
     return within(xx) + within(yy) - 2 * similarity(xy) / (xy.shape[1] * xy.shape[2])
@@ -184,7 +186,7 @@ def _mmd(xx: Tensor, yy: Tensor, xy: Tensor, kernel: str, C: list[float]) -> Ten
 class DensityRatio(nn.Module):
     """A classifier of codes with two logits, whose difference estimates log a(z) - log b(z) once it tells a from b.
 
-    LeakyReLU(0.2) between `layers` hidden layers of `width`: Kim & Mnih 2018, appendix A, with 6 of 1000.
+    LeakyReLU(0.2) between `layers` hidden layers of `width`: Kim & Mnih 2018 take 6 of 1000.
     """
 
     def __init__(self, z_dim: int, width: int, layers: int) -> None:
@@ -192,7 +194,7 @@ class DensityRatio(nn.Module):
         if layers < 1 or width < 1:
             raise ValueError(f"layers and width must be at least 1, got {layers} and {width}")
         sizes = [z_dim] + [width] * layers
-        hidden = [m for i, o in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(i, o), nn.LeakyReLU(0.2))]
+        hidden = [m for i, o in pairwise(sizes) for m in (nn.Linear(i, o), nn.LeakyReLU(0.2))]
         self.net = nn.Sequential(*hidden, nn.Linear(width, 2))
 
     def forward(self, z: Tensor) -> Tensor:

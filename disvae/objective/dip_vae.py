@@ -1,0 +1,68 @@
+"""E_q[-log p(x|z)] + KL + lambda_od sum_{i != j} C_ij^2 + lambda_d sum_i (C_ii - v_i)^2: Kumar et al. 2018.
+
+C = Cov_x[mu(x)] (type I) or Cov_x[mu(x)] + E_x[Sigma(x)], the covariance of q(z) (type II); v is the prior's variance,
+1 in the paper.
+"""
+
+from typing import Literal
+
+from torch import Tensor
+from torch.distributions import Distribution, MultivariateNormal
+
+from disvae.estimators import elbo_terms
+from disvae.objective import Objective
+from disvae.vae import Draw
+
+
+def covariance(qz_x: Distribution, kind: Literal["I", "II"]) -> Tensor:
+    """C (D, D) of the batch, unbiased."""
+    of_means = qz_x.mean.T.cov()
+    if kind == "I":
+        return of_means
+    if isinstance(qz_x, MultivariateNormal):
+        return of_means + qz_x.covariance_matrix.mean(0)
+    return of_means + qz_x.variance.mean(0).diag()
+
+
+class DIPVAE(Objective):
+    """Pulls the second moments of q(z) to those of a prior without correlations; blind to any other dependence.
+
+    The squares of a minibatch's covariances are on average too high by their variance, of order 1 / B.
+    """
+
+    def __init__(self, kind: Literal["I", "II"], lambda_od: float, lambda_d: float) -> None:
+        super().__init__()
+        if kind not in ("I", "II"):
+            raise ValueError(f"kind must be I or II, got {kind}")
+        for name, weight in (("lambda_od", lambda_od), ("lambda_d", lambda_d)):
+            if not weight >= 0:
+                raise ValueError(f"{name} must be non-negative, got {weight}")
+        self.kind: Literal["I", "II"] = kind
+        self.lambda_od = lambda_od
+        self.lambda_d = lambda_d
+
+    def check(self, draw: Draw) -> None:
+        """Prior and posterior must have variances, and the batch a covariance."""
+        if len(draw.z) < 2:
+            raise ValueError(f"batch_size must be at least 2 for objective=dip_vae, got {len(draw.z)}")
+        for name, dist in (("prior", draw.pz), ("posterior", draw.qz_x)):
+            if not dist.variance.isfinite().all():
+                raise ValueError(
+                    f"{name} must have a finite variance for objective=dip_vae: type {name}.df=3 or more, "
+                    f"or {name}=gaussian"
+                )
+
+    def forward(self, draw: Draw) -> dict[str, Tensor]:
+        """Loss, ELBO terms in nats per image, and the two sums of squares (no nats) of this minibatch."""
+        terms = elbo_terms(draw)
+        C = covariance(draw.qz_x, self.kind)
+        diagonal = C.diagonal()
+        off_diagonal = (C - diagonal.diag()).square().sum()
+        deviation = (diagonal - draw.pz.variance).square().sum()
+        loss = -terms["elbo"] + self.lambda_od * off_diagonal + self.lambda_d * deviation
+        return {
+            "loss": loss,
+            **terms,
+            "dip_off_diagonal_minibatch": off_diagonal,
+            "dip_diagonal_minibatch": deviation,
+        }
