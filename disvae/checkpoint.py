@@ -1,8 +1,6 @@
 """Checkpoints on disk: written whole or not at all, read without running anything they hold."""
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +40,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         target = Path(path)
         try:
-            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            temporary = target.with_name(f".{target.name}.{os.getpid()}")
             try:
-                with os.fdopen(descriptor, "wb") as file:
+                with temporary.open("wb") as file:
                     torch.save(checkpoint, file)
                     file.flush()
                     os.fsync(file.fileno())
-                os.replace(temporary, target)
+                temporary.replace(target)
                 folder = os.open(target.parent, os.O_RDONLY)
                 os.fsync(folder)
                 os.close(folder)
             except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
+                temporary.unlink(missing_ok=True)
                 raise
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
             raise ConfigError(

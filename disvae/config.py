@@ -166,8 +166,12 @@ def identity(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _canonical(value) for key, value in kept.items()}
 
 
-def _comment(line: str) -> str:
-    return line.partition("#")[2].strip()
+def description(path: Path) -> str:
+    """The comment an option's file opens with; Hydra's own `# @package` line, where there is one, comes before it."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# ") and not line.startswith("# @"):
+            return line.removeprefix("# ")
+    return ""
 
 
 def help_text(program: str) -> str:
@@ -190,8 +194,7 @@ def help_text(program: str) -> str:
             at = "@schedule.beta|alpha|capacity" if group == "schedule" else ""
             lines += ["", f"{group}{at}="]
             for name in names:
-                with (conf_dir() / group / f"{name}.yaml").open(encoding="utf-8") as file:
-                    lines.append(f"  {name:<22}{_comment(file.readline())}")
+                lines.append(f"  {name:<22}{description(conf_dir() / group / f'{name}.yaml')}")
     lines += [
         "",
         "An option's own settings: group.setting=value (objective.gamma=20, prior.df=5, optimizer.lr=1e-3).",

@@ -103,7 +103,7 @@ class Data(pl.LightningDataModule):
     """Any dataset, split by seed; images move to the device once and are gathered there.
 
     `extra` is the objective's `extra_batches`. Validation and held-out scores use a fixed sample of at most
-    `eval_images` rows of their split, or of the training rows where the split is empty.
+    `eval_images` rows of their split. Without validation rows training rows are scored; without held-out rows none are.
     """
 
     EVAL_BLOCK = 500
@@ -129,9 +129,8 @@ class Data(pl.LightningDataModule):
         self.train_rows = rows[0]
         if len(self.train_rows) < batch_size:
             raise ValueError(f"batch_size must be at most the {len(self.train_rows)} training images, got {batch_size}")
-        self.validation_rows, self.held_out_rows = (
-            self._sample(part if len(part) else rows[0], eval_images, seed) for part in rows[1:]
-        )
+        self.validation_rows = self._sample(rows[1] if len(rows[1]) else rows[0], eval_images, seed)
+        self.held_out_rows = self._sample(rows[2], eval_images, seed)
         self.batches = Batches(self.train_rows, batch_size, extra, steps, seed)
         self.extra = extra
 

@@ -146,11 +146,12 @@ def _train(run: Run, trainer: pl.Trainer, built: Built, checkpoint: Path | None)
     module, data = built.module, built.data
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     trainer.save_checkpoint(run.last)
-    metrics = {f"train/{name}": value for name, value in module.last_terms().items()}
+    metrics = {f"train/{name}": value for name, value in module.last_terms.items()}
     trainer.validate(module, datamodule=data, verbose=False)
     metrics |= {f"val/{name}": value for name, value in module.evaluation.items()}
-    trainer.test(module, datamodule=data, verbose=False)
-    metrics |= {f"held_out/{name}": value for name, value in module.evaluation.items()}
+    if len(data.held_out_rows) > 1:
+        trainer.test(module, datamodule=data, verbose=False)
+        metrics |= {f"held_out/{name}": value for name, value in module.evaluation.items()}
     return metrics
 
 

@@ -82,9 +82,18 @@ class VAEModule(pl.LightningModule):
         self._terms = terms
         return terms
 
+    @property
     def last_terms(self) -> dict[str, float]:
-        """The terms of the last training step; empty when a finished run was only scored again."""
+        """The terms of the last training step, also after a checkpoint of it was read."""
         return scalars(self._terms)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the last terms: a run killed between its last step and its scores still reports them."""
+        checkpoint["terms"] = {name: term.detach().cpu() for name, term in self._terms.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the last terms back."""
+        self._terms = checkpoint["terms"]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stop before a step that would spoil the weights.

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from disvae.runs import Run
 
-COLUMNS = {"train": "training, last step", "val": "validation", "held_out": "held out"}
+COLUMNS = {"train": "last batch", "val": "validation", "held_out": "held out"}
 
 
 def _rows(metrics: Iterable[str]) -> list[str]:
@@ -16,16 +16,20 @@ def _rows(metrics: Iterable[str]) -> list[str]:
     return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith("_se")]
 
 
-def print_result(run: Run, console: Console | None = None) -> None:
+def print_result(run: Run) -> None:
     """Final terms of a finished run, where it lies and how to look at it."""
-    console = console or Console()
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=110)
     metrics = run.metrics()
-    table = Table("term (nats per image)", *COLUMNS.values(), title=str(run.path.name))
-    for column in table.columns[1:]:
-        column.justify = "right"
+    stages = {stage: title for stage, title in COLUMNS.items() if any(name.startswith(f"{stage}/") for name in metrics)}
+    table = Table(title=run.path.name)
+    table.add_column("nats per image", no_wrap=True)
+    for title in stages.values():
+        table.add_column(title, justify="right", no_wrap=True)
     for name in _rows(metrics):
         cells = []
-        for stage in COLUMNS:
+        for stage in stages:
             value = metrics.get(f"{stage}/{name}")
             error = metrics.get(f"{stage}/{name}_se")
             cells.append("" if value is None else f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}"))

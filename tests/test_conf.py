@@ -1,0 +1,146 @@
+"""Every option builds and trains with every other it can go with; the rest is refused with what to type."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from disvae.build import build
+from disvae.config import ConfigError, check_knobs, conf_dir, description, options, resolved
+
+SMALL = {
+    "sprites": ("dataset=sprites", "dataset.scales=2", "dataset.orientations=4", "dataset.positions=4"),
+    "clusters": ("dataset=clusters",),
+    "fashion_mnist": ("dataset=fashion_mnist",),
+}
+FAST = ("batch_size=8", "steps=2", "eval_images=20", "eval_samples=10", "z_dim=3")
+
+
+@pytest.fixture(scope="module")
+def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small files of Fashion-MNIST's layout."""
+    import gzip
+    import struct
+
+    folder = tmp_path_factory.mktemp("fashion")
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 60), ("t10k", 20)):
+        images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        labels = rng.integers(0, 10, n, dtype=np.uint8)
+        with gzip.open(folder / f"{split}-images-idx3-ubyte.gz", "wb") as file:
+            file.write(struct.pack(">IIII", 2051, n, 28, 28) + images.tobytes())
+        with gzip.open(folder / f"{split}-labels-idx1-ubyte.gz", "wb") as file:
+            file.write(struct.pack(">II", 2049, n) + labels.tobytes())
+    return folder
+
+
+@pytest.fixture
+def steps(composed: Callable[..., DictConfig], fashion: Path) -> Callable[..., list[float]]:
+    """Losses of two optimiser steps of a configuration."""
+
+    def run(dataset: str, *overrides: str) -> list[float]:
+        path = (f"dataset.path={fashion}",) if dataset == "fashion_mnist" else ()
+        built = build(resolved(composed(*SMALL[dataset], *path, *FAST, *overrides)))
+        optimizer = built.module.configure_optimizers()
+        losses = []
+        for step, batch in enumerate(built.data.batches):
+            images = built.data.on_after_batch_transfer(batch, 0)
+            draw = built.module.vae(images["x"], step=step, N=built.module.N, x_extra=images["x_extra"])
+            terms = built.module.objective(draw)
+            optimizer.zero_grad()
+            terms["loss"].backward()
+            optimizer.step()
+            losses.append(terms["loss"].item())
+            assert terms["loss"].dim() == 0
+            assert {"loss", "reconstruction", "kl", "elbo"} <= terms.keys()
+            assert torch.allclose(terms["elbo"], -(terms["reconstruction"] + terms["kl"]))
+        assert len(losses) == 2
+        assert np.isfinite(losses).all()
+        for parameter in built.module.parameters():
+            assert parameter.isfinite().all()
+        return losses
+
+    return run
+
+
+OBJECTIVES = options("objective")
+PRIORS = options("prior")
+
+
+def goes(objective: str, prior: str, posterior: str = "gaussian") -> bool:
+    """What the mathematics allows: the TC decomposition needs a prior and a posterior that factorise."""
+    return objective != "beta_tc" or (prior != "mixture" and posterior != "full_gaussian")
+
+
+@pytest.mark.parametrize("dataset", sorted(SMALL))
+@pytest.mark.parametrize(("objective", "prior"), list(itertools.product(OBJECTIVES, PRIORS)))
+def test_every_objective_trains_with_every_prior_on_every_dataset(steps, dataset, objective, prior):
+    overrides = (f"objective={objective}", f"prior={prior}")
+    if goes(objective, prior):
+        steps(dataset, *overrides)
+    else:
+        with pytest.raises(ConfigError, match="prior"):
+            steps(dataset, *overrides)
+
+
+@pytest.mark.parametrize(("objective", "posterior"), list(itertools.product(OBJECTIVES, options("posterior"))))
+def test_every_objective_trains_with_every_posterior(steps, objective, posterior):
+    overrides = (f"objective={objective}", f"posterior={posterior}")
+    if goes(objective, "gaussian", posterior):
+        steps("clusters", *overrides)
+    else:
+        with pytest.raises(ConfigError, match="posterior"):
+            steps("clusters", *overrides)
+
+
+@pytest.mark.parametrize(("divergence", "prior"), list(itertools.product(options("divergence"), PRIORS)))
+def test_every_divergence_trains_with_every_prior(steps, divergence, prior):
+    steps("clusters", "objective=decomposition", "alpha=2", f"divergence={divergence}", f"prior={prior}")
+
+
+@pytest.mark.parametrize("schedule", options("schedule"))
+@pytest.mark.parametrize("weight", ["beta", "alpha", "capacity"])
+def test_every_weight_takes_every_schedule(composed, steps, weight, schedule):
+    objective = "capacity" if weight == "capacity" else "decomposition"
+    overrides = [f"objective={objective}", f"schedule@schedule.{weight}={schedule}"]
+    check_knobs(composed(*overrides), overrides, objective)
+    steps("clusters", *overrides)
+
+
+@pytest.mark.parametrize("likelihood", options("likelihood"))
+def test_every_likelihood_trains_on_images(steps, likelihood):
+    steps("sprites", f"likelihood={likelihood}")
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_every_model_trains_on_a_dataset_it_fits_and_says_which_it_does_not(steps, model):
+    trained = []
+    for dataset in SMALL:
+        try:
+            steps(dataset, f"model={model}")
+        except ConfigError as error:
+            assert "model=" in str(error)  # what to type instead
+        else:
+            trained.append(dataset)
+    assert trained
+
+
+@pytest.mark.parametrize("optimizer", options("optimizer"))
+def test_every_optimizer_trains(steps, optimizer):
+    steps("sprites", f"optimizer={optimizer}")
+
+
+def test_a_model_given_on_the_command_line_beats_the_datasets_own(composed):
+    assert composed("dataset=fashion_mnist").model._target_.endswith("DCGAN")
+    assert composed("dataset=fashion_mnist", "model=mlp").model._target_.endswith("MLP")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(conf_dir().glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_every_option_opens_with_a_line_for_help(path):
+    assert 20 <= len(description(path)) <= 118

@@ -1,0 +1,255 @@
+"""What a run promises: the same numbers however often it was stopped, and nothing computed is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from disvae.checkpoint import load
+from disvae.config import ConfigError, resolved
+from disvae.fit import Stopped, fit
+from disvae.module import VAEModule
+from disvae.runs import Run
+
+SMALL_SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=4", "dataset.scales=2")
+
+
+@pytest.fixture
+def trained(composed, tiny, tmp_path):
+    """Train a tiny configuration in a folder of `tmp_path`; further calls with the same name go on in it."""
+
+    def train(name: str, *overrides: str, force: bool = False) -> Run:
+        run = Run(tmp_path / name)
+        fit(run, resolved(composed(*tiny, *overrides)), force=force)
+        return run
+
+    return train
+
+
+def stop_at(monkeypatch, step: int, signum: int = signal.SIGTERM) -> None:
+    """Let a signal arrive in the middle of a step, once."""
+    original = VAEModule.training_step
+    sent = []
+
+    def training_step(self, batch, batch_idx):
+        if self.global_step == step and not sent:
+            sent.append(step)
+            os.kill(os.getpid(), signum)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(VAEModule, "training_step", training_step)
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load(run.last)["state_dict"]
+
+
+def scores(run: Run) -> dict[str, float]:
+    return json.loads((run.path / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("stop", [0, 3, 9, 10, 16])
+@pytest.mark.parametrize("objective", ["beta_tc", "factor_vae"])
+def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(trained, monkeypatch, stop, objective):
+    whole = trained("whole", f"objective={objective}", "batch_size=50")
+    stop_at(monkeypatch, stop)
+    with pytest.raises(Stopped) as stopped:
+        trained("stopped", f"objective={objective}", "batch_size=50")
+    assert stopped.value.exit_status == 128 + signal.SIGTERM
+    run = Run(whole.path.parent / "stopped")
+    assert run.status()["state"] == "interrupted"
+    assert run.status()["step"] == stop + 1
+    trained("stopped", f"objective={objective}", "batch_size=50")
+    for name, expected in weights(whole).items():
+        assert torch.equal(weights(run)[name], expected), name
+    assert scores(run) == scores(whole)
+
+
+def test_ctrl_c_exits_130_with_a_checkpoint(trained, monkeypatch, tmp_path):
+    stop_at(monkeypatch, 5, signal.SIGINT)
+    with pytest.raises(Stopped, match="the same command continues it") as stopped:
+        trained("run")
+    assert stopped.value.exit_status == 130
+    assert load(Run(tmp_path / "run").last)["global_step"] == 6
+
+
+def test_same_seed_same_numbers_other_seed_others(trained):
+    assert scores(trained("a", "seed=1")) == scores(trained("b", "seed=1"))
+    assert scores(trained("c", "seed=2")) != scores(trained("a2", "seed=1"))
+
+
+def test_a_run_killed_between_its_last_step_and_its_scores_ends_with_the_same_numbers(trained):
+    run = trained("run")
+    expected = scores(run)
+    (run.path / "metrics.json").unlink()
+    run.mark("running", 20)
+    trained("run")
+    assert scores(run) == expected
+
+
+def test_force_repeats_a_run_from_its_start(trained):
+    run = trained("run")
+    expected, before = scores(run), run.last.stat().st_mtime_ns
+    trained("run", force=True)
+    assert run.last.stat().st_mtime_ns > before
+    assert scores(run) == expected
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_with_step_term_and_a_finite_checkpoint(trained, monkeypatch, tmp_path, bad):
+    original = VAEModule.training_step
+
+    def training_step(self, batch, batch_idx):
+        terms = original(self, batch, batch_idx)
+        if self.global_step == 13:
+            terms["kl"] = terms["kl"] * bad
+            terms["loss"] = terms["loss"] * bad
+            self._terms = terms
+        return terms
+
+    monkeypatch.setattr(VAEModule, "training_step", training_step)
+    with pytest.raises(Stopped, match=r"step 13: .*kl = .*last good checkpoint") as stopped:
+        trained("run", "checkpoint_every=5")
+    assert stopped.value.exit_status == 4
+    run = Run(tmp_path / "run")
+    assert run.status()["state"] == "diverged"
+    assert load(run.last)["global_step"] == 10
+    assert all(value.isfinite().all() for value in weights(run).values())
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text"])
+def test_a_damaged_checkpoint_is_named_and_nothing_is_overwritten(trained, damage):
+    run = trained("run")
+    whole = run.last.read_bytes()
+    broken = {"empty": b"", "cut": whole[: len(whole) // 2], "text": b"no checkpoint"}[damage]
+    run.last.write_bytes(broken)
+    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read"):
+        trained("run")
+    assert run.last.read_bytes() == broken
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(trained):
+    run = trained("run")
+    torch.save({"global_step": 1, "x": Path}, run.last)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        trained("run")
+
+
+def test_the_run_folder_is_complete_and_its_events_hold_every_term(trained):
+    run = trained("run", "objective=decomposition", "alpha=2", "divergence=mmd", "beta=0.5")
+    names = {path.name for path in run.path.iterdir()}
+    assert {"config.yaml", "provenance.json", "status.json", "metrics.json", "last.ckpt", "best.ckpt"} <= names
+    assert run.status()["state"] == "finished"
+    assert run.provenance()["wall_s"] > 0
+    assert run.provenance()["data_checksum"]
+    assert run.config()["objective"]["divergence"]["_target_"].startswith("disvae.divergence.mmd")
+    events = EventAccumulator(str(run.path))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    for term in ("loss", "reconstruction", "kl", "elbo", "beta", "alpha"):
+        assert {f"train/{term}", f"val/{term}"} <= tags
+    assert {
+        "val/overlap/mutual_information",
+        "val/overlap/entropy",
+        "val/structure/kl_qz_pz",
+        "val/structure/kl_pz_qz",
+        "val/structure/mmd",
+        "val/active_units",
+    } <= tags
+    assert [point.step for point in events.Scalars("train/loss")] == [5, 10, 15, 20]
+    assert events.Scalars("train/alpha")[0].value == 2
+
+
+def test_points_after_the_checkpoint_a_run_resumes_from_are_not_shown_twice(trained, monkeypatch, tmp_path):
+    stop_at(monkeypatch, 12)
+    with pytest.raises(Stopped):
+        trained("run", "log_every=1")
+    trained("run", "log_every=1")
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    assert [point.step for point in events.Scalars("train/loss")] == list(range(1, 21))
+
+
+def test_best_checkpoint_holds_the_best_validation_elbo(trained):
+    run = trained("run", "eval_every=5")
+    events = EventAccumulator(str(run.path))
+    events.Reload()
+    elbos = {point.step: point.value for point in events.Scalars("val/elbo")}
+    assert load(run.best)["global_step"] == max(elbos, key=elbos.get)
+
+
+def command(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(
+        [sys.executable, "-m", "disvae.train", *arguments],
+        cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, **options,
+    )  # fmt: skip
+
+
+def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path):
+    first = command(*tiny, "objective=beta_tc", "beta=6", "batch_size=50", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    folder = next((tmp_path / "outputs" / "clusters").glob("objective=beta_tc,beta=6*"))
+    said = first.stdout.replace("\n", "")
+    assert f"tensorboard --logdir outputs/clusters/{folder.name}" in said
+    assert "total_correlation" in said
+    assert "Traceback" not in first.stderr
+    again = command(*tiny, "objective=beta_tc", "beta=6.0", "batch_size=50", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "finished; force=true repeats it" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["beta=-1"], "beta must be a finite number >= 0, got -1"),
+        (["objective=nope"], "Available options in 'objective'"),
+        (["objective=../../x"], "objective"),
+        (["objective.beta_typo=1"], "beta_typo"),
+        (["objective=beta_tc", "alpha=5"], "alpha=5 has no effect"),
+        (["optimizer.lr=fast"], "optimizer.lr must be a number, got 'fast'"),
+        (["dataset=clusters", "model=conv"], "model"),
+        (["model._target_=os.system"], "must be a class or function of disvae"),
+        (["dataset=clusters", "batch_size=100000"], "batch_size must be at most"),
+        (["trainer.accelerator=abacus"], "trainer"),
+    ],
+)
+def test_bad_input_is_one_message_naming_the_key(tmp_path, arguments, said):
+    done = command(
+        "dataset=clusters" if "dataset=clusters" not in arguments else arguments[0], *arguments, cwd=tmp_path
+    )
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path).glob("outputs/clusters/*/last.ckpt"))
+
+
+def test_a_sweep_goes_on_past_a_job_that_cannot_be(tiny, tmp_path):
+    done = command(*tiny, "-m", "objective=beta_vae,beta_tc", "beta=-1,2", "batch_size=50", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "beta must be a finite number >= 0, got -1" in done.stderr
+    assert "Traceback" not in done.stderr
+    finished = [Run(path.parent).status()["state"] for path in (tmp_path / "outputs/clusters").glob("*/status.json")]
+    assert finished == ["finished", "finished"]
+
+
+def test_preview_draws_the_schedules_and_trains_nothing(tiny, tmp_path):
+    done = command(*tiny, "preview=schedule", "schedule@schedule.beta=linear", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "outputs" / "schedule.png").stat().st_size > 10_000
+    assert not (tmp_path / "outputs" / "clusters").exists()
+
+
+def test_shell_completion_offers_the_options(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "COMP_LINE": "disvae-train objective=b"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from disvae.train import main; main()", "-sc", "query=bash"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert set(done.stdout.split()) == {"objective=beta_tc", "objective=beta_vae"}
