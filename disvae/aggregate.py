@@ -25,10 +25,18 @@ class Aggregate:
         self.h = h
 
     @torch.no_grad()
+    def log_density(self, z: Tensor) -> Tensor:
+        """log q(z) (S,) of codes (S, D)."""
+        return self._log_densities(z, with_marginals=False)[0]
+
+    @torch.no_grad()
     def log_densities(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
         """log q(z) (S,) and log q(z_j) (S, D) of codes (S, D); None where the posterior's marginals are not known."""
+        return self._log_densities(z, with_marginals=marginals(self.posterior(self.h[:1])) is not None)
+
+    def _log_densities(self, z: Tensor, with_marginals: bool) -> tuple[Tensor, Tensor | None]:
         joint = z.new_full((len(z),), -math.inf)
-        each = torch.full_like(z, -math.inf) if marginals(self.posterior(self.h[:1])) is not None else None
+        each = torch.full_like(z, -math.inf) if with_marginals else None
         h_rows = min(len(self.h), 2048)
         # A block that stays in the cache is twice as fast on a CPU; on a GPU a block of 256 MB with its temporaries.
         z_rows = max(1, (2**18 if z.device.type == "cpu" else 2**24) // (h_rows * z.shape[1]))
@@ -36,7 +44,7 @@ class Aggregate:
             q = self.posterior(h)
             for start in range(0, len(z), z_rows):
                 rows = slice(start, start + z_rows)
-                log_q, log_q_d = _pairs(q, z[rows, None])
+                log_q, log_q_d = _pairs(q, z[rows, None], with_marginals)
                 joint[rows] = torch.logaddexp(joint[rows], log_q.logsumexp(1))
                 if each is not None and log_q_d is not None:
                     each[rows] = torch.logaddexp(each[rows], log_q_d.logsumexp(1))
@@ -63,7 +71,7 @@ class Aggregate:
         estimates = {
             "overlap/mutual_information": qz_x.log_prob(z) - log_qz,
             "structure/kl_qz_pz": log_qz - log_pz,
-            "structure/kl_pz_qz": pz.log_prob(z_prior) - self.log_densities(z_prior)[0],
+            "structure/kl_pz_qz": pz.log_prob(z_prior) - self.log_density(z_prior),
         }
         if log_qz_d is not None:
             estimates["structure/total_correlation"] = log_qz - log_qz_d.sum(1)
@@ -78,7 +86,7 @@ class Aggregate:
             warnings.warn(
                 f"the mutual information is above 0.9 log M for M = {len(self.h)} images and cannot exceed log M: its "
                 "value, and the total correlation with it, say more of M than of the model; encode more images",
-                stacklevel=2,
+                stacklevel=3,
             )
         return terms
 
@@ -92,9 +100,9 @@ class Aggregate:
         return terms
 
 
-def _pairs(q: Distribution, z: Tensor) -> tuple[Tensor, Tensor | None]:
-    """log q(z_i|x_m) (S, M) and its marginals log q(z_ij|x_m) (S, M, D) for `z` (S, 1, D)."""
-    q_d = marginals(q)
+def _pairs(q: Distribution, z: Tensor, with_marginals: bool) -> tuple[Tensor, Tensor | None]:
+    """log q(z_i|x_m) (S, M) and, if asked for, its marginals log q(z_ij|x_m) (S, M, D) for `z` (S, 1, D)."""
+    q_d = marginals(q) if with_marginals else None
     log_q_d = None if q_d is None else q_d.log_prob(z)
     joint: Tensor = log_q_d.sum(2) if log_q_d is not None and factorised(q) is not None else q.log_prob(z)
     return joint, log_q_d

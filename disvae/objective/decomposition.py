@@ -12,8 +12,8 @@ from disvae.vae import Draw
 class Decomposition(Objective):
     """beta sets the overlap of the posteriors, alpha how closely their aggregate keeps the prior's structure.
 
-    `released_mixture_kl` weighs, under a prior that does not factorise, log q(z|x) - D log p(z) in the KL's place, as the
-    paper's released code does for its mixture; the logged kl and elbo stay right, and `kl_released` is what was used.
+    `released_mixture_kl` weighs, under a prior that does not factorise, log q(z|x) - D log p(z) in the KL's place, as
+    the paper's released code does for its mixture; the logged kl and elbo stay right, `kl_released` is what was used.
     """
 
     def __init__(
