@@ -1,0 +1,100 @@
+"""Grey images of ten kinds of clothes: Fashion-MNIST (Xiao et al. 2017), 28 x 28 brought to 32 x 32."""
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from disvae import cache
+from disvae.dataset import Dataset, Images
+from disvae.download import fetch
+
+URLS = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+)
+FILES = {  # name -> bytes, checksum
+    "train-images-idx3-ubyte.gz": (26_421_880, "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+    "train-labels-idx1-ubyte.gz": (29_515, "md5:25c81989df183df01b3e8a0aad5dffbe"),
+    "t10k-images-idx3-ubyte.gz": (4_422_102, "md5:bef4ecab320f06d8554ea6380940ec79"),
+    "t10k-labels-idx1-ubyte.gz": (5_148, "md5:bb300cfdad3c16e7a12a480ee83cd310"),
+}
+CLASSES = 10
+
+
+class FashionMNIST(Dataset):
+    """60,000 training images, then the 10,000 of the official test split, which are held out; the label is the factor.
+
+    `path` is a folder with the four official .gz files; without it they are downloaded, 31 MB. `resize` is "bilinear",
+    as in Mathieu et al. 2019, or "pad", which keeps the pixels and puts two of black around them.
+    """
+
+    def __init__(self, path: str | None = None, resize: Literal["bilinear", "pad"] = "bilinear") -> None:
+        if resize not in ("bilinear", "pad"):
+            raise ValueError(f"resize must be bilinear or pad, got {resize}")
+        folder = _download() if path is None else Path(path).expanduser()
+        train, test = (_split(folder, name) for name in ("train", "t10k"))
+        images = torch.from_numpy(np.concatenate([train[0], test[0]])[:, None])  # (N, 1, 28, 28) uint8
+        self.images = Images(F.pad(images, (2, 2, 2, 2)) if resize == "pad" else _bilinear(images), (1, 32, 32))
+        self.factors = np.concatenate([train[1], test[1]]).astype(np.int64)[:, None]
+        self.factor_names = ("class",)
+        self.factor_sizes = (CLASSES,)
+        self.binary = False
+        self.held_out = np.arange(len(train[1]), len(self.factors))
+        self.checksum = cache.content_checksum({"images": self.images.data.numpy(), "factors": self.factors})
+
+
+def _download() -> Path:
+    folder = cache.folder() / "fashion-mnist"
+    for name, (size, checksum) in FILES.items():
+        fetch(
+            [url + name for url in URLS],
+            folder / name,
+            size=size,
+            checksum=checksum,
+            otherwise="fetch the four .gz files elsewhere and give dataset.path=FOLDER; dataset=sprites needs none",
+        )
+    return folder
+
+
+def _split(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, 28, 28) and labels (n,) of "train" or "t10k"."""
+    images = _idx(folder / f"{name}-images-idx3-ubyte.gz", (28, 28))
+    labels = _idx(folder / f"{name}-labels-idx1-ubyte.gz", ())
+    if len(images) != len(labels) or labels.max() >= CLASSES:
+        raise ValueError(
+            f"{folder}: expected as many labels below {CLASSES} as images in {name}, "
+            f"found {len(labels):,} up to {labels.max()} for {len(images):,} images"
+        )
+    return images, labels
+
+
+def _idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
+    """uint8 (n, *item) from an IDX file: two zeros, 8 for uint8, the number of axes, their lengths, the values."""
+    expected = f"expected an IDX file of 1 to 100,000 items of uint8 {item}"
+    try:
+        with gzip.open(path) as file:
+            header = file.read(4 * (2 + len(item)))
+            magic, count, *rest = np.frombuffer(header, dtype=">u4").tolist()
+            if magic != 0x800 + 1 + len(item) or tuple(rest) != item or not 1 <= count <= 100_000:
+                raise ValueError(f"{expected}, found header {header.hex()}")
+            size = count * int(np.prod(item, dtype=int))
+            data = file.read(size + 1)  # at the end gzip compares its checksum
+            if len(data) != size:
+                raise ValueError(f"{expected}, found {len(data):,} bytes or more for {size:,}")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}): dataset.path must be a folder with the four official files, "
+            f"{', '.join(FILES)}; leave it out to download them"
+        ) from error
+    return np.frombuffer(data, dtype=np.uint8).reshape(count, *item)
+
+
+def _bilinear(images: Tensor) -> Tensor:
+    """(N, 1, 28, 28) to (N, 1, 32, 32), both uint8; antialias=True is for its rounding, which is Pillow's."""
+    return F.interpolate(images, size=(32, 32), mode="bilinear", antialias=True)

@@ -1,0 +1,48 @@
+"""Floor, wall and object hue x scale x shape x orientation: 3D Shapes (Burgess & Kim 2018), from your own file."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from disvae import stream
+from disvae.dataset import Dataset, Images
+from disvae.download import file_checksum
+from disvae.factor import class_indices
+
+IMAGES = 480_000
+BLOCK = 4_800  # images read at once, 59 MB
+LATENTS = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
+
+
+class Shapes3D(Dataset):
+    """480,000 colour images, 3 x 64 x 64; they take 5.9 GB of memory and are read anew by each run.
+
+    `path` is 3dshapes.h5 (the public bucket 3d-shapes of Google's storage has it) or a file of its layout with fewer
+    images: `images` uint8 (N, 64, 64, 3) and `labels` float64 (N, 6), the values of the factors.
+    """
+
+    def __init__(self, path: str) -> None:
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise ValueError(f"dataset.path must be a 3dshapes.h5 (from the bucket 3d-shapes of Google), got {path}")
+        self.checksum = file_checksum(file)
+        labels = np.concatenate(list(stream.blocks(file, "labels", "float64", (IMAGES, len(LATENTS)), IMAGES)))
+        self.factors, self.factor_names, self.factor_sizes = class_indices(labels, LATENTS)
+        self.images = Images(torch.from_numpy(_read(file, len(labels))), (3, 64, 64))
+        self.binary = False
+
+
+def _read(path: Path, count: int) -> np.ndarray:
+    """Images (N, 3, 64, 64) uint8."""
+    images = np.empty((count, 3, 64, 64), dtype=np.uint8)
+    done = 0
+    with tqdm(total=count, desc="reading 3D Shapes", unit=" images", unit_scale=True, disable=None) as bar:
+        for block in stream.blocks(path, "images", "uint8", (count, 64, 64, 3), BLOCK):
+            images[done : done + len(block)] = block.transpose(0, 3, 1, 2)
+            done += len(block)
+            bar.update(len(block))
+    if done < count:
+        raise ValueError(f"{path}: images must have {count:,} rows, one per row of labels, got {done:,}")
+    return images
