@@ -57,8 +57,8 @@ class Batches:
         generator = np.random.default_rng([self.seed, 2 + chain, epoch])
         return self.rows[torch.from_numpy(generator.permutation(len(self.rows)))]
 
-    def _chain(self, chain: int, size: int) -> Iterator[Tensor]:
-        epoch, offset = divmod(self.step * size, len(self.rows))
+    def _chain(self, chain: int, size: int, step: int) -> Iterator[Tensor]:
+        epoch, offset = divmod(step * size, len(self.rows))
         order = self._permutation(chain, epoch)[offset:]
         while True:
             while len(order) < size:  # the batch goes on in the next epoch, so every batch is full
@@ -68,7 +68,7 @@ class Batches:
             order = order[size:]
 
     def __iter__(self) -> Iterator[Batch]:
-        chains = {name: self._chain(i, size) for i, (name, size) in enumerate(self.sizes.items())}
+        chains = {name: self._chain(i, size, self.step) for i, (name, size) in enumerate(self.sizes.items())}
         while self.step < self.steps:
             self.step += 1
             yield {name: next(chain) for name, chain in chains.items()}

@@ -9,8 +9,8 @@ from disvae.config import ConfigError
     [
         ("beta=-1", "beta must be a finite number >= 0, got -1"),
         ("beta=abc", "beta must be a finite number >= 0, got 'abc'"),
-        ("beta=.nan", "got nan"),
-        ("alpha=.inf", "alpha must be a finite number"),
+        ("beta=nan", "got nan"),
+        ("alpha=inf", "alpha must be a finite number"),
         ("beta=true", "got True"),
         ("steps=0", "steps must be a whole number >= 1, got 0"),
         ("z_dim=2.5", "z_dim must be a whole number"),

@@ -195,7 +195,7 @@ def command(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProces
 def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path):
     first = command(*tiny, "objective=beta_tc", "beta=6", "batch_size=50", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    folder = next((tmp_path / "outputs" / "clusters").glob("objective=beta_tc,beta=6*"))
+    folder = next((tmp_path / "outputs" / "clusters").glob("*objective=beta_tc,beta=6*"))
     said = first.stdout.replace("\n", "")
     assert f"tensorboard --logdir outputs/clusters/{folder.name}" in said
     assert "total_correlation" in said
@@ -231,7 +231,7 @@ def test_bad_input_is_one_message_naming_the_key(tmp_path, arguments, said):
 
 
 def test_a_sweep_goes_on_past_a_job_that_cannot_be(tiny, tmp_path):
-    done = command(*tiny, "-m", "objective=beta_vae,beta_tc", "beta=-1,2", "batch_size=50", cwd=tmp_path)
+    done = command("-m", *tiny, "objective=beta_vae,beta_tc", "beta=-1,2", "batch_size=50", cwd=tmp_path)
     assert done.returncode != 0
     assert "beta must be a finite number >= 0, got -1" in done.stderr
     assert "Traceback" not in done.stderr

@@ -39,7 +39,8 @@ class Images:
         rows = self.data.index_select(0, index.to(self.data.device))
         if self.packed:
             pixels = self._unpacked.index_select(0, rows.flatten().int()).view(torch.uint8)
-            return pixels.view(len(rows), -1)[:, : prod(self.x_shape)].float().view(-1, *self.x_shape)
+            bits = pixels.view(len(rows), 8 * rows.shape[1])[:, : prod(self.x_shape)]
+            return bits.float().view(len(rows), *self.x_shape)
         return rows.float().div_(255) if rows.dtype == torch.uint8 else rows
 
 
