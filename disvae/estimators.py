@@ -81,14 +81,14 @@ def elbo_terms(draw: Draw) -> dict[str, Tensor]:
     return terms if per_dimension is None else {**terms, "kl_per_dimension": per_dimension}
 
 
-def log_weights(estimator: Literal["mws", "mss"], B: int, N: int) -> Tensor:
+def log_weights(estimator: Literal["mws", "mss"], B: int, N: int, device: torch.device | None = None) -> Tensor:
     """log W (B, B): the weight of posterior j in q(z_i) = (1/N) sum_n q(z_i|x_n), Chen et al. 2018.
 
     mws: 1/(N B) throughout. mss: 1/N for the sample's own posterior (the diagonal), and what stands for the other N - 1
     spread over the M = B - 1 others: (N - M)/(N M) for the one after it, 1/M for the rest; a row sums to 1.
     """
     if estimator == "mws":
-        return torch.full((B, B), -math.log(N * B))
+        return torch.full((B, B), -math.log(N * B), device=device)
     if estimator != "mss":
         raise ValueError(f"estimator must be mws or mss, got {estimator}")
     if not 2 <= B <= N:
@@ -96,10 +96,10 @@ def log_weights(estimator: Literal["mws", "mss"], B: int, N: int) -> Tensor:
             f"batch_size must be in [2, N] for estimator mss, got {B} with N = {N} images; mws has no limit"
         )
     M = B - 1
-    log_W = torch.full((B, B), -math.log(M))
-    row = torch.arange(B)
-    log_W[row, (row + 1) % B] = math.log((N - M) / (N * M))
-    log_W[row, row] = -math.log(N)
+    log_W = torch.full((B, B), -math.log(M), device=device)
+    for after in (log_W.diagonal(1), log_W[-1, 0]):  # the last row's next one is the first
+        after.fill_(math.log((N - M) / (N * M)))
+    log_W.diagonal().fill_(-math.log(N))
     return log_W
 
 
@@ -114,7 +114,7 @@ def minibatch_log_densities(
     if q_d is None:
         raise ValueError("posterior must factorise over latents: type posterior=gaussian")
     log_q = q_d.log_prob(z[:, None])  # (B, B, D): z_i under q(.|x_j)
-    log_W = log_weights(estimator, len(z), N).to(log_q)
+    log_W = log_weights(estimator, len(z), N, z.device)
     return (log_q.sum(2) + log_W).logsumexp(1), (log_q + log_W[:, :, None]).logsumexp(1)
 
 
