@@ -3,11 +3,9 @@
 import hashlib
 import logging
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -57,7 +55,7 @@ def build_once(path: Path, build: Callable[[], Mapping[str, np.ndarray]]) -> tup
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, checksum=np.array(checksum), **arrays)
+                np.savez(file, allow_pickle=False, CONTENTS=np.array([checksum, *sorted(arrays)]), **arrays)
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -82,8 +80,11 @@ def _read(path: Path) -> tuple[Arrays, str] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        return arrays, str(arrays.pop("checksum"))
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile, NotImplementedError, zlib.error) as error:
+        checksum, *names = arrays.pop("CONTENTS").tolist()
+        if names != sorted(arrays):
+            raise ValueError(f"expected {', '.join(names)}, found {', '.join(sorted(arrays))}")
+        return arrays, checksum
+    except Exception as error:  # a broken zip can raise nearly anything, and there is one thing to do about it
         log.warning("%s is damaged (%s): making it again", path, error)
         return None
 

@@ -62,14 +62,15 @@ def _npz(path: Path, key: str, dtype: np.dtype, shape: tuple[int, ...], block: i
         if f"{key}.npy" not in archive.namelist():
             raise ValueError(f"expected an array {key}, found {', '.join(archive.namelist()) or 'nothing'}")
         with archive.open(f"{key}.npy") as file:
-            declared = _npy_header(file)
-            if declared[1]:
+            found_shape, fortran, found = _npy_header(file)
+            _compare(key, found, found_shape, dtype, shape)
+            count, row = found_shape[0], found_shape[1:]
+            if fortran and count > block:  # such an array has its rows strewn over the file
                 raise ValueError(f"expected {key} in C order, found Fortran order")
-            _compare(key, declared[2], declared[0], dtype, shape)
-            count, row = declared[0][0], declared[0][1:]
             for start in range(0, count, block):
                 rows = min(block, count - start)
-                yield np.frombuffer(_exactly(file, rows * prod(row) * dtype.itemsize), dtype).reshape(rows, *row)
+                values = np.frombuffer(_exactly(file, rows * prod(row) * dtype.itemsize), dtype)
+                yield values.reshape((rows, *row), order="F" if fortran else "C")
             if file.read(1):  # the read at the end is also what makes zipfile compare its checksum
                 raise ValueError(f"expected {count:,} rows of {key}, found more")
 

@@ -37,7 +37,7 @@ class Sprites(Dataset):
         kept, self.checksum = cache.build_once(path, lambda: {"images": _draw(axes)})
         self.images = Images(torch.from_numpy(kept["images"]), (1, polygon.SIDE, polygon.SIDE))
         varying = [k for k, size in enumerate(sizes) if size > 1]
-        self.factors = np.indices(sizes).reshape(len(sizes), -1).T[:, varying]
+        self.factors = np.ascontiguousarray(np.indices(sizes).reshape(len(sizes), -1)[varying].T)
         self.factor_names = tuple(("shape", "scale", "orientation", "posX", "posY")[k] for k in varying)
         self.factor_sizes = tuple(sizes[k] for k in varying)
         self.binary = True
