@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl_divergence, register_kl
+from torch.distributions import Distribution, MultivariateNormal
 
 from disvae.posterior import Posterior
 from disvae.posterior.link import Link, link_function
@@ -21,19 +21,10 @@ class FullGaussian(Posterior):
     def forward(self, h: Tensor) -> Distribution:
         """`h` (B, D + D (D + 1) / 2) to batch (B,), event (D,).
 
-        Nothing is clamped: samples, entropy and the KL to a factorised Gaussian are finite for |h| <= 30. A density is
+        Nothing is clamped: samples, entropy and the KL to a Gaussian prior are finite for |h| <= 30. A density is
         only as accurate as N is well conditioned; the scales s do not matter to it.
         """
         loc, raw, entries = torch.split(h, [self.z_dim, self.z_dim, self.below.shape[1]], dim=-1)
         unit = torch.diag_embed(torch.ones_like(raw))  # (B, D, D)
         unit[..., self.below[0], self.below[1]] = entries
         return MultivariateNormal(loc, scale_tril=self.scale(raw)[..., None] * unit, validate_args=False)
-
-
-@register_kl(MultivariateNormal, Independent)  # type: ignore[untyped-decorator]
-def _kl_full_factorised(q: MultivariateNormal, p: Distribution) -> Tensor:
-    """Closed form for a factorised Gaussian p, which torch has only once p is written as a MultivariateNormal."""
-    if not (isinstance(p, Independent) and isinstance(p.base_dist, Normal)):
-        raise NotImplementedError
-    dense = MultivariateNormal(p.mean, scale_tril=torch.diag_embed(p.stddev), validate_args=False)
-    return kl_divergence(q, dense)

@@ -15,17 +15,18 @@ def principal_variances(images: Tensor, count: int, rows: int = 4096) -> Tensor:
     The covariance is exact and gathered `rows` images at a time, so memory does not grow with n.
     """
     flat = images.flatten(1)
-    if count > flat.shape[1]:
-        raise ValueError(f"variances=pca must have z_dim <= {flat.shape[1]} pixels, got z_dim={count}; type equal")
     mean = flat.mean(0, dtype=torch.float64)
     covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=flat.device)
     for chunk in torch.split(flat, rows):
         centred = chunk.double() - mean  # (rows, pixels)
         covariance += centred.T @ centred
     variances: Tensor = torch.linalg.eigvalsh(covariance / (len(flat) - 1)).flip(0)[:count]
-    if not variances[-1] > 1e-12 * variances[0]:
-        varied = int((variances > 1e-12 * variances[0]).sum())
-        raise ValueError(f"variances=pca must have z_dim directions in which images vary, got {varied} of {count}")
+    varied = int((variances > 1e-12 * variances[0]).sum())
+    if varied < count:
+        raise ValueError(
+            f"z_dim must be at most {varied} for prior.variances=pca, the directions in which the images vary, got {count};"
+            " type prior.variances=equal prior.learn=true"
+        )
     return variances
 
 
@@ -52,7 +53,7 @@ class Anisotropic(Prior):
             raise ValueError(f"mean_variance must be positive, got {mean_variance}")
         if isinstance(variances, str):
             if variances not in ("pca", "equal"):
-                raise ValueError(f"variances must be pca, equal or a list of {z_dim} numbers, got {variances}")
+                raise ValueError(f"variances must be pca, equal or z_dim={z_dim} positive numbers, got {variances}")
             start = torch.full((z_dim,), torch.nan if variances == "pca" else 0.0)
         else:
             if len(variances) != z_dim or not min(variances) > 0:
