@@ -24,8 +24,8 @@ def principal_variances(images: Tensor, count: int, rows: int = 4096) -> Tensor:
     varied = int((variances > 1e-12 * variances[0]).sum())
     if varied < count:
         raise ValueError(
-            f"z_dim must be at most {varied} for prior.variances=pca, the directions in which the images vary, got {count};"
-            " type prior.variances=equal prior.learn=true"
+            f"z_dim must be at most {varied} for prior.variances=pca, as many directions as the images vary in, "
+            f"got {count}; type prior.variances=equal prior.learn=true"
         )
     return variances
 
