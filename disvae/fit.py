@@ -19,7 +19,6 @@ from disvae.config import ConfigError
 from disvae.module import Diverged
 from disvae.progress import Progress
 from disvae.runs import Run, provenance
-from disvae.table import print_result
 
 
 class Stopped(RuntimeError):
@@ -66,8 +65,8 @@ def _resume_point(run: Run) -> Path | None:
     return run.last
 
 
-def fit(run: Run, config: Mapping[str, Any], *, force: bool) -> float:
-    """Train to the last step and score; returns the validation ELBO in nats per image.
+def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool = False) -> None:
+    """Train to the last step and score; the results are in the run's folder. `brief` shows no progress.
 
     Raises:
         ConfigError: the parts cannot go together, or a file cannot be read or written.
@@ -80,9 +79,10 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool) -> float:
         before = run.provenance()
         checkpoint = _resume_point(run)
         built = build(config)
-        trainer, curves = _trainer(run, config)
+        trainer, curves = _trainer(run, config, brief)
         device = trainer.strategy.root_device
-        print(_describe(built, config, device), f"→ {run.path}", sep="\n", flush=True)
+        if not brief:
+            print(_describe(built, config, device), f"→ {run.path}", sep="\n", flush=True)
         origin = before or provenance(built.dataset.checksum, str(device), torch.get_num_threads())
         run.create(config, origin)
         run.mark("running", run.status()["step"])
@@ -107,11 +107,9 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool) -> float:
             run.create(config, {**origin, "wall_s": round(wall_s, 1)})
         run.save_metrics(metrics)
         run.mark("finished", trainer.global_step)
-    print_result(run)
-    return metrics["val/elbo"]
 
 
-def _trainer(run: Run, config: Mapping[str, Any]) -> tuple[pl.Trainer, Curves]:
+def _trainer(run: Run, config: Mapping[str, Any], brief: bool) -> tuple[pl.Trainer, Curves]:
     checkpoints = Checkpoints(run, config["checkpoint_every"])
     curves = Curves(run.path, config["log_every"])
     try:
@@ -131,9 +129,9 @@ def _trainer(run: Run, config: Mapping[str, Any]) -> tuple[pl.Trainer, Curves]:
             plugins=[AtomicCheckpointIO()],
             callbacks=[
                 curves,
-                Progress(config["steps"], config["batch_size"]),
                 checkpoints,
                 StopOnSignal(checkpoints),
+                *([] if brief else [Progress(config["steps"], config["batch_size"])]),
             ],
         )
     except (TypeError, ValueError, MisconfigurationException) as error:

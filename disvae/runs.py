@@ -50,7 +50,8 @@ def digest(config: Mapping[str, Any]) -> str:
 def readable(overrides: Iterable[str], skip: Iterable[str]) -> str:
     """Overrides as a folder name: `objective=beta_tc,beta=6` without the keys that are no part of a run's identity."""
     kept = [text.lstrip("+") for text in overrides if text.lstrip("+~").partition("=")[0] not in skip]
-    name = re.sub(r"[^\w=.,@-]+", "_", ",".join(kept))
+    name = ",".join(kept).replace("{", "").replace("}", "").replace(":", "=")
+    name = re.sub(r"[^\w=.,@-]+", "_", name)
     return name[:100].rstrip(",._") or "defaults"
 
 

@@ -11,9 +11,9 @@ COLUMNS = {"train": "last batch", "val": "validation", "held_out": "held out"}
 
 
 def _rows(metrics: Iterable[str]) -> list[str]:
-    """Terms in the order they were logged, without the per-latent vectors and the standard errors."""
+    """Terms in the order they were logged, without per-latent vectors, standard errors and bounds."""
     names = dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in COLUMNS)
-    return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith("_se")]
+    return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith(("_se", "_limit"))]
 
 
 def print_result(run: Run) -> None:
@@ -23,7 +23,8 @@ def print_result(run: Run) -> None:
         console = Console(width=110)
     metrics = run.metrics()
     stages = {stage: title for stage, title in COLUMNS.items() if any(name.startswith(f"{stage}/") for name in metrics)}
-    table = Table(title=run.path.name)
+    caption = "± standard error; overlap and structure: the aggregate posterior of a fixed sample of images"
+    table = Table(title=run.path.name, caption=caption)
     table.add_column("nats per image", no_wrap=True)
     for title in stages.values():
         table.add_column(title, justify="right", no_wrap=True)

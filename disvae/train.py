@@ -28,8 +28,10 @@ class JobFailed(CompactHydraException):
     """One job of a sweep failed; Hydra goes on with the others and prints this without its frames."""
 
 
-def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> float | None:
+def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, brief: bool) -> float | None:
     """Check, find the run folder, train or resume; returns the final validation ELBO in nats per image.
+
+    `brief` prints a line where one of many runs would print a table.
 
     Raises:
         ConfigError: before anything is computed, naming the key, its value and what to type.
@@ -49,21 +51,26 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any])
     skip = (*knobs.NOT_IDENTITY, "dataset", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
     run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
     if run.status()["state"] == "finished" and not cfg.force:
+        print(f"Already finished: {run.path} (force=true repeats it)")
+    else:
+        from disvae.fit import fit
+
+        fit(run, config, force=cfg.force, brief=brief)
+    elbo = run.metrics()["val/elbo"]
+    if brief:
+        print(f"{run.path.name}: validation ELBO {elbo:.4g} nats per image")
+    else:
         from disvae.table import print_result
 
-        print("This run is finished; force=true repeats it.\n")
         print_result(run)
-        return run.metrics()["val/elbo"]
-    from disvae.fit import fit
-
-    return fit(run, config, force=cfg.force)
+    return elbo
 
 
 def _job(cfg: DictConfig) -> float | None:
     """Run Hydra's job; whatever the user can mend ends in one message, never in a stack of frames."""
     job = HydraConfig.get()
     try:
-        return train(cfg, list(job.overrides.task), job.runtime.choices)
+        return train(cfg, list(job.overrides.task), job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
     except ConfigError as error:
         status, message = 2, f"disvae: {error}"
     except Exception as error:

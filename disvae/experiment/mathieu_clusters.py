@@ -85,7 +85,7 @@ def draw(panels: dict[Panel, list[Seed]]) -> "Figure":
     columns = max(map(len, rows))
     figure = Figure(figsize=(2.7 * columns, 6.6), layout="constrained")
     figure.suptitle(
-        "q(z) of one seed (colour), p(z) (white); below: four modes on how many seeds, median KL(p‖q) in nats"
+        "q(z) of one seed (colour), p(z) (white contours); below: seeds with four modes, median KL(p‖q) in nats"
     )
     for i, row in enumerate(rows):
         for j, panel in enumerate(row):
@@ -95,6 +95,8 @@ def draw(panels: dict[Panel, list[Seed]]) -> "Figure":
             four = sum(seed.modes == 4 for seed in seeds)
             axes.set_title(f"β = {panel[0]:g}" if i == 0 else f"α = {panel[1]:g}")
             axes.set_xlabel(f"4 modes: {four}/{len(seeds)} · KL {_median(seeds):.2g}")
+            if j == 0:
+                axes.set_ylabel("α = 0" if i == 0 else "β = 0", rotation=0, labelpad=18, fontsize="large")
     return figure
 
 
