@@ -12,6 +12,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
+from disvae.allocator import keep_freed_memory
 from disvae.build import Built, build, count, make
 from disvae.callbacks import Checkpoints, Curves, Interrupted, StopOnSignal
 from disvae.checkpoint import AtomicCheckpointIO, load
@@ -73,6 +74,7 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool
         Stopped: the loss diverged or a signal came; the last checkpoint is good and the same command continues it.
     """
     _quieten()
+    keep_freed_memory()
     with run.lock():
         if force:
             run.clear()
