@@ -77,6 +77,19 @@ def test_both_kls_overestimate_on_small_batches_as_documented(divergence):
     assert large > 0
 
 
+@pytest.mark.parametrize(
+    ("divergence", "slope"),
+    [(KLInclusive(), lambda s: -1 / s + s), (KLExclusive(), lambda s: 1 / s - 1 / s**3)],  # of KL with N(0, 1), by hand
+    ids=["inclusive", "exclusive"],
+)
+def test_gradient_in_a_learnt_scale_is_the_derivative_of_the_closed_form(divergence, slope):
+    torch.manual_seed(0)
+    scale = torch.full((2,), 0.7, requires_grad=True)
+    qz_x = aggregate_of_gaussian(4000, 0, 1, 0.5)
+    divergence(qz_x, normal(torch.zeros(2), scale), qz_x.rsample()).backward()
+    torch.testing.assert_close(scale.grad, torch.full((2,), slope(0.7)), atol=0.15, rtol=0)
+
+
 def test_exclusive_kl_is_the_mean_kl_less_the_batchs_information():
     apart = normal(100 * torch.arange(8.0)[:, None].expand(8, 2), 0.5)
     z = apart.sample()
