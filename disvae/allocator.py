@@ -5,16 +5,15 @@ same again. The effect is in docs/performance.md; results do not change.
 """
 
 import ctypes
-import ctypes.util
+import sys
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
 def keep_freed_memory() -> bool:
     """Tune glibc's allocator for this process; False where the C library is another, which changes only speed."""
-    name = ctypes.util.find_library("c")
-    mallopt = getattr(ctypes.CDLL(name), "mallopt", None) if name else None
-    if mallopt is None:
+    if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
         return False
+    mallopt = ctypes.CDLL(None).mallopt
     settings = {M_MMAP_THRESHOLD: 1 << 30, M_TRIM_THRESHOLD: (1 << 31) - 1, M_TOP_PAD: 64 << 20}
     return all(mallopt(option, value) for option, value in settings.items())
