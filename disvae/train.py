@@ -7,6 +7,7 @@ The same command given again continues a run that was interrupted and leaves alo
 for a configuration that cannot be, 4 for a loss that diverged, 130 and 143 for Ctrl-C and SIGTERM.
 """
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,6 +70,7 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
 def _job(cfg: DictConfig) -> float | None:
     """Run Hydra's job; whatever the user can mend ends in one message, never in a stack of frames."""
     job = HydraConfig.get()
+    logging.getLogger("disvae").setLevel(logging.INFO)
     try:
         return train(cfg, list(job.overrides.task), job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
     except ConfigError as error:
@@ -89,6 +91,7 @@ def main() -> None:
         program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
         print(knobs.help_text(program))
         return
+    logging.basicConfig(format="%(message)s")  # to stderr: what takes long, and what was mended
     hydra.main(version_base="1.3", config_path=str(knobs.conf_dir()), config_name="config")(_job)()
 
 
