@@ -5,7 +5,6 @@ what is estimated belongs to the empirical distribution of these M images, for w
 """
 
 import math
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -82,12 +81,6 @@ class Aggregate:
         terms["overlap/mutual_information_limit"] = math.log(len(self.h))
         terms["structure/mmd"] = mmd(z_prior, z, "imq", "joint").item()
         terms |= self._moments()
-        if terms["overlap/mutual_information"] > 0.9 * math.log(len(self.h)):
-            warnings.warn(
-                f"the mutual information is above 0.9 log M for M = {len(self.h)} images and cannot exceed log M: its "
-                "value, and the total correlation with it, say more of M than of the model; encode more images",
-                stacklevel=3,
-            )
         return terms
 
     def _moments(self) -> dict[str, float]:

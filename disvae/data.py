@@ -4,6 +4,7 @@ The batch of a step is a function of (seed, step) and the order of an epoch one 
 what the uninterrupted one would have.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -83,7 +84,10 @@ class Batches:
 
 
 class Blocks:
-    """Rows in order, a block at a time, for validation; `extra` blocks shift by half the rows."""
+    """Rows in order, in blocks of nearly the training batch's size, so that minibatch terms are biased alike.
+
+    `extra` blocks of other rows, shifted by half of all, go with each.
+    """
 
     def __init__(self, rows: Tensor, size: int, extra: int) -> None:
         self.rows = rows
@@ -91,11 +95,11 @@ class Blocks:
         self.extra = extra
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.size)
+        return math.ceil(len(self.rows) / self.size)
 
     def __iter__(self) -> Iterator[Batch]:
-        others = self.rows.roll(len(self.rows) // 2).split(self.size)
-        for index, other in zip(self.rows.split(self.size), others, strict=True):
+        others = self.rows.roll(len(self.rows) // 2).tensor_split(len(self))
+        for index, other in zip(self.rows.tensor_split(len(self)), others, strict=True):
             yield {"index": index, "extra": other.repeat(self.extra)}
 
 
@@ -105,8 +109,6 @@ class Data(pl.LightningDataModule):
     `extra` is the objective's `extra_batches`. Validation and held-out scores use a fixed sample of at most
     `eval_images` rows of their split. Without validation rows training rows are scored; without held-out rows none are.
     """
-
-    EVAL_BLOCK = 500
 
     def __init__(
         self,
@@ -145,11 +147,11 @@ class Data(pl.LightningDataModule):
 
     def val_dataloader(self) -> Blocks:
         """The fixed validation sample."""
-        return Blocks(self.validation_rows, self.EVAL_BLOCK, self.extra)
+        return Blocks(self.validation_rows, self.batches.sizes["index"], self.extra)
 
     def test_dataloader(self) -> Blocks:
         """The fixed held-out sample."""
-        return Blocks(self.held_out_rows, self.EVAL_BLOCK, self.extra)
+        return Blocks(self.held_out_rows, self.batches.sizes["index"], self.extra)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Indices to images: `x` (B, C, H, W) and `x_extra` (B', C, H, W)."""

@@ -101,10 +101,9 @@ def test_collapsed_posterior_has_no_information_no_structure_and_no_active_unit(
     assert terms["active_units"] == 0
 
 
-def test_posteriors_that_do_not_overlap_hold_log_m_nats_and_warn():
+def test_posteriors_that_do_not_overlap_hold_log_m_nats():
     loc = 10.0 * torch.arange(50)[:, None].expand(50, 2)
-    with pytest.warns(UserWarning, match="above 0.9 log M for M = 50"):
-        terms = Aggregate(gaussian, encodings(loc, 0.1)).terms(standard(2))
+    terms = Aggregate(gaussian, encodings(loc, 0.1)).terms(standard(2))
     assert terms["overlap/mutual_information"] == pytest.approx(math.log(50), abs=1e-4)
     assert terms["overlap/mutual_information_limit"] == pytest.approx(math.log(50))
     assert terms["structure/total_correlation"] == pytest.approx(math.log(50), abs=1e-3)  # both latents say which image

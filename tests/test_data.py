@@ -58,4 +58,5 @@ def test_extra_batch_is_drawn_independently():
 def test_blocks_cover_the_rows_in_order():
     blocks = list(Blocks(torch.arange(23), size=10, extra=1))
     assert torch.cat([block["index"] for block in blocks]).tolist() == list(range(23))
+    assert [len(block["index"]) for block in blocks] == [8, 8, 7]  # none so small that an estimator has nothing to do
     assert all((block["index"] != block["extra"]).all() for block in blocks)
