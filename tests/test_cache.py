@@ -1,5 +1,6 @@
 """What is kept is built once, is complete or absent, and is made again when it does not read back."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -76,7 +77,8 @@ def test_a_cut_file_is_built_again(tmp_path, numbers, share, caplog):
     assert cache._read(path) is not None
 
 
-def test_no_flipped_byte_passes_unnoticed(tmp_path, numbers):
+def test_no_flipped_byte_passes_unnoticed(tmp_path, numbers, caplog):
+    caplog.set_level(logging.ERROR)
     path = tmp_path / "n.npz"
     _, checksum = cache.build_once(path, numbers)
     good = path.read_bytes()

@@ -23,10 +23,11 @@ class Shapes3D(Dataset):
     images: `images` uint8 (N, 64, 64, 3) and `labels` float64 (N, 6), the values of the factors.
     """
 
-    def __init__(self, path: str) -> None:
-        file = Path(path).expanduser()
-        if not file.is_file():
-            raise ValueError(f"dataset.path must be a 3dshapes.h5 (from the bucket 3d-shapes of Google), got {path}")
+    def __init__(self, path: str | None) -> None:
+        if path is None or not (file := Path(path).expanduser()).is_file():
+            raise ValueError(
+                f"dataset.path must be a 3dshapes.h5 (from the bucket 3d-shapes of Google), got {path or 'none'}"
+            )
         self.checksum = file_checksum(file)
         labels = np.concatenate(list(stream.blocks(file, "labels", "float64", (IMAGES, len(LATENTS)), IMAGES)))
         self.factors, self.factor_names, self.factor_sizes = class_indices(labels, LATENTS)

@@ -64,3 +64,5 @@ def test_another_layout_is_refused(tmp_path, images, labels, said):
 def test_missing_file_says_where_it_comes_from():
     with pytest.raises(ValueError, match=r"dataset.path must be a 3dshapes.h5 \(from the bucket 3d-shapes"):
         Shapes3D("/none.h5")
+    with pytest.raises(ValueError, match="got none"):
+        Shapes3D(None)
