@@ -67,6 +67,7 @@ class VAEModule(pl.LightningModule):
         """Raises ValueError when prior, posterior, likelihood, objective and data cannot go together."""
         training = self.training
         self.eval()  # so that a look changes no running statistics
+        self.vae.likelihood.check(x)
         draw = self.vae(x, step=0, N=self.N)
         self.objective.check(draw)
         self.train(training)

@@ -116,6 +116,16 @@ def test_every_likelihood_trains_on_images(steps, likelihood):
     steps("sprites", f"likelihood={likelihood}")
 
 
+def test_points_outside_the_unit_interval_have_no_bernoulli_likelihood(steps):
+    with pytest.raises(ConfigError, match="type likelihood=gaussian"):
+        steps("clusters", "likelihood=bernoulli")
+
+
+def test_grey_images_under_a_bernoulli_are_named_a_cross_entropy(steps, caplog):
+    steps("fashion_mnist", "likelihood=bernoulli")
+    assert "not a normalised density" in caplog.text
+
+
 @pytest.mark.parametrize("model", options("model"))
 def test_every_model_trains_on_a_dataset_it_fits_and_says_which_it_does_not(steps, model):
     trained, refused = [], []

@@ -11,6 +11,9 @@ class Likelihood(nn.Module):
 
     size: int = 1
 
+    def check(self, x: Tensor) -> None:
+        """Raises ValueError, saying what to type instead, when images like `x` (n, C, H, W) have no density under it."""
+
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
         """Decoder output `h` (B, size * C, H, W) to a distribution with batch_shape (B,), event_shape (C, H, W)."""
