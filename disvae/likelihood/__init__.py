@@ -12,7 +12,7 @@ class Likelihood(nn.Module):
     size: int = 1
 
     def check(self, x: Tensor) -> None:
-        """Raises ValueError, saying what to type instead, when images like `x` (n, C, H, W) have no density under it."""
+        """Raises ValueError, saying what to type instead, when images `x` (n, C, H, W) have no density under it."""
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:

@@ -1,0 +1,62 @@
+"""Mathieu et al. 2019, Fig. 3: what must hold on every seed, and the figure drawn from a sweep."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from disvae.config import conf_dir, resolved
+from disvae.experiment.mathieu_clusters import measure, modes
+from disvae.fit import fit
+from disvae.runs import Run
+
+
+def test_modes_are_the_components_nearest_to_more_than_a_twentieth_of_the_codes():
+    centres = torch.tensor([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
+    z = torch.cat([centres[0].expand(50, 2), centres[1].expand(45, 2), centres[2].expand(5, 2)])
+    assert modes(z, centres) == 2
+    assert modes(torch.cat([z, centres[2].expand(2, 2)]), centres) == 3
+
+
+@pytest.mark.slow
+def test_alpha_gives_four_modes_on_every_seed_and_a_falling_kl(composed, tmp_path):
+    most = {3: 0.7, 5: 0.35, 8: 0.2}  # nats; the published picture shows four blobs in each of these panels
+    means = []
+    for alpha, bound in most.items():
+        kls = []
+        for seed in range(3):
+            run = Run(tmp_path / f"{alpha}-{seed}")
+            panel = f"panel={{beta:0,alpha:{alpha}}}"
+            fit(run, resolved(composed("experiment=mathieu_clusters", panel, f"seed={seed}")), brief=True)
+            found = measure(run)
+            assert found.modes == 4
+            kls.append(found.kl_pz_qz)
+        assert max(kls) < bound
+        means.append(sum(kls) / len(kls))
+    assert means == sorted(means, reverse=True)
+
+
+def test_one_command_sweeps_and_draws(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "disvae.train", "-m", "experiment=mathieu_clusters", "steps=5", "seed=0,1",
+         "panel={beta:1,alpha:0},{beta:0,alpha:3}"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "mathieu_clusters.png" in done.stdout
+    assert (tmp_path / "outputs/mathieu_clusters.png").stat().st_size > 20_000
+    assert len(list((tmp_path / "outputs/clusters").glob("*/metrics.json"))) == 4
+
+
+def test_the_sweep_covers_the_papers_panels():
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("config", overrides=["experiment=mathieu_clusters"], return_hydra_config=True)
+    panels = cfg.hydra.sweeper.params.panel.replace(" ", "")
+    for beta, alpha in [(0.01, 0), (0.5, 0), (1, 0), (1.2, 0), (0, 1), (0, 3), (0, 5), (0, 8)]:
+        assert f"{{beta:{beta},alpha:{alpha}}}" in panels
+    assert cfg.hydra.sweeper.params.seed == "range(0,10)"
