@@ -16,7 +16,7 @@ from disvae.allocator import keep_freed_memory
 from disvae.build import Built, build, count, make
 from disvae.callbacks import Checkpoints, Curves, Interrupted, StopOnSignal
 from disvae.checkpoint import AtomicCheckpointIO, load
-from disvae.config import ConfigError
+from disvae.config import ConfigError, read_keys
 from disvae.module import Diverged
 from disvae.progress import Progress
 from disvae.runs import Run, provenance
@@ -156,12 +156,15 @@ def _train(run: Run, trainer: pl.Trainer, built: Built, checkpoint: Path | None)
 
 
 def preview_schedules(cfg: DictConfig, out: Path) -> None:
-    """Draw the schedules of a configuration before training and say where the picture is."""
+    """Draw the schedules that the objective reads, before training, and say where the picture is."""
     from disvae.figure.schedules import schedules
 
+    read = [name for name in cfg.schedule if f"schedule.{name}" in read_keys(cfg)]
+    if not read:
+        raise ConfigError("preview=schedule has nothing to draw: this objective reads no schedule")
     nodes = OmegaConf.to_container(cfg.schedule, resolve=True)
     assert isinstance(nodes, dict)
-    named = {name: make(node, f"schedule.{name}") for name, node in zip(map(str, nodes), nodes.values(), strict=True)}
+    named = {name: make(nodes[name], f"schedule.{name}") for name in map(str, read)}
     out.mkdir(parents=True, exist_ok=True)
     path = out / "schedule.png"
     schedules(named, cfg.steps).savefig(path, dpi=120)
