@@ -165,9 +165,12 @@ def preview_schedules(cfg: DictConfig, out: Path) -> None:
     nodes = OmegaConf.to_container(cfg.schedule, resolve=True)
     assert isinstance(nodes, dict)
     named = {name: make(nodes[name], f"schedule.{name}") for name in map(str, read)}
-    out.mkdir(parents=True, exist_ok=True)
     path = out / "schedule.png"
-    schedules(named, cfg.steps).savefig(path, dpi=120)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        schedules(named, cfg.steps).savefig(path, dpi=120)
+    except OSError as error:
+        raise ConfigError(f"out={out} cannot be written ({error}); choose another with out=PATH") from error
     for name, schedule in named.items():
         marks = [0, cfg.steps // 4, cfg.steps // 2, cfg.steps - 1]
         print(f"{name:<9}" + "  ".join(f"step {step:,}: {schedule(step):.4g}" for step in marks))
