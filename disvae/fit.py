@@ -118,7 +118,8 @@ def _trainer(run: Run, config: Mapping[str, Any], brief: bool) -> tuple[pl.Train
         trainer = pl.Trainer(
             **config["trainer"],
             max_steps=config["steps"],
-            max_epochs=-1,
+            max_epochs=1,  # of one batch source that lasts the whole run
+            accumulate_grad_batches=1,
             val_check_interval=config["eval_every"],
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
@@ -145,6 +146,11 @@ def _train(run: Run, trainer: pl.Trainer, built: Built, checkpoint: Path | None)
     """Fit, then score the validation and the held-out sample; metrics by `stage/tag`."""
     module, data = built.module, built.data
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.global_step < trainer.max_steps:
+        raise ConfigError(
+            f"the trainer stopped at step {trainer.global_step} of {trainer.max_steps}: take back the settings under "
+            "trainer that end a run early, and give the same command again"
+        )
     trainer.save_checkpoint(run.last)
     metrics = {f"train/{name}": value for name, value in module.last_terms.items()}
     trainer.validate(module, datamodule=data, verbose=False)

@@ -218,6 +218,8 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
         (["model._target_=os.system"], "must be a class or function of disvae"),
         (["dataset=clusters", "batch_size=100000"], "batch_size must be at most"),
         (["trainer.accelerator=abacus"], "trainer"),
+        (["+trainer.accumulate_grad_batches=2"], "accumulate_grad_batches"),
+        (["+trainer.limit_train_batches=3"], "the trainer stopped at step 3 of 500"),
     ],
 )
 def test_bad_input_is_one_message_naming_the_key(tmp_path, arguments, said):
