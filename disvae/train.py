@@ -50,7 +50,7 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
 
         preview_schedules(cfg, Path(cfg.out))
         return None
-    skip = (*knobs.NOT_IDENTITY, "dataset", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
+    skip = (*knobs.NOT_IDENTITY, "dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
     run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
     if run.status()["state"] == "finished" and not cfg.force:
         print(f"Already finished: {run.path} (force=true repeats it)")
