@@ -54,6 +54,7 @@ def notes(metrics: dict[str, float], run: Run) -> list[str]:
     limit = metrics["val/overlap/mutual_information_limit"]
     if metrics["val/overlap/mutual_information"] > 0.9 * limit:
         said.append(
-            f"I(x;z) is near log(eval_images) = {limit:.2f}, its bound: raise eval_images to measure it and TC."
+            f"I(x;z) is near {limit:.2f}, the log of the number of validation images and its bound: with more of them "
+            "(eval_images, split.validation) I(x;z) and TC could come out higher."
         )
     return said

@@ -92,7 +92,7 @@ def main() -> None:
         program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
         print(knobs.help_text(program))
         return
-    # Before torch loads OpenMP: threads that wait sleep soon. Where cores are shared, spinning ones cost 20 times a step.
+    # Before torch loads OpenMP: threads that wait sleep soon; where cores are shared, spinning costs 20 times a step.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.basicConfig(format="%(message)s")  # to stderr: what takes long, and what was mended
     hydra.main(version_base="1.3", config_path=str(knobs.conf_dir()), config_name="config")(_job)()
