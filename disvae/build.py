@@ -19,6 +19,9 @@ from disvae.dataset import Dataset
 from disvae.module import VAEModule
 from disvae.vae import VAE
 
+LOOK = 10_000
+"""Training images, drawn by seed, that a prior may be initialised from."""
+
 
 @dataclass
 class Built:
@@ -83,6 +86,8 @@ def _check(node: Mapping[str, Any], key: str) -> None:
     for name, value in node.items():
         if name.startswith("_") or isinstance(value, Mapping):
             continue
+        if inspect.isclass(kinds.get(name)) and kinds[name].__module__.startswith("disvae."):
+            raise ConfigError(f"{key}.{name} is a {kinds[name].__name__.lower()}, not {value!r}: type {name}={value}")
         if name not in parameters:
             raise ConfigError(f"{key} has no setting {name!r}; it has {', '.join(n for n in node if n != '_target_')}")
         if name in kinds and not _fits(value, kinds[name]):
@@ -136,7 +141,8 @@ def build(config: Mapping[str, Any]) -> Built:
             eval_images=config["eval_images"],
             **config["split"],
         )
-        vae.prior.initialise(dataset.images.take(data.train_rows[: 10 * config["eval_images"]]))
+        sample = dataset.images.take(Data.sample(data.train_rows, LOOK, config["seed"]))
+        vae.prior.initialise(sample)
         module = VAEModule(
             vae,
             objective,
@@ -145,7 +151,7 @@ def build(config: Mapping[str, Any]) -> Built:
             seed=config["seed"],
             eval_samples=config["eval_samples"],
         )
-        module.check(dataset.images.take(data.train_rows[:4]))
+        module.check(sample[:64])
     except ValueError as error:
         raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
     return Built(dataset, data, module)

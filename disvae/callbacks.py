@@ -1,6 +1,7 @@
 """What happens around the steps: curves, checkpoints, stopping on a signal."""
 
 import signal
+from abc import abstractmethod
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,10 +25,10 @@ class Curves(pl.Callback):
         for name, value in values.items():
             self.writer.add_scalar(f"{stage}/{name}", value, step)
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the events; points that an interrupted run wrote after its last checkpoint are dropped from view."""
-        step = trainer.global_step
-        self.writer = SummaryWriter(str(self.folder), purge_step=step or None, flush_secs=10)
+        step = trainer.global_step  # the checkpoint's, whose own points stay
+        self.writer = SummaryWriter(str(self.folder), purge_step=step + 1, flush_secs=10)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -39,6 +40,8 @@ class Curves(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the validation's scores."""
         assert isinstance(pl_module, VAEModule)
+        if not hasattr(self, "writer"):  # a run that was killed after its last step is only scored
+            self.on_train_start(trainer, pl_module)
         self._write("val", pl_module.evaluation, trainer.global_step)
         self.writer.flush()
 
@@ -48,10 +51,36 @@ class Curves(pl.Callback):
             self.writer.close()
 
 
-class Checkpoints(pl.Callback):
+class AfterStep(pl.Callback):
+    """Does something when a step is over and, if the step is followed by a validation, that too."""
+
+    def __init__(self, eval_every: int) -> None:
+        self.eval_every = eval_every
+
+    @abstractmethod
+    def after_step(self, trainer: pl.Trainer, module: VAEModule) -> None:
+        """Called once a step; a checkpoint written here holds all that the step brought about."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """The step is over unless it is to be validated."""
+        assert isinstance(pl_module, VAEModule)
+        if trainer.global_step % self.eval_every:
+            self.after_step(trainer, pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The step is over."""
+        assert isinstance(pl_module, VAEModule)
+        if trainer.state.fn == "fit":
+            self.after_step(trainer, pl_module)
+
+
+class Checkpoints(AfterStep):
     """`last.ckpt` every `every` steps and `best.ckpt` at each validation with the best ELBO so far."""
 
-    def __init__(self, run: Run, every: int) -> None:
+    def __init__(self, run: Run, every: int, eval_every: int) -> None:
+        super().__init__(eval_every)
         self.run = run
         self.every = every
         self.best_elbo = float("-inf")
@@ -69,50 +98,64 @@ class Checkpoints(pl.Callback):
         trainer.save_checkpoint(self.run.last)
         self.run.mark("running", trainer.global_step)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Save if it is time."""
+    def after_step(self, trainer: pl.Trainer, module: VAEModule) -> None:
+        """Save the best, and the last if it is time."""
+        if module.evaluated_at == trainer.global_step and module.evaluation["elbo"] > self.best_elbo:
+            self.best_elbo = module.evaluation["elbo"]
+            trainer.save_checkpoint(self.run.best)
         if trainer.global_step % self.every == 0:
             self.save(trainer)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the best."""
-        assert isinstance(pl_module, VAEModule)
-        if trainer.state.fn == "fit" and pl_module.evaluation["elbo"] > self.best_elbo:
-            self.best_elbo = pl_module.evaluation["elbo"]
-            trainer.save_checkpoint(self.run.best)
 
-
-class Interrupted(Exception):
-    """A signal stopped the run between two steps; its checkpoint is written."""
+class Interrupted(BaseException):
+    """A signal stopped the run; during training its checkpoint is written. No handler of errors may swallow it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.signum = signum
 
 
-class StopOnSignal(pl.Callback):
-    """Ctrl-C and SIGTERM let the step finish, write a checkpoint and stop; a second one stops at once."""
+class StopOnSignal(AfterStep):
+    """Ctrl-C and SIGTERM let the step finish, write a checkpoint and stop; a second one, or one outside training, stops
+    at once. A context manager about a whole run.
+    """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
+        super().__init__(checkpoints.eval_every)
         self.checkpoints = checkpoints
+        self.training = False
         self.received: int | None = None
         self._former: dict[int, Any] = {}
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt
+        if self.received is not None or not self.training:
+            raise Interrupted(signum)
         self.received = signum
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signals over from Lightning, which would exit with status 0."""
+    def _take(self) -> None:
         for signum in (signal.SIGINT, signal.SIGTERM):
-            self._former[signum] = signal.signal(signum, self._handle)
+            former = signal.signal(signum, self._handle)
+            self._former.setdefault(signum, former)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
+    def __enter__(self) -> "StopOnSignal":
+        self._take()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for signum, handler in self._former.items():
+            signal.signal(signum, handler)
+        self._former.clear()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signals back from Lightning, which would exit with status 0."""
+        self.training = True
+        self._take()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The last checkpoint is about to be written, or there: from here on stop at once."""
+        self.training = False
+
+    def after_step(self, trainer: pl.Trainer, module: VAEModule) -> None:
         """Stop here if a signal came.
 
         Raises:
@@ -121,9 +164,3 @@ class StopOnSignal(pl.Callback):
         if self.received is not None:
             self.checkpoints.save(trainer)
             raise Interrupted(self.received)
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give the signals back."""
-        for signum, handler in self._former.items():
-            signal.signal(signum, handler)
-        self._former.clear()

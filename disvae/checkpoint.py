@@ -1,6 +1,7 @@
 """Checkpoints on disk: written whole or not at all, read without running anything they hold."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ def load(path: Path) -> dict[str, Any]:
             f"{path} cannot be read ({type(error).__name__}); delete it to start the run again"
         ) from error
     return content
+
+
+def copy(source: Path, target: Path) -> None:
+    """Another name for a whole checkpoint, appearing at once."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.copyfile(source, temporary)
+    temporary.replace(target)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -54,6 +62,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 temporary.unlink(missing_ok=True)
                 raise
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+            reason = error.strerror if isinstance(error, OSError) else "the disk is full or a quota is reached"
             raise ConfigError(
-                f"cannot write {target}: {error}; make room or set out=PATH, then give the same command again"
+                f"cannot write {target}: {reason}; make room or set out=PATH, then give the same command again"
             ) from error

@@ -1,5 +1,6 @@
 """The configuration at the door: where conf/ lies, what the knobs may be, which of them are read. Imports no torch."""
 
+import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -58,6 +59,8 @@ def check_values(cfg: DictConfig) -> None:
         _number(key, cfg[key], least=2, whole=True)
     _number("seed", cfg.seed, least=0, whole=True, most=2**32 - 1)
     for key in ("validation", "held_out"):
+        if cfg.split[key] is None and key == "held_out":
+            continue  # the dataset's official test images
         _number(f"split.{key}", cfg.split[key], least=0, whole=False, most=0.5)
     if cfg.preview not in (None, "schedule"):
         raise ConfigError(f"preview must be schedule or null, got {cfg.preview!r}")
@@ -94,6 +97,12 @@ def _node(tree: Any, dotted: str) -> Any:
     return tree
 
 
+def own_keys() -> set[str]:
+    """The top-level keys of conf/: knobs and groups. Any other is a user's variable that something must refer to."""
+    groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    return groups | {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")} - {"defaults"}
+
+
 def read_keys(cfg: DictConfig) -> set[str]:
     """The nodes of BY_REFERENCE that the chosen groups refer to, directly or through one another."""
     tree = OmegaConf.to_container(cfg, resolve=False)
@@ -114,12 +123,19 @@ def check_knobs(cfg: DictConfig, overrides: Iterable[str], objective: str) -> No
         ConfigError: naming the override, the objective that ignores it and those that do not.
     """
     read = read_keys(cfg)
+    referred = {name.partition(".")[0] for name in _references(OmegaConf.to_container(cfg, resolve=False))}
+    for name in map(str, cfg):
+        if name not in own_keys() | referred:
+            close = difflib.get_close_matches(name, own_keys(), n=1)
+            raise ConfigError(f"{name} is read by nothing" + (f"; did you mean {close[0]}?" if close else ""))
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         key = key.partition("@")[2] or key
         knob = next((name for name in BY_REFERENCE if key == name or key.startswith(f"{name}.")), None)
         if knob is None or knob in read or (key in NEUTRAL and cfg[key] == NEUTRAL[key]):
             continue
+        if f"schedule.{key}" in read:
+            raise ConfigError(f"{override} has no effect: schedule.{key}.value replaces it; give one of the two")
         raise ConfigError(
             f"{override} has no effect: objective={objective} does not read {knob}; {', '.join(readers(knob))} do"
             + (f" (only {key}={NEUTRAL[key]} goes with every objective)" if key in NEUTRAL else "")
@@ -142,8 +158,8 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     read = read_keys(cfg)
     tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(tree, dict)
-    for name in ("divergence", "schedule", "experiment", "hydra"):
-        tree.pop(name, None)  # their readers now hold the values
+    for name in tree.keys() - (own_keys() - {"divergence", "schedule", "experiment", "hydra"}):
+        tree.pop(name)  # their readers now hold the values
     for name in NEUTRAL:
         if name not in read:
             tree.pop(name)

@@ -4,7 +4,6 @@ The batch of a step is a function of (seed, step) and the order of an epoch one 
 what the uninterrupted one would have.
 """
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,20 +17,29 @@ Batch = dict[str, Tensor]
 
 
 def split(
-    n: int, *, validation: float, held_out: float, official: np.ndarray | None, seed: int
+    n: int, *, validation: float, held_out: float | None, official: np.ndarray | None, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rows for training, validation and held-out, disjoint and drawn by seed.
 
     `official` rows are held out as they are; without them a share `held_out` of all rows is. A share of 0 leaves no
     rows for that purpose.
+
+    Raises:
+        ValueError: official rows and a share, or neither; a validation split of one row.
     """
+    if (held_out is None) == (official is None):
+        must = "a share of the images" if official is None else "null: the dataset has official test images"
+        raise ValueError(f"split.held_out must be {must}, got {'null' if held_out is None else held_out}")
     order = np.random.default_rng([seed, 1]).permutation(n)
-    if official is None:
+    if held_out is not None:
         n_held_out = round(held_out * n)
         kept_out, rest = order[:n_held_out], order[n_held_out:]
     else:
+        assert official is not None
         kept_out, rest = official, order[~np.isin(order, official)]
     n_validation = round(validation * len(rest))
+    if n_validation == 1:
+        raise ValueError(f"split.validation must leave 0 or at least 2 of {n} images, got {validation}, which leaves 1")
     parts = rest[n_validation:], rest[:n_validation], kept_out
     train, valid, test = (torch.from_numpy(np.sort(part).astype(np.int64)) for part in parts)
     return train, valid, test
@@ -95,7 +103,7 @@ class Blocks:
         self.extra = extra
 
     def __len__(self) -> int:
-        return math.ceil(len(self.rows) / self.size)
+        return max(1, len(self.rows) // self.size)
 
     def __iter__(self) -> Iterator[Batch]:
         others = self.rows.roll(len(self.rows) // 2).tensor_split(len(self))
@@ -119,7 +127,7 @@ class Data(pl.LightningDataModule):
         steps: int,
         seed: int,
         validation: float,
-        held_out: float,
+        held_out: float | None,
         eval_images: int,
     ) -> None:
         super().__init__()
@@ -131,13 +139,14 @@ class Data(pl.LightningDataModule):
         self.train_rows = rows[0]
         if len(self.train_rows) < batch_size:
             raise ValueError(f"batch_size must be at most the {len(self.train_rows)} training images, got {batch_size}")
-        self.validation_rows = self._sample(rows[1] if len(rows[1]) else rows[0], eval_images, seed)
-        self.held_out_rows = self._sample(rows[2], eval_images, seed)
+        self.validation_rows = self.sample(rows[1] if len(rows[1]) else rows[0], eval_images, seed)
+        self.held_out_rows = self.sample(rows[2], eval_images, seed)
         self.batches = Batches(self.train_rows, batch_size, extra, steps, seed)
         self.extra = extra
 
     @staticmethod
-    def _sample(rows: Tensor, most: int, seed: int) -> Tensor:
+    def sample(rows: Tensor, most: int, seed: int) -> Tensor:
+        """At most `most` of `rows`, drawn by seed."""
         chosen = np.random.default_rng([seed, 4]).permutation(len(rows))[:most]
         return rows[torch.from_numpy(chosen)]
 

@@ -15,11 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from disvae.allocator import keep_freed_memory
 from disvae.build import Built, build, count, make
 from disvae.callbacks import Checkpoints, Curves, Interrupted, StopOnSignal
-from disvae.checkpoint import AtomicCheckpointIO, load
+from disvae.checkpoint import AtomicCheckpointIO, copy, load
 from disvae.config import ConfigError, read_keys
 from disvae.module import Diverged
 from disvae.progress import Progress
 from disvae.runs import Run, provenance
+
+PRECISIONS = ("32-true", "bf16-mixed")
+"""float32, and bfloat16 in the networks alone; float16 would need its loss scaled, float64 images of float64."""
 
 
 class Stopped(RuntimeError):
@@ -78,19 +81,28 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool
     with run.lock():
         if force:
             run.clear()
-        before = run.provenance()
         checkpoint = _resume_point(run)
-        built = build(config)
-        trainer, curves = _trainer(run, config, brief)
-        device = trainer.strategy.root_device
+        sessions = run.provenance().get("sessions", [])
+        checkpoints = Checkpoints(run, config["checkpoint_every"], config["eval_every"])
+        curves = Curves(run.path, config["log_every"])
+        stop = StopOnSignal(checkpoints)
+        callbacks = [curves, checkpoints, stop]
         if not brief:
-            print(_describe(built, config, device), f"→ {run.path}", sep="\n", flush=True)
-        origin = before or provenance(built.dataset.checksum, str(device), torch.get_num_threads())
-        run.create(config, origin)
-        run.mark("running", run.status()["step"])
+            callbacks.append(Progress(config["steps"], config["batch_size"]))
+        trainer = _trainer(run, config, callbacks)
+        session = provenance(str(trainer.strategy.root_device), torch.get_num_threads())
         started = time.monotonic()
+        run.mark("running", run.status()["step"])
         try:
-            metrics = _train(run, trainer, built, checkpoint)
+            with stop:
+                built = build(config)
+                session["data_checksum"] = built.dataset.checksum
+                if any(former["data_checksum"] != built.dataset.checksum for former in sessions):
+                    raise ConfigError(f"the images have changed since {run.path} was begun; force=true starts it again")
+                run.create(config, {"sessions": [*sessions, session]})
+                if not brief:
+                    print(_describe(built, config, trainer.strategy.root_device), f"→ {run.path}", sep="\n", flush=True)
+                metrics = _train(run, trainer, built, checkpoint, checkpoints)
         except Diverged as error:
             run.mark("diverged", trainer.global_step, error=str(error))
             good = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint was reached"
@@ -105,55 +117,67 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool
             raise
         finally:
             curves.close()
-            wall_s = origin.get("wall_s", 0.0) + time.monotonic() - started
-            run.create(config, {**origin, "wall_s": round(wall_s, 1)})
+            if "data_checksum" in session:
+                session["wall_s"] = round(time.monotonic() - started, 1)
+                run.create(config, {"sessions": [*sessions, session]})
         run.save_metrics(metrics)
         run.mark("finished", trainer.global_step)
 
 
-def _trainer(run: Run, config: Mapping[str, Any], brief: bool) -> tuple[pl.Trainer, Curves]:
-    checkpoints = Checkpoints(run, config["checkpoint_every"])
-    curves = Curves(run.path, config["log_every"])
-    try:
-        trainer = pl.Trainer(
-            **config["trainer"],
-            max_steps=config["steps"],
-            max_epochs=1,  # of one batch source that lasts the whole run
-            accumulate_grad_batches=1,
-            val_check_interval=config["eval_every"],
-            check_val_every_n_epoch=None,
-            num_sanity_val_steps=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            default_root_dir=run.path,
-            plugins=[AtomicCheckpointIO()],
-            callbacks=[
-                curves,
-                checkpoints,
-                StopOnSignal(checkpoints),
-                *([] if brief else [Progress(config["steps"], config["batch_size"])]),
-            ],
+def _trainer(run: Run, config: Mapping[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Lightning's trainer with the user's settings; those that would change what a step or a run is are refused."""
+    chosen = config["trainer"]
+    owned = {
+        "max_steps": config["steps"],
+        "max_epochs": 1,  # of one batch source that lasts the whole run
+        "max_time": None,
+        "accumulate_grad_batches": 1,
+        "fast_dev_run": False,
+        "overfit_batches": 0.0,
+        "limit_train_batches": 1.0,
+        "limit_val_batches": 1.0,
+        "limit_test_batches": 1.0,
+        "val_check_interval": config["eval_every"],
+        "check_val_every_n_epoch": None,
+        "num_sanity_val_steps": 0,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+        "default_root_dir": run.path,
+        "plugins": [AtomicCheckpointIO()],
+        "callbacks": callbacks,
+    }
+    for key in chosen:
+        if key in owned:
+            raise ConfigError(f"trainer.{key} is not yours to set: use steps, batch_size, eval_every, eval_images ...")
+    one_device = chosen["devices"] in (1, "1") or (isinstance(chosen["devices"], list) and len(chosen["devices"]) == 1)
+    if not one_device or chosen["strategy"] != "auto":
+        raise ConfigError(
+            f"a run trains on one device: trainer.devices must be 1 and trainer.strategy auto, got {chosen['devices']} "
+            f"and {chosen['strategy']}"
         )
+    if chosen["precision"] not in PRECISIONS:
+        raise ConfigError(f"trainer.precision must be {' or '.join(PRECISIONS)}, got {chosen['precision']!r}")
+    try:
+        return pl.Trainer(**chosen, **owned)
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
-    return trainer, curves
 
 
-def _train(run: Run, trainer: pl.Trainer, built: Built, checkpoint: Path | None) -> dict[str, float]:
+def _train(
+    run: Run, trainer: pl.Trainer, built: Built, checkpoint: Path | None, checkpoints: Checkpoints
+) -> dict[str, float]:
     """Fit, then score the validation and the held-out sample; metrics by `stage/tag`."""
     module, data = built.module, built.data
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    if trainer.global_step < trainer.max_steps:
-        raise ConfigError(
-            f"the trainer stopped at step {trainer.global_step} of {trainer.max_steps}: take back the settings under "
-            "trainer that end a run early, and give the same command again"
-        )
     trainer.save_checkpoint(run.last)
     metrics = {f"train/{name}": value for name, value in module.last_terms.items()}
-    trainer.validate(module, datamodule=data, verbose=False)
+    if module.evaluated_at != trainer.global_step:
+        trainer.validate(module, datamodule=data, verbose=False)
+        if module.evaluation["elbo"] > checkpoints.best_elbo:
+            copy(run.last, run.best)  # the same weights
     metrics |= {f"val/{name}": value for name, value in module.evaluation.items()}
     if len(data.held_out_rows) > 1:
         trainer.test(module, datamodule=data, verbose=False)

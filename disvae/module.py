@@ -34,7 +34,8 @@ def scalars(terms: dict[str, Tensor]) -> dict[str, float]:
 
 
 class VAEModule(pl.LightningModule):
-    """A VAE and its objective. `N` is the number of training images; `evaluation` holds the last scores by tag."""
+    """A VAE and its objective. `N` is the number of training images; `evaluation` holds the last scores by tag,
+    `evaluated_at` their step."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class VAEModule(pl.LightningModule):
         self.seed = seed
         self.eval_samples = eval_samples
         self.evaluation: dict[str, float] = {}
+        self.evaluated_at: int | None = None
         self._terms: dict[str, Tensor] = {}
         self._blocks: list[tuple[int, dict[str, Tensor]]] = []
         self._encodings: list[Tensor] = []
@@ -80,7 +82,7 @@ class VAEModule(pl.LightningModule):
         """The objective's terms; `loss` is minimised."""
         draw = self.vae(batch["x"], step=self.global_step, N=self.N, x_extra=batch["x_extra"])
         terms: dict[str, Tensor] = self.objective(draw)
-        self._terms = terms
+        self._terms = {name: term.detach() for name, term in terms.items()}
         return terms
 
     @property
@@ -90,7 +92,7 @@ class VAEModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the last terms: a run killed between its last step and its scores still reports them."""
-        checkpoint["terms"] = {name: term.detach().cpu() for name, term in self._terms.items()}
+        checkpoint["terms"] = {name: term.cpu() for name, term in self._terms.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the last terms back."""
@@ -122,7 +124,7 @@ class VAEModule(pl.LightningModule):
         h = self.vae.model.encoder(batch["x"])
         draw = self.vae(batch["x"], step=self.global_step, N=self.N, x_extra=batch["x_extra"], h=h)
         self._blocks.append((len(batch["x"]), self.objective(draw)))
-        self._encodings.append(h)
+        self._encodings.append(h.float())  # autocast's bfloat16 is for the networks
 
     def on_validation_epoch_end(self) -> None:
         """Means of the terms over all images, and overlap and structure from their aggregate posterior."""
@@ -132,6 +134,7 @@ class VAEModule(pl.LightningModule):
             for name in self._blocks[0][1]
         }
         aggregate = Aggregate(self.vae.posterior, torch.cat(self._encodings))
+        self.evaluated_at = self.global_step
         self.evaluation = scalars(terms) | aggregate.terms(self.vae.prior(), samples=self.eval_samples, seed=self.seed)
 
     on_test_start = on_validation_start

@@ -28,7 +28,11 @@ from disvae.config import ConfigError, identity
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Text under its final name only once it is all on the disk."""
+    """Text under its final name only once it is all on the disk.
+
+    Raises:
+        ConfigError: the disk is full, say; an older file at `path` is intact.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -36,9 +40,9 @@ def write_atomically(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise
+        raise ConfigError(f"cannot write {path}: {error.strerror}; make room or set out=PATH") from error
 
 
 def digest(config: Mapping[str, Any]) -> str:
@@ -52,7 +56,7 @@ def readable(overrides: Iterable[str], skip: Iterable[str]) -> str:
     kept = [text.lstrip("+") for text in overrides if text.lstrip("+~").partition("=")[0] not in skip]
     name = ",".join(kept).replace("{", "").replace("}", "").replace(":", "=")
     name = re.sub(r"[^\w=.,@-]+", "_", name)
-    return name[:100].rstrip(",._") or "defaults"
+    return name.encode()[:100].decode(errors="ignore").rstrip(",._") or "defaults"
 
 
 @dataclass(frozen=True)
@@ -80,20 +84,23 @@ class Run:
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration, as plain containers."""
-        tree = OmegaConf.to_container(OmegaConf.load(self.path / "config.yaml"))
+        try:
+            tree = OmegaConf.to_container(OmegaConf.load(self.path / "config.yaml"))
+        except Exception as error:  # YAML's and OmegaConf's many ways to say that it is damaged
+            raise ConfigError(f"{self.path / 'config.yaml'} is not readable; repeat the run with force=true") from error
         assert isinstance(tree, dict)
         return {str(key): value for key, value in tree.items()}
 
     def status(self) -> dict[str, Any]:
         """state, step, pid, host, time and, where it went wrong, error; state `new` for a folder that is not there."""
-        return self._read("status.json") or {"state": "new", "step": 0}
+        return {"state": "new", "step": 0} | self._read("status.json")
 
     def metrics(self) -> dict[str, float]:
         """The final terms, empty before the run is finished."""
         return self._read("metrics.json")
 
     def provenance(self) -> dict[str, Any]:
-        """Where the numbers come from, empty for a new folder."""
+        """Where the numbers come from, by session (a resumed run has several); empty for a new folder."""
         return self._read("provenance.json")
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -101,12 +108,12 @@ class Run:
         if not path.is_file():
             return {}
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            content = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
             raise ConfigError(
                 f"{path} is not readable ({error}); delete it or repeat the run with force=true"
             ) from error
-        return dict(content)
+        return content
 
     def mark(self, state: str, step: int, **more: Any) -> None:
         """Write status.json: running, finished, interrupted, diverged or failed."""
@@ -180,8 +187,8 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
-def provenance(data_checksum: str, device: str, threads: int) -> dict[str, Any]:
-    """Command, commit, versions, data and machine of a run."""
+def provenance(device: str, threads: int) -> dict[str, Any]:
+    """Command, commit, versions and machine of a session of a run; who trains adds data_checksum and wall_s."""
     changes = _git("status", "--porcelain", "--untracked-files=no", ".")
     packages = ("disvae", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn")
     versions = {}
@@ -197,7 +204,6 @@ def provenance(data_checksum: str, device: str, threads: int) -> dict[str, Any]:
         "git_dirty": None if changes is None else bool(changes),
         "python": platform.python_version(),
         "packages": versions,
-        "data_checksum": data_checksum,
         "device": device,
         "threads": threads,
         "machine": platform.platform(),

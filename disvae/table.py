@@ -36,25 +36,26 @@ def print_result(run: Run) -> None:
             cells.append("" if value is None else f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}"))
         table.add_row(name, *cells)
     console.print(table)
-    for note in notes(metrics, run):
+    for note in notes(run):
         console.print(note, highlight=False)
     console.print(f"\nRun folder:   {run.path}", highlight=False, soft_wrap=True)
     console.print(f"TensorBoard:  tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
 
 
-def notes(metrics: dict[str, float], run: Run) -> list[str]:
+def notes(run: Run) -> list[str]:
     """What a reader should know of these numbers: a collapsed posterior, a bound that is reached."""
-    z_dim = run.config()["z_dim"]
+    z_dim, metrics = run.config()["z_dim"], run.metrics()
     said = []
     if "val/active_units" in metrics:  # not for a posterior without a mean
         active = round(metrics["val/active_units"])
-        said.append(f"{active} of {z_dim} latents are active (variance of their mean over images above 0.01).")
         if active == 0:
-            said.append("Posterior collapse: the codes say nothing of the images; try a lower or a warmed-up beta.")
+            said.append("posterior collapse: the codes say nothing of the images; try a lower or a warmed-up beta")
+        else:
+            said.append(f"{active} of {z_dim} latents are active (variance of their mean over images above 0.01)")
     limit = metrics["val/overlap/mutual_information_limit"]
     if metrics["val/overlap/mutual_information"] > 0.9 * limit:
         said.append(
             f"I(x;z) is near {limit:.2f}, the log of the number of validation images and its bound: with more of them "
-            "(eval_images, split.validation) I(x;z) and TC could come out higher."
+            "(eval_images, split.validation) I(x;z) and TC could come out higher"
         )
     return said

@@ -52,7 +52,7 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
         return None
     skip = (*knobs.NOT_IDENTITY, "dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
     run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
-    if run.status()["state"] == "finished" and not cfg.force:
+    if not cfg.force and run.status()["state"] == "finished" and run.metrics():
         print(f"Already finished: {run.path} (force=true repeats it)")
     else:
         from disvae.fit import fit
@@ -60,7 +60,9 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
         fit(run, config, force=cfg.force, brief=brief)
     elbo = run.metrics()["val/elbo"]
     if brief:
-        print(f"{run.path.name}: validation ELBO {elbo:.4g} nats per image")
+        from disvae.table import notes
+
+        print(f"{run.path.name}: validation ELBO {elbo:.4g} nats per image", *notes(run)[:1], sep=" · ")
     else:
         from disvae.table import print_result
 
@@ -76,6 +78,8 @@ def _job(cfg: DictConfig) -> float | None:
         return train(cfg, list(job.overrides.task), job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
     except ConfigError as error:
         status, message = 2, f"disvae: {error}"
+    except KeyboardInterrupt:
+        status, message = 130, "disvae: stopped before anything was trained"
     except Exception as error:
         status, message = getattr(error, "exit_status", 0), f"disvae: {error}"
         if not status:

@@ -146,8 +146,9 @@ def test_the_run_folder_is_complete_and_its_events_hold_every_term(trained):
     names = {path.name for path in run.path.iterdir()}
     assert {"config.yaml", "provenance.json", "status.json", "metrics.json", "last.ckpt", "best.ckpt"} <= names
     assert run.status()["state"] == "finished"
-    assert run.provenance()["wall_s"] > 0
-    assert run.provenance()["data_checksum"]
+    (session,) = run.provenance()["sessions"]
+    assert session["wall_s"] > 0
+    assert session["data_checksum"]
     assert run.config()["objective"]["divergence"]["_target_"].startswith("disvae.divergence.mmd")
     events = EventAccumulator(str(run.path))
     events.Reload()
@@ -166,21 +167,82 @@ def test_the_run_folder_is_complete_and_its_events_hold_every_term(trained):
     assert events.Scalars("train/alpha")[0].value == 2
 
 
-def test_points_after_the_checkpoint_a_run_resumes_from_are_not_shown_twice(trained, monkeypatch, tmp_path):
-    stop_at(monkeypatch, 12)
-    with pytest.raises(Stopped):
-        trained("run", "log_every=1")
-    trained("run", "log_every=1")
-    events = EventAccumulator(str(tmp_path / "run"))
-    events.Reload()
-    assert [point.step for point in events.Scalars("train/loss")] == list(range(1, 21))
-
-
-def test_best_checkpoint_holds_the_best_validation_elbo(trained):
-    run = trained("run", "eval_every=5")
+def curve(run: Run, tag: str) -> list[tuple[int, float]]:
     events = EventAccumulator(str(run.path))
     events.Reload()
-    elbos = {point.step: point.value for point in events.Scalars("val/elbo")}
+    return [(point.step, point.value) for point in events.Scalars(tag)]
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing is written on the way out but what was written before."""
+
+
+@pytest.mark.parametrize("how", ["signal", "kill"])
+@pytest.mark.parametrize("stop", [4, 9, 12, 17])
+def test_curves_and_best_checkpoint_of_a_resumed_run_are_those_of_the_uninterrupted_one(
+    trained, monkeypatch, tmp_path, stop, how
+):
+    settings = ("log_every=1", "eval_every=5", "checkpoint_every=10", "beta=0.1", "seed=3")
+    whole = trained("whole", *settings)
+    if how == "signal":
+        stop_at(monkeypatch, stop)
+    else:
+        original = VAEModule.training_step
+        struck = []
+
+        def training_step(self, batch, batch_idx):
+            if self.global_step == stop and not struck:
+                struck.append(stop)
+                raise Killed
+            return original(self, batch, batch_idx)
+
+        monkeypatch.setattr(VAEModule, "training_step", training_step)
+    with pytest.raises((Stopped, Killed)):
+        trained("stopped", *settings)
+    resumed = trained("stopped", *settings)
+    for tag in ("train/loss", "val/elbo"):
+        assert curve(resumed, tag) == curve(whole, tag)
+    assert load(resumed.best)["global_step"] == load(whole.best)["global_step"]
+    assert scores(resumed) == scores(whole)
+
+
+def test_a_signal_while_scoring_stops_at_once_and_loses_nothing(trained, monkeypatch, tmp_path):
+    expected = scores(trained("whole", "eval_every=7"))
+    original = VAEModule.on_validation_epoch_end
+    sent = []
+
+    def on_validation_epoch_end(self):
+        if self.global_step == 20 and not sent:
+            sent.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self)
+
+    monkeypatch.setattr(VAEModule, "on_validation_epoch_end", on_validation_epoch_end)
+    with pytest.raises(Stopped) as stopped:
+        trained("run", "eval_every=7")
+    assert stopped.value.exit_status == 143
+    assert Run(tmp_path / "run").status()["state"] == "interrupted"
+    assert scores(trained("run", "eval_every=7")) == expected
+
+
+def test_changed_data_are_not_mixed_into_a_run(trained, monkeypatch, tmp_path):
+    run = trained("run")
+    (run.path / "metrics.json").unlink()
+    session = run.provenance()["sessions"][0] | {"data_checksum": "another"}
+    (run.path / "provenance.json").write_text(json.dumps({"sessions": [session]}))
+    with pytest.raises(ConfigError, match="images have changed"):
+        trained("run")
+
+
+def test_bfloat16_is_for_the_networks_and_scores_are_finite(trained):
+    run = trained("run", "trainer.precision=bf16-mixed", "objective=decomposition", "divergence=mmd", "alpha=1")
+    assert all(abs(value) < float("inf") for value in scores(run).values())
+
+
+@pytest.mark.parametrize("eval_every", [5, 7, 100])
+def test_best_checkpoint_holds_the_best_validation_elbo(trained, eval_every):
+    run = trained("run", f"eval_every={eval_every}")
+    elbos = dict(curve(run, "val/elbo"))
     assert load(run.best)["global_step"] == max(elbos, key=elbos.get)
 
 
@@ -219,7 +281,14 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
         (["dataset=clusters", "batch_size=100000"], "batch_size must be at most"),
         (["trainer.accelerator=abacus"], "trainer"),
         (["+trainer.accumulate_grad_batches=2"], "accumulate_grad_batches"),
-        (["+trainer.limit_train_batches=3"], "the trainer stopped at step 3 of 500"),
+        (["+trainer.max_time=00:00:00:01"], "trainer.max_time is not yours to set"),
+        (["trainer.devices=2"], "trainer.devices must be 1"),
+        (["trainer.precision=16-mixed"], "trainer.precision must be 32-true or bf16-mixed, got '16-mixed'"),
+        (["objective.beta=2"], "objective.beta is a schedule, not 2: type beta=2"),
+        (["+betta=2"], "betta is read by nothing; did you mean beta?"),
+        (["schedule.beta.value=3", "beta=6"], "schedule.beta.value replaces it"),
+        (["dataset=clusters", "split.held_out=null"], "split.held_out must be a share"),
+        (["objective=factor_vae", "optimizer=adagrad"], "type optimizer=adam"),
     ],
 )
 def test_bad_input_is_one_message_naming_the_key(tmp_path, arguments, said):

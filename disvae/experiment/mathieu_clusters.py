@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from disvae.config import resolved
 from disvae.runs import Run
 
 if TYPE_CHECKING:  # torch is imported when the sweep is over, not with the command line
@@ -106,28 +108,37 @@ def _median(seeds: list[Seed]) -> float:
 
 
 def _table(panels: dict[Panel, list[Seed]]) -> Table:
-    table = Table("beta", "alpha", "modes per seed", "KL(p || q), nats: mean ± sd", "posterior std", title="Fig. 3")
+    table = Table("beta", "alpha", "modes per seed", "KL(p || q), nats: mean ± sd", "median", "posterior std")
     for (beta, alpha), seeds in panels.items():
         kls = [seed.kl_pz_qz for seed in seeds]
         mean = sum(kls) / len(kls)
         sd = (sum((kl - mean) ** 2 for kl in kls) / max(1, len(kls) - 1)) ** 0.5
         counts = " ".join(str(seed.modes) for seed in seeds)
         std = sum(seed.std for seed in seeds) / len(seeds)
-        table.add_row(f"{beta:g}", f"{alpha:g}", counts, f"{mean:.3g} ± {sd:.2g}", f"{std:.3g}")
+        table.add_row(
+            f"{beta:g}", f"{alpha:g}", counts, f"{mean:.3g} ± {sd:.2g}", f"{_median(seeds):.2g}", f"{std:.3g}"
+        )
     return table
 
 
 class MathieuClusters(Callback):
-    """Draws the figure from the finished runs below `out` when the sweep ends."""
+    """Draws the figure from the sweep's own runs, those finished before included, when the last job is done."""
+
+    def __init__(self) -> None:
+        self.runs: dict[Path, Run] = {}
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Remember where the job's run is."""
+        if job_return.status == JobStatus.COMPLETED:
+            run = Run.find(Path(config.out), "clusters", "", resolved(config))
+            self.runs[run.path] = run
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table and write mathieu_clusters.png."""
-        folder = Path(config.out) / "clusters"
         panels: defaultdict[Panel, list[Seed]] = defaultdict(list)
-        for status in sorted(folder.glob("*/status.json")):
-            run = Run(status.parent)
-            if run.status()["state"] == "finished" and "panel" in run.config():
-                panels[run.config()["panel"]["beta"], run.config()["panel"]["alpha"]].append(measure(run))
+        for run in self.runs.values():
+            beta, alpha = (run.config()["objective"][name]["value"] for name in ("beta", "alpha"))
+            panels[beta, alpha].append(measure(run))
         if not panels:
             return
         ordered = {

@@ -17,5 +17,5 @@ def adagrad(params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, eps:
     groups: list[Any] = list(params)
     for group in groups:
         if isinstance(group, dict) and "betas" in group:
-            raise ValueError(f"betas must be absent for adagrad, got {group['betas']}; type optimizer=adam")
+            raise ValueError("this objective's discriminator needs Adam's betas: type optimizer=adam")
     return torch.optim.Adagrad(groups, lr=lr, eps=eps)
