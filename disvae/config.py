@@ -200,10 +200,14 @@ def help_text(program: str) -> str:
         "",
         "Knobs (name=value):",
     ]
+    parent = ""
     for line in (conf_dir() / "config.yaml").read_text(encoding="utf-8").splitlines():
-        knob = re.match(r"(\w+): ([^#{]+?)\s+# (.+)", line)
-        if knob:
-            lines.append(f"  {knob[1] + '=' + knob[2]:<24}{knob[3]}")
+        knob = re.match(r"(?P<within>  )?(?P<name>\w+):(?: (?P<value>[^#{]+?))?\s+# (?P<said>.+)", line)
+        if knob and not knob["within"]:
+            parent = knob["name"]
+        if knob and knob["value"]:
+            name = f"{parent}.{knob['name']}" if knob["within"] else knob["name"]
+            lines.append(f"  {name + '=' + knob['value']:<24}{knob['said']}")
     for group in sorted(path.name for path in conf_dir().iterdir() if path.is_dir()):
         names = options(group)
         if names:

@@ -90,5 +90,5 @@ def test_help_names_every_group_and_option_with_a_line():
             described = [line for line in lines if line.strip().startswith(f"{name} ")]
             assert described, name
             assert all(len(line.split()) > 2 for line in described), f"{group.name}/{name} has no first comment line"
-    for knob in ("beta=4", "alpha=0", "steps=10000", "seed=0", "out=outputs"):
+    for knob in ("beta=4", "alpha=0", "steps=10000", "seed=0", "split.validation=0.05", "out=outputs"):
         assert knob in text
