@@ -86,7 +86,7 @@ def _job(cfg: DictConfig) -> float | None:
             raise
     print(message, file=sys.stderr)
     if job.mode == RunMode.MULTIRUN and status < 128:
-        raise JobFailed(message)
+        raise JobFailed("disvae: a job of the sweep failed; its message stands above, the other jobs were run")
     sys.exit(status)
 
 
