@@ -1,5 +1,6 @@
 """Schedule: a pure function of the optimiser step, so that resuming a run needs no state."""
 
+import math
 from abc import ABC, abstractmethod
 
 
@@ -9,3 +10,18 @@ class Schedule(ABC):
     @abstractmethod
     def __call__(self, step: int) -> float:
         """The weight at `step` (0 at the first optimiser step); non-negative and finite."""
+
+
+def check_warm_up(value: float, start: float, until: float, steps: int) -> None:
+    """What a schedule that moves from `start` to `value` within a share `until` of `steps` steps may be given.
+
+    Raises:
+        ValueError: a negative or infinite weight, a share outside (0, 1], no steps.
+    """
+    for name, weight in (("value", value), ("start", start)):
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"{name} must be non-negative and finite, got {weight}")
+    if not 0 < until <= 1:
+        raise ValueError(f"until must be a share of the run in (0, 1], got {until}")
+    if steps < 1:
+        raise ValueError(f"steps must be positive, got {steps}")

@@ -1,9 +1,8 @@
 """w(t) = start + (value - start) min(1, t / (until steps)): Burgess et al. 2018 raise C like this."""
 
-import math
 from dataclasses import dataclass
 
-from disvae.schedule import Schedule
+from disvae.schedule import Schedule, check_warm_up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,13 +15,7 @@ class Linear(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        for name in ("value", "start"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be non-negative and finite, got {getattr(self, name)}")
-        if not 0 < self.until <= 1:
-            raise ValueError(f"until must be a share of the run in (0, 1], got {self.until}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be positive, got {self.steps}")
+        check_warm_up(self.value, self.start, self.until, self.steps)
 
     def __call__(self, step: int) -> float:
         """`start` at step 0, `value` from step `until` * `steps` on."""
