@@ -156,9 +156,10 @@ def readers(knob: str) -> list[str]:
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """The configuration as plain containers, references resolved and what nothing reads left out."""
     read = read_keys(cfg)
-    tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    tree = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     assert isinstance(tree, dict)
-    for name in tree.keys() - (own_keys() - {"divergence", "schedule", "experiment", "hydra"}):
+    for name in tree.keys() - (own_keys() - {"divergence", "schedule", "experiment"}):
         tree.pop(name)  # their readers now hold the values
     for name in NEUTRAL:
         if name not in read:

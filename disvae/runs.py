@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -198,7 +199,7 @@ def provenance(device: str, threads: int) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"  # run from the source tree
     return {
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.orig_argv),
         "started": _now(),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": None if changes is None else bool(changes),

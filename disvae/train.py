@@ -62,7 +62,11 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
     if brief:
         from disvae.table import notes
 
-        print(f"{run.path.name}: validation ELBO {elbo:.4g} nats per image", *notes(run)[:1], sep=" · ")
+        print(
+            f"{run.path.name}: validation ELBO {elbo:.4g} nats per image",
+            *(note for note in notes(run) if "collapse" in note),
+            sep=" · ",
+        )
     else:
         from disvae.table import print_result
 
