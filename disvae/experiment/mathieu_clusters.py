@@ -113,7 +113,7 @@ def _table(panels: dict[Panel, list[Seed]]) -> Table:
         kls = [seed.kl_pz_qz for seed in seeds]
         mean = sum(kls) / len(kls)
         sd = (sum((kl - mean) ** 2 for kl in kls) / max(1, len(kls) - 1)) ** 0.5
-        counts = " ".join(str(seed.modes) for seed in seeds)
+        counts = "".join(str(seed.modes) for seed in seeds)
         std = sum(seed.std for seed in seeds) / len(seeds)
         table.add_row(
             f"{beta:g}", f"{alpha:g}", counts, f"{mean:.3g} ± {sd:.2g}", f"{_median(seeds):.2g}", f"{std:.3g}"
