@@ -96,9 +96,10 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool
         try:
             with stop:
                 built = build(config)
-                session["data_checksum"] = built.dataset.checksum
-                if any(former["data_checksum"] != built.dataset.checksum for former in sessions):
+                checksum = built.dataset.checksum
+                if any(former.get("data_checksum") != checksum for former in sessions):
                     raise ConfigError(f"the images have changed since {run.path} was begun; force=true starts it again")
+                session["data_checksum"] = checksum
                 run.create(config, {"sessions": [*sessions, session]})
                 if not brief:
                     print(_describe(built, config, trainer.strategy.root_device), f"→ {run.path}", sep="\n", flush=True)
@@ -108,12 +109,11 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool
             good = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint was reached"
             raise Stopped(f"training diverged at {error}; {good}. Try a lower optimizer.lr", 4) from error
         except Interrupted as error:
-            run.mark("interrupted", trainer.global_step, error=str(error))
-            raise Stopped(
-                f"{error} at step {trainer.global_step}; the same command continues it", 128 + error.signum
-            ) from error
+            step = trainer.global_step or run.status()["step"]  # while building it is not known yet
+            run.mark("interrupted", step, error=str(error))
+            raise Stopped(f"{error} at step {step}; the same command continues it", 128 + error.signum) from error
         except BaseException as error:
-            run.mark("failed", trainer.global_step, error=f"{type(error).__name__}: {error}")
+            run.mark("failed", trainer.global_step or run.status()["step"], error=f"{type(error).__name__}: {error}")
             raise
         finally:
             curves.close()
