@@ -18,7 +18,7 @@ NEUTRAL = {"beta": 1, "alpha": 0}
 NOT_IDENTITY = ("out", "force", "preview", "log_every", "checkpoint_every", "experiment")
 """Keys that do not change a run's numbers."""
 
-WHERE_IT_RUNS = ("accelerator", "devices", "strategy", "num_nodes")
+WHERE_IT_RUNS = ("accelerator", "devices", "strategy")
 """The trainer's keys that say where, not what."""
 
 

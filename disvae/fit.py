@@ -131,6 +131,7 @@ def _trainer(run: Run, config: Mapping[str, Any], callbacks: list[pl.Callback]) 
         "max_steps": config["steps"],
         "max_epochs": 1,  # of one batch source that lasts the whole run
         "max_time": None,
+        "num_nodes": 1,
         "accumulate_grad_batches": 1,
         "fast_dev_run": False,
         "overfit_batches": 0.0,

@@ -41,10 +41,7 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
     knobs.check_choices(choices)
     knobs.check_values(cfg)
     knobs.check_knobs(cfg, overrides, choices["objective"])
-    try:
-        config = knobs.resolved(cfg)
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+    config = knobs.resolved(cfg)
     if cfg.preview is not None:
         from disvae.fit import preview_schedules
 
@@ -80,7 +77,7 @@ def _job(cfg: DictConfig) -> float | None:
     logging.getLogger("disvae").setLevel(logging.INFO)
     try:
         return train(cfg, list(job.overrides.task), job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
-    except ConfigError as error:
+    except (ConfigError, OmegaConfBaseException) as error:  # the latter: a reference to nothing, a value left open
         status, message = 2, f"disvae: {error}"
     except KeyboardInterrupt:
         status, message = 130, "disvae: stopped before anything was trained"

@@ -285,6 +285,8 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
         (["+trainer.accumulate_grad_batches=2"], "accumulate_grad_batches"),
         (["+trainer.max_time=00:00:00:01"], "trainer.max_time is not yours to set"),
         (["trainer.devices=2"], "trainer.devices must be 1"),
+        (["+trainer.num_nodes=2"], "trainer.num_nodes is not yours to set"),
+        (["beta=${nothing}"], "nothing"),
         (["trainer.precision=16-mixed"], "trainer.precision must be 32-true or bf16-mixed, got '16-mixed'"),
         (["objective.beta=2"], "objective.beta is a schedule, not 2: type beta=2"),
         (["+betta=2"], "betta is read by nothing; did you mean beta?"),

@@ -48,15 +48,14 @@ class Dataset(ABC):
     """Images with their factors of variation. A leaf is a class whose constructor reads or draws them.
 
     `factors` (N, K) holds class indices, column k in [0, factor_sizes[k]); K = 0 where nothing is known. `held_out` are
-    the rows of an official test split, or None to have one drawn by seed. `binary` says that every pixel is 0 or 1.
-    `checksum` identifies the content and goes into a run's provenance.
+    the rows of an official test split, or None to have one drawn by seed. `checksum` identifies the content and goes
+    into a run's provenance.
     """
 
     images: Images
     factors: np.ndarray
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
-    binary: bool
     checksum: str
     held_out: np.ndarray | None = None
 

@@ -41,5 +41,4 @@ class Clusters(Dataset):
         self.factors = group[:, None]
         self.factor_names = ("cluster",)
         self.factor_sizes = (clusters,)
-        self.binary = False
         self.checksum = cache.content_checksum({"images": xy, "factors": self.factors})

@@ -44,7 +44,6 @@ class DSprites(Dataset):
         self.factors = kept["factors"]
         self.factor_names = tuple(kept["factor_names"].tolist())
         self.factor_sizes = tuple(kept["factor_sizes"].tolist())
-        self.binary = True
 
 
 def _existing(path: str) -> Path:

@@ -44,7 +44,6 @@ class FashionMNIST(Dataset):
         self.factors = np.concatenate([train[1], test[1]]).astype(np.int64)[:, None]
         self.factor_names = ("class",)
         self.factor_sizes = (CLASSES,)
-        self.binary = False
         self.held_out = np.arange(len(train[1]), len(self.factors))
         self.checksum = cache.content_checksum({"images": self.images.data.numpy(), "factors": self.factors})
 

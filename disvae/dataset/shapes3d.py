@@ -32,7 +32,6 @@ class Shapes3D(Dataset):
         labels = np.concatenate(list(stream.blocks(file, "labels", "float64", (IMAGES, len(LATENTS)), IMAGES)))
         self.factors, self.factor_names, self.factor_sizes = class_indices(labels, LATENTS)
         self.images = Images(torch.from_numpy(_read(file, len(labels))), (3, 64, 64))
-        self.binary = False
 
 
 def _read(path: Path, count: int) -> np.ndarray:

@@ -40,7 +40,6 @@ class Sprites(Dataset):
         self.factors = np.ascontiguousarray(np.indices(sizes).reshape(len(sizes), -1)[varying].T)
         self.factor_names = tuple(("shape", "scale", "orientation", "posX", "posY")[k] for k in varying)
         self.factor_sizes = tuple(sizes[k] for k in varying)
-        self.binary = True
 
 
 def outline(shape: int) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Figure: a function that returns a matplotlib Figure and writes nothing."""
+"""Figure: a function that returns a matplotlib Figure, or draws on given axes, and writes nothing."""

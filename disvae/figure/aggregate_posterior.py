@@ -6,7 +6,6 @@ The picture of Mathieu et al. 2019, Fig. 3.
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from disvae.aggregate import Aggregate
@@ -18,7 +17,7 @@ PRIOR_LEVELS = (0.1, 0.5)
 
 @torch.no_grad()
 def draw_plane(axes: Axes, vae: VAE, x: Tensor, *, extent: float = 2.0, points: int = 300) -> None:
-    """Density of q(z) in nats-free units 1/area on [-extent, extent]^2, clipped at 1, and contours of p(z).
+    """Density of q(z), per unit of area, on [-extent, extent]^2, clipped at 1, and contours of p(z).
 
     `x` (N, C, H, W) are all the images q(z) averages over.
 
@@ -53,12 +52,3 @@ def draw_plane(axes: Axes, vae: VAE, x: Tensor, *, extent: float = 2.0, points: 
     axes.set_aspect("equal")
     axes.set_xticks(np.arange(-extent, extent + 0.5, extent))
     axes.set_yticks(np.arange(-extent, extent + 0.5, extent))
-
-
-def aggregate_posterior(vae: VAE, x: Tensor) -> Figure:
-    """One plane of two latents for images `x` (N, C, H, W)."""
-    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    draw_plane(axes, vae, x)
-    axes.set(xlabel="$z_1$", ylabel="$z_2$", title="q(z) (colour) and p(z) (white contours)")
-    return figure

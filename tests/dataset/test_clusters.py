@@ -17,7 +17,6 @@ def test_default_is_mathieus_four_arms_of_a_hundred_points():
     assert data.images.data.shape == (400, 1, 1, 2)
     assert np.bincount(data.factors[:, 0]).tolist() == [100] * 4
     assert (data.factor_names, data.factor_sizes) == (("cluster",), (4,))
-    assert not data.binary
 
 
 def test_untwisted_arm_is_a_gaussian_along_and_across():

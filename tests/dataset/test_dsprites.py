@@ -49,7 +49,6 @@ def test_images_and_factors_are_those_of_the_file(tmp_path, write, monkeypatch):
     assert data.factor_sizes == SIZES[1:]
     assert np.array_equal(data.factors, CLASSES[:, 1:])
     assert data.x_shape == (1, 64, 64)
-    assert data.binary
 
 
 def test_both_formats_have_one_checksum(tmp_path):

@@ -39,7 +39,6 @@ def test_training_rows_come_first_and_test_rows_are_held_out(folder):
     assert data.factors[:, 0].tolist() == [*LABELS["train"], *LABELS["t10k"]]
     assert (data.factor_names, data.factor_sizes) == (("class",), (10,))
     assert data.x_shape == (1, 32, 32)
-    assert not data.binary
 
 
 def test_padding_keeps_the_pixels(folder):

@@ -37,7 +37,6 @@ def test_images_are_channel_first_and_labels_classes(tmp_path, monkeypatch):
     )  # one object hue is no factor
     assert data.factor_sizes == (2, 3, 2, 2, 2)
     assert np.array_equal(data.factors, np.delete(CLASSES, 2, axis=1))
-    assert not data.binary
     x = data.images.take(torch.tensor([5]))
     assert torch.equal(x[0], torch.from_numpy(IMAGES[5]).permute(2, 0, 1) / 255)
 

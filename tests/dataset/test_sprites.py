@@ -48,7 +48,6 @@ def test_factors_are_the_grid_with_the_last_fastest(small):
     assert np.array_equal(np.ravel_multi_index(tuple(small.factors.T), small.factor_sizes), np.arange(384))
     assert len(small.images) == 384
     assert small.x_shape == (1, 64, 64)
-    assert small.binary
     assert small.held_out is None
 
 
