@@ -1,0 +1,45 @@
+"""Codes and factors at the door of a metric."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def checked(
+    codes: np.ndarray, factors: np.ndarray | None, names: Sequence[str], least_factors: int, least_samples: int
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Codes (N, D) as float64, factors (N, K) as class indices from 0, and a name for each factor.
+
+    Raises:
+        ValueError: saying what is needed and what was got.
+    """
+    codes = np.asarray(codes)
+    if codes.ndim != 2 or codes.shape[1] == 0:
+        raise ValueError(f"codes must be (N, D), a row a sample, got {codes.shape}")
+    if not np.issubdtype(codes.dtype, np.number):
+        raise ValueError(f"codes must be numbers, got {codes.dtype}")
+    if len(codes) < least_samples:
+        raise ValueError(f"at least {least_samples} samples are needed, got {len(codes)}")
+    bad = np.argwhere(~np.isfinite(codes))
+    if len(bad):
+        row, latent = bad[0]
+        raise ValueError(f"codes must be finite, got {codes[row, latent]} in row {row}, latent {latent}")
+    factors = np.empty((len(codes), 0), np.int64) if factors is None else np.asarray(factors)
+    if factors.ndim == 1:
+        factors = factors[:, None]
+    if factors.ndim != 2 or len(factors) != len(codes):
+        raise ValueError(f"factors must be ({len(codes)}, K), a row for each of the codes, got {factors.shape}")
+    if factors.shape[1] < least_factors:
+        raise ValueError(f"at least {least_factors} factors are needed, got {factors.shape[1]}")
+    if len(names) not in (0, factors.shape[1]):
+        raise ValueError(f"{factors.shape[1]} factors need as many names, got {', '.join(names)}")
+    names = list(names) or [str(k) for k in range(factors.shape[1])]
+    indices = np.empty(factors.shape, np.int64)
+    for k, name in enumerate(names):
+        if not np.issubdtype(factors.dtype, np.number) or (factors[:, k] != np.round(factors[:, k])).any():
+            got = ", ".join(map(str, factors[:3, k]))
+            raise ValueError(f"factor {name} must hold class indices, got {got} ...: bin it first")
+        values, indices[:, k] = np.unique(factors[:, k], return_inverse=True)
+        if least_factors and len(values) < 2:
+            raise ValueError(f"factor {name} must take at least 2 values, got only {values[0]}")
+    return codes.astype(np.float64), indices, names
