@@ -1,14 +1,20 @@
 """A fixed, seeded set of images passed through the encoder once: what every metric reads."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from tqdm import tqdm
 
-from disvae.dataset import Images
+from disvae.dataset import Dataset, Images
 from disvae.vae import VAE
+
+ROWS = 1024
+"""Images encoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,7 @@ class Encoding:
     codes: np.ndarray  # (N, D) float32: the mean of each q(z|x)
     factors: np.ndarray  # (N, K) class indices; K = 0 where nothing is known of the images
     factor_names: tuple[str, ...]
-    population: int  # images these N were drawn from without replacement: N itself where they are all
+    population: int | None = None  # images of the factor grid that these N were drawn from; None: there is no such end
     samples: np.ndarray | None = None  # (N, D) float32: a draw of each q(z|x)
     h: Tensor | None = None  # (N, ...): the encoder's outputs, on the device to compute on
     posterior: Callable[[Tensor], Distribution] | None = None  # rows of h -> q(z|x), batch (B,), event (D,)
@@ -26,3 +32,72 @@ class Encoding:
     vae: VAE | None = None
     images: Images | None = None  # of the whole dataset
     rows: np.ndarray | None = None  # (N,): these N of `images`
+
+    def take(self, rows: np.ndarray) -> "Encoding":
+        """The encoding of some of these images."""
+        index = torch.from_numpy(rows)
+        return replace(
+            self,
+            codes=self.codes[rows],
+            factors=self.factors[rows],
+            samples=None if self.samples is None else self.samples[rows],
+            h=None if self.h is None else self.h[index.to(self.h.device)],
+            rows=None if self.rows is None else self.rows[rows],
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether these are all images there are, so that nothing is owed to the choice of a sample."""
+        return self.population == len(self.codes)
+
+
+@torch.no_grad()
+def encode(vae: VAE, images: Images, rows: Tensor) -> Tensor:
+    """The encoder's outputs (N, ...) for `rows` (N,) of the images, on the VAE's device."""
+    device = next(vae.parameters()).device
+    was_training = vae.training
+    vae.eval()
+    blocks = rows.split(ROWS)
+    with tqdm(
+        total=len(rows), desc="encoding", unit=" images", leave=False, disable=None if len(blocks) > 50 else True
+    ) as bar:
+        outputs = []
+        for block in blocks:
+            outputs.append(vae.model.encoder(images.take(block).to(device)).float())
+            bar.update(len(block))
+    vae.train(was_training)
+    return torch.cat(outputs)
+
+
+@torch.no_grad()
+def means(posterior: Callable[[Tensor], Distribution], h: Tensor) -> np.ndarray:
+    """The means (N, D) of q(z|x) as float32."""
+    return np.concatenate([posterior(block).mean.float().cpu().numpy() for block in h.split(4096)])
+
+
+@torch.no_grad()
+def samples(posterior: Callable[[Tensor], Distribution], h: Tensor) -> np.ndarray:
+    """A draw (N, D) of each q(z|x) as float32, always the same one; the random state outside stays."""
+    with torch.random.fork_rng([h.device] if h.device.type == "cuda" else []):
+        torch.manual_seed(0)
+        return np.concatenate([posterior(block).sample().float().cpu().numpy() for block in h.split(4096)])
+
+
+def encoding_of(vae: VAE, h: Tensor, dataset: Dataset, rows: Tensor) -> Encoding:
+    """The encoding that the encoder's outputs `h` (N, ...) of `rows` (N,) of a dataset are."""
+    grid = prod(dataset.factor_sizes) == len(dataset.images)
+    with torch.no_grad():
+        prior = vae.prior()
+    return Encoding(
+        codes=means(vae.posterior, h),
+        factors=dataset.factors[rows.cpu().numpy()],
+        factor_names=dataset.factor_names,
+        population=len(dataset.images) if grid else None,
+        samples=samples(vae.posterior, h),
+        h=h,
+        posterior=vae.posterior,
+        prior=prior,
+        vae=vae,
+        images=dataset.images,
+        rows=rows.cpu().numpy(),
+    )

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from disvae.encoding import Encoding
 
 
+class NotApplicable(ValueError):
+    """This metric is not for this model or these data, and nothing is wrong with either."""
+
+
 class Metric(ABC):
     """Scores of codes (N, D), against factors (N, K) where it reads them: numpy arrays from any model.
 
@@ -24,6 +28,9 @@ class Metric(ABC):
 
     samples: ClassVar[int] = 100
     """Fewest rows that give a score."""
+
+    labels: ClassVar[bool] = False
+    """Meant for one factor, the class; with several it is computed only when it is asked for by name."""
 
     slow: ClassVar[bool] = False
     """Minutes rather than seconds: computed only when it is asked for by name."""
@@ -54,19 +61,21 @@ class ModelMetric(ABC):
     """What of an Encoding must not be None."""
 
     factors: ClassVar[int] = 0
-    samples: ClassVar[int] = 2
+    labels: ClassVar[bool] = False
     slow: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, encoding: "Encoding", *, seed: int = 0) -> dict[str, float]:
-        """The scores; the random state outside is left as it was found."""
+        """The scores; the random state outside is left as it was found.
+
+        Raises:
+            NotApplicable: prior or posterior are of the wrong kind, saying what to type instead.
+        """
 
 
 class RunsMetric(ABC):
     """Scores of each run among others like it, from their codes of the same images."""
 
-    factors: ClassVar[int] = 0
-    samples: ClassVar[int] = 100
     slow: ClassVar[bool] = False
 
     @abstractmethod

@@ -1,0 +1,72 @@
+"""Codes in a file, HDF5 or NPZ: `codes` (N, D), and where known `factors` (N, K) and `factor_names` (K,).
+
+The encoding that a run keeps is such a file, with the encoder's outputs and the controls' codes beside them.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from disvae.config import ConfigError
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Every array of the file by name, `group/name` inside a group; strings as a numpy array of str.
+
+    Raises:
+        ConfigError: no such file, neither HDF5 nor NPZ, or damaged.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} is not a file; name one that holds codes (N, D), .h5 or .npz")
+    try:
+        if h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                found: dict[str, np.ndarray] = {}
+                file.visititems(lambda name, node: found.update({name: _array(node)} if _is_array(node) else {}))
+                return found
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        EOFError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise ConfigError(f"{path} cannot be read as HDF5 or NPZ: {error}") from error
+
+
+def _is_array(node: object) -> bool:
+    return isinstance(node, h5py.Dataset)
+
+
+def _array(node: h5py.Dataset) -> np.ndarray:
+    array = np.asarray(node.asstr()[()]) if h5py.check_string_dtype(node.dtype) else np.asarray(node[()])
+    return array.astype(str) if array.dtype == object else array
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """An HDF5 file that is whole or not there; a changed byte in it is found at reading.
+
+    Raises:
+        ConfigError: it cannot be written; an older file at `path` is intact.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with h5py.File(temporary, "w") as file:
+            for name, array in arrays.items():
+                if array.dtype.kind == "U":
+                    file.create_dataset(name, data=array.astype(h5py.string_dtype()))
+                else:
+                    file.create_dataset(name, data=array, fletcher32=array.size > 0)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
+        raise ConfigError(f"cannot write {path}: {error}; make room, then give the same command again") from error
+    finally:
+        temporary.unlink(missing_ok=True)
