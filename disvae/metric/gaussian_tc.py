@@ -1,0 +1,51 @@
+"""TC = 0.5 (sum_j log S_jj - log |S|), S the covariance of the codes: the total correlation of a Gaussian with it.
+
+Locatello et al. 2019, section 5.1 (there of sampled codes).
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import digamma, gammaln
+
+from disvae.metric import Metric
+
+FLOOR = 1e-12
+"""Least eigenvalue of the correlation matrix: a latent that others determine adds 0.5 log 1e12 = 13.8 nats, not inf."""
+
+
+class GaussianTC(Metric):
+    """How far latents are from uncorrelated, in nats; lower is better, and dependence that is not linear goes unseen.
+
+    `correlation` is the mean absolute correlation of two latents. Constant latents are left out of both. Means may be
+    correlated where samples of q(z|x) are not, in latents that say little.
+    """
+
+    factors = 0
+
+    def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
+        """`total_correlation` in nats and `correlation`."""
+        z = codes[:, np.ptp(codes, axis=0) > 0]
+        D = z.shape[1]
+        if D < 2:
+            return {"total_correlation": 0.0, "correlation": 0.0}
+        z = z - z.mean(0)
+        z /= np.sqrt(np.square(z).mean(0))
+        R = z.T @ z / len(z)
+        eigenvalues = np.linalg.eigvalsh(R).clip(min=FLOOR)
+        pairs = R[np.triu_indices(D, 1)]
+        return {
+            "total_correlation": float(-0.5 * np.log(eigenvalues).sum()),
+            "correlation": float(np.abs(pairs).mean()),
+        }
+
+    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
+        """Exact for D < N: |R| is a product of Beta((n - k)/2, k/2), k < D, n = N - 1; r^2 is Beta(1/2, (n - 1)/2)."""
+        N, D = codes.shape
+        n, k = N - 1, np.arange(1, D)
+        known = k[k < n]
+        tc = 0.5 * (digamma(n / 2) - digamma((n - known) / 2)).sum()
+        tc += -0.5 * math.log(FLOOR) * (len(k) - len(known))
+        correlation = math.exp(gammaln(n / 2) - gammaln((n + 1) / 2)) / math.sqrt(math.pi) if D > 1 else 0.0
+        return {"total_correlation": float(tc), "correlation": correlation}

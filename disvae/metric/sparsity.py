@@ -1,0 +1,49 @@
+"""Hoyer = (sqrt D - mean_n |z_n|_1 / |z_n|_2) / (sqrt D - 1), latents over their standard deviation.
+
+Mathieu et al. 2019, section 5; Hurley & Rickard 2009.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import gammaln
+
+from disvae.metric import Metric
+
+
+class Sparsity(Metric):
+    """How few latents each code uses: 1 for one of them, 0 for all of them alike; about 0.2 for any Gaussian code.
+
+    `hoyer` divides each latent by its standard deviation (unbiased, not centred), as published, so the noise of a
+    latent that hardly varies weighs as much as any other: read it beside active_units and `hoyer_raw`, of the codes as
+    they are, which depends on the latents' scales. A constant latent counts as 0 in both; a code of zeros scores 0.
+    """
+
+    factors = 0
+
+    def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
+        """`hoyer` and `hoyer_raw`."""
+        z = np.where(np.ptp(codes, axis=0) > 0, codes, 0)
+        std = z.std(0, ddof=1)
+        scale = np.divide(1, std, out=np.zeros_like(std), where=std > 0)
+        return {"hoyer": _hoyer(z * scale), "hoyer_raw": _hoyer(z)}
+
+    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
+        """Exact for known variances: E |z|_1 / |z|_2 = D Gamma(D/2) / (sqrt(pi) Gamma((D + 1)/2))."""
+        D = codes.shape[1]
+        if D == 1:
+            return {"hoyer": 0.0, "hoyer_raw": 0.0}
+        ratio = D * math.exp(gammaln(D / 2) - gammaln((D + 1) / 2)) / math.sqrt(math.pi)
+        value = (math.sqrt(D) - ratio) / (math.sqrt(D) - 1)
+        return {"hoyer": value, "hoyer_raw": value}
+
+
+def _hoyer(z: np.ndarray) -> float:
+    D = z.shape[1]
+    if D == 1 or not z.any():  # one latent is neither sparse nor dense
+        return 0.0
+    norm = np.sqrt(np.square(z).sum(1))
+    # a code of zeros uses no latent more than another
+    ratio = np.divide(np.abs(z).sum(1), norm, out=np.full(len(z), math.sqrt(D)), where=norm > 0)
+    return float((math.sqrt(D) - ratio.mean()) / (math.sqrt(D) - 1))
