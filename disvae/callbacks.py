@@ -1,17 +1,50 @@
 """What happens around the steps: curves, checkpoints, stopping on a signal."""
 
+import logging
 import signal
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from disvae.data import Batch
+from disvae.encoding import encoding_of
+from disvae.metric import Metric, ModelMetric
 from disvae.module import VAEModule, scalars
 from disvae.runs import Run
+from disvae.scoring import MODEL, score
+
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "val/elbo",
+    "val/reconstruction",
+    "val/kl",
+    "val/overlap/mutual_information",
+    "val/structure/total_correlation",
+    "val/structure/kl_qz_pz",
+)
+"""Terms that TensorBoard's HParams shows beside the scores."""
+
+
+def knobs(config: Mapping[str, Any]) -> dict[str, str | int | float]:
+    """What tells runs apart, flat: the options by name and the weights."""
+    named = {
+        group: config[group]["_target_"].rpartition(".")[2]
+        for group in ("objective", "dataset", "model", "prior", "posterior", "likelihood", "optimizer")
+    }
+    weights = {key: value for key, value in config["objective"].items() if isinstance(value, (int, float))}
+    for key in ("beta", "alpha", "capacity"):
+        schedule = config["objective"].get(key)
+        if isinstance(schedule, Mapping):
+            weights[key] = schedule["value"]
+    sizes = {key: config[key] for key in ("z_dim", "batch_size", "steps", "seed")}
+    return named | weights | sizes
 
 
 class Curves(pl.Callback):
@@ -21,34 +54,75 @@ class Curves(pl.Callback):
         self.folder = folder
         self.every = every
 
-    def _write(self, stage: str, values: dict[str, float], step: int) -> None:
+    def write(self, stage: str, values: Mapping[str, float], step: int) -> None:
+        """Points at `step` under `STAGE/NAME`."""
         for name, value in values.items():
             self.writer.add_scalar(f"{stage}/{name}", value, step)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the events; points that an interrupted run wrote after its last checkpoint are dropped from view."""
-        step = trainer.global_step  # the checkpoint's, whose own points stay
-        self.writer = SummaryWriter(str(self.folder), purge_step=step + 1, flush_secs=10)
+        """Open the events."""
+        self.open(trainer.global_step)
+
+    def open(self, step: int) -> None:
+        """Be ready to write after a checkpoint of `step`; points that came after it are dropped from view."""
+        if not hasattr(self, "writer"):
+            self.writer = SummaryWriter(str(self.folder), purge_step=step + 1, flush_secs=10)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Write this step's terms if it is one of every `every`."""
         if trainer.global_step % self.every == 0:
-            self._write("train", scalars(outputs), trainer.global_step)
+            self.write("train", scalars(outputs), trainer.global_step)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the validation's scores."""
         assert isinstance(pl_module, VAEModule)
-        if not hasattr(self, "writer"):  # a run that was killed after its last step is only scored
-            self.on_train_start(trainer, pl_module)
-        self._write("val", pl_module.evaluation, trainer.global_step)
+        self.open(trainer.global_step)
+        self.write("val", pl_module.evaluation, trainer.global_step)
         self.writer.flush()
+
+    def final(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
+        """The last point of each score, and the run's row in TensorBoard's HParams."""
+        self.open(step)
+        scores = {tag: value for tag, value in metrics.items() if tag.startswith("metric") and not tag.endswith("_se")}
+        for tag, value in scores.items():
+            self.writer.add_scalar(tag, value, step)
+        columns = [tag for tag in scores if tag.count("/") == 2] + [tag for tag in metrics if tag in COLUMNS]
+        for summary in hparams(knobs(config), dict.fromkeys(columns, 0)):
+            self.writer._get_file_writer().add_summary(summary)
 
     def close(self) -> None:
         """All points are on disk after this."""
         if hasattr(self, "writer"):
             self.writer.close()
+
+
+class Scores(pl.Callback):
+    """Metrics of the validation's encoding as `metric/*`; those of the last step come from elsewhere."""
+
+    def __init__(self, curves: Curves, metrics: Mapping[str, Metric | ModelMetric], steps: int, seed: int) -> None:
+        self.curves = curves
+        self.metrics = metrics
+        self.steps = steps
+        self.seed = seed
+        self.said: set[str] = set()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compute and write; a metric that fails says so once."""
+        if not self.metrics or trainer.state.fn != "fit" or trainer.global_step == self.steps:
+            return
+        assert isinstance(pl_module, VAEModule)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        encoding = encoding_of(pl_module.vae, pl_module.encodings, data.dataset, data.validation_rows)
+        results = score(self.metrics, {MODEL: [encoding]}, repeats=0, seed=self.seed, named=self.metrics.keys())
+        for label, result in results.items():
+            values = {f"{label}/{name}": scores[MODEL].value for name, scores in result.scores.items()}
+            self.curves.write("metric", values, trainer.global_step)
+            for reason in result.failed.values():
+                if label not in self.said:
+                    log.warning("metric %s is not to be had: %s", label, reason)
+                self.said.add(label)
 
 
 class AfterStep(pl.Callback):

@@ -29,16 +29,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
                 return found
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        EOFError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except Exception as error:  # h5py's, NumPy's and zipfile's many ways to say that it is damaged
         raise ConfigError(f"{path} cannot be read as HDF5 or NPZ: {error}") from error
 
 
@@ -64,7 +55,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 if array.dtype.kind == "U":
                     file.create_dataset(name, data=array.astype(h5py.string_dtype()))
                 else:
-                    file.create_dataset(name, data=array, fletcher32=array.size > 0)
+                    file.create_dataset(name, data=array, fletcher32=bool(array.ndim and array.size) or None)
         temporary.replace(path)
     except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
         raise ConfigError(f"cannot write {path}: {error}; make room, then give the same command again") from error

@@ -15,8 +15,11 @@ BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"
 NEUTRAL = {"beta": 1, "alpha": 0}
 """Values that change nothing where nothing reads them, so that one sweep may span several objectives."""
 
-NOT_IDENTITY = ("out", "force", "preview", "log_every", "checkpoint_every", "experiment")
-"""Keys that do not change a run's numbers."""
+NOT_IDENTITY = ("out", "force", "preview", "log_every", "checkpoint_every", "experiment", "metric", "final", "score")
+"""Keys that do not change what is trained."""
+
+CONTROLS = ("untrained", "pca", "ica", "rotation")
+"""Negative controls: the encoder before training, the pixels' principal and independent components, turned codes."""
 
 WHERE_IT_RUNS = ("accelerator", "devices", "strategy")
 """The trainer's keys that say where, not what."""
@@ -66,6 +69,42 @@ def check_values(cfg: DictConfig) -> None:
         raise ConfigError(f"preview must be schedule or null, got {cfg.preview!r}")
     if not isinstance(cfg.force, bool):
         raise ConfigError(f"force must be true or false, got {cfg.force!r}")
+    if cfg.final != "all" and (isinstance(cfg.final, str) or set(cfg.final) - set(options("metric"))):
+        raise ConfigError(f"final must be all or a list of {', '.join(options('metric'))}, got {cfg.final}")
+    check_score(cfg.score)
+
+
+def check_score(score: Mapping[str, Any]) -> None:
+    """Types and values of how scores are computed.
+
+    Raises:
+        ConfigError: naming the key, what it must be and what it is.
+    """
+    for key, allowed in (("images", ("validation", "held_out", "all")), ("codes", ("mean", "sample"))):
+        if score[key] not in allowed:
+            raise ConfigError(f"score.{key} must be {' or '.join(allowed)}, got {score[key]!r}")
+    if not isinstance(score["transport"], bool):
+        raise ConfigError(f"score.transport must be true or false, got {score['transport']!r}")
+    _number("score.repeats", score["repeats"], least=2, whole=True)
+    _number("score.seed", score["seed"], least=0, whole=True, most=2**32 - 1)
+    controls = score["controls"]
+    if isinstance(controls, str) or controls is None or set(controls) - set(CONTROLS):
+        raise ConfigError(f"score.controls must be a list of {', '.join(CONTROLS)}, got {controls}")
+
+
+def metric_nodes(chosen: Mapping[str, Any], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The metrics `chosen` by metric=[...] and those of `names`, as resolved nodes by label.
+
+    A metric with other settings than its YAML's carries them in its label: `mig-bins40`.
+    """
+    nodes = {}
+    for name in dict.fromkeys([*chosen, *names]):
+        default = OmegaConf.to_container(OmegaConf.load(conf_dir() / "metric" / f"{name}.yaml"))
+        assert isinstance(default, dict)
+        node = chosen.get(name, default)
+        changed = "".join(f"-{key}{value}" for key, value in node.items() if value != default.get(key))
+        nodes[name + re.sub(r"[^\w.-]", "_", changed)] = {str(key): value for key, value in node.items()}
+    return nodes
 
 
 def check_choices(choices: Mapping[str, str | None]) -> None:
@@ -78,7 +117,7 @@ def check_choices(choices: Mapping[str, str | None]) -> None:
         group = group.partition("@")[0]
         if group.startswith("hydra/") or option is None:
             continue
-        if "/" in option or ".." in option:
+        if "/" in option or ".." in option:  # of metric=[a,b] nothing is here: its targets are checked when built
             raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {option!r}")
 
 
@@ -100,7 +139,7 @@ def _node(tree: Any, dotted: str) -> Any:
 def own_keys() -> set[str]:
     """The top-level keys of conf/: knobs and groups. Any other is a user's variable that something must refer to."""
     groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    return groups | {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")} - {"defaults"}
+    return groups | {"score"} | {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")} - {"defaults"}
 
 
 def read_keys(cfg: DictConfig) -> set[str]:
@@ -164,7 +203,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     for name in NEUTRAL:
         if name not in read:
             tree.pop(name)
-    return {str(key): value for key, value in tree.items()}
+    return {"metric": {}} | {str(key): value for key, value in tree.items()}
 
 
 def _canonical(node: Any) -> Any:
@@ -191,6 +230,34 @@ def description(path: Path) -> str:
     return ""
 
 
+def _knobs(name: str) -> list[str]:
+    """A line for each commented knob of conf/NAME.yaml."""
+    lines = []
+    parent = name if name == "score" else ""
+    for line in (conf_dir() / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
+        knob = re.match(r"(?P<within>  )?(?P<name>\w+):(?: (?P<value>[^#{]+?))?\s+# (?P<said>.+)", line)
+        if knob and not knob["within"] and name != "score":
+            parent = knob["name"]
+        if knob and knob["value"]:
+            key = f"{parent}.{knob['name']}" if knob["within"] or name == "score" else knob["name"]
+            lines.append(f"  {key + '=' + knob['value']:<23} {knob['said']}")
+    return lines
+
+
+def _group(group: str) -> list[str]:
+    """A line for each option of a group."""
+    suffix = {"schedule": "@schedule.beta|alpha|capacity=", "metric": "=[a,b,...]"}.get(group, "=")
+    lines = [f"  {name:<22}{description(conf_dir() / group / f'{name}.yaml')}" for name in options(group)]
+    return ["", f"{group}{suffix}", *lines] if lines else []
+
+
+def score_help(describe: str) -> str:
+    """What a scoring command does, its settings and the metrics."""
+    lines = [describe.strip(), "", "Settings (name=value):", *_knobs("score"), *_group("metric")]
+    lines += ["", "A metric's own settings: metric=[mig] metric.mig.bins=40. In some shells [ and ] need quotes."]
+    return "\n".join(lines)
+
+
 def help_text(program: str) -> str:
     """Every knob, and every group with its options, a line each: read from the comments of conf/."""
     lines = [
@@ -200,22 +267,11 @@ def help_text(program: str) -> str:
         f"  {program} -m objective=decomposition beta=0.5,1,4 alpha=0,1,10 seed=0,1,2",
         "",
         "Knobs (name=value):",
+        *_knobs("config"),
+        *_knobs("score"),
     ]
-    parent = ""
-    for line in (conf_dir() / "config.yaml").read_text(encoding="utf-8").splitlines():
-        knob = re.match(r"(?P<within>  )?(?P<name>\w+):(?: (?P<value>[^#{]+?))?\s+# (?P<said>.+)", line)
-        if knob and not knob["within"]:
-            parent = knob["name"]
-        if knob and knob["value"]:
-            name = f"{parent}.{knob['name']}" if knob["within"] else knob["name"]
-            lines.append(f"  {name + '=' + knob['value']:<24}{knob['said']}")
     for group in sorted(path.name for path in conf_dir().iterdir() if path.is_dir()):
-        names = options(group)
-        if names:
-            at = "@schedule.beta|alpha|capacity" if group == "schedule" else ""
-            lines += ["", f"{group}{at}="]
-            for name in names:
-                lines.append(f"  {name:<22}{description(conf_dir() / group / f'{name}.yaml')}")
+        lines += _group(group)
     lines += [
         "",
         "An option's own settings: group.setting=value (objective.gamma=20, prior.df=5, optimizer.lr=1e-3).",

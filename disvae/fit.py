@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from disvae.allocator import keep_freed_memory
 from disvae.build import Built, build, count, make
-from disvae.callbacks import Checkpoints, Curves, Interrupted, StopOnSignal
+from disvae.callbacks import Checkpoints, Curves, Interrupted, Scores, StopOnSignal
 from disvae.checkpoint import AtomicCheckpointIO, copy, load
 from disvae.config import ConfigError, read_keys
+from disvae.evaluation import choose, evaluate
 from disvae.module import Diverged
 from disvae.progress import Progress
 from disvae.runs import Run, provenance
@@ -83,10 +84,13 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool
             run.clear()
         checkpoint = _resume_point(run)
         sessions = run.provenance().get("sessions", [])
+        during = choose(config["metric"], []).of_one()
+        at_end = choose(config["metric"], config["final"]).of_one()
         checkpoints = Checkpoints(run, config["checkpoint_every"], config["eval_every"])
         curves = Curves(run.path, config["log_every"])
+        scores = Scores(curves, during.metrics, config["steps"], config["score"]["seed"])
         stop = StopOnSignal(checkpoints)
-        callbacks = [curves, checkpoints, stop]
+        callbacks = [curves, scores, checkpoints, stop]
         if not brief:
             callbacks.append(Progress(config["steps"], config["batch_size"]))
         trainer = _trainer(run, config, callbacks)
@@ -103,7 +107,11 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool
                 run.create(config, {"sessions": [*sessions, session]})
                 if not brief:
                     print(_describe(built, config, trainer.strategy.root_device), f"→ {run.path}", sep="\n", flush=True)
-                metrics = _train(run, trainer, built, checkpoint, checkpoints)
+                run.save_metrics(_train(run, trainer, built, checkpoint, checkpoints))
+                if at_end.metrics:
+                    device = trainer.strategy.root_device
+                    evaluate(run, at_end, config["score"], built=built, device=device)
+                    curves.final(config, run.metrics(), trainer.global_step)
         except Diverged as error:
             run.mark("diverged", trainer.global_step, error=str(error))
             good = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint was reached"
@@ -120,7 +128,6 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool
             if "data_checksum" in session:
                 session["wall_s"] = round(time.monotonic() - started, 1)
                 run.create(config, {"sessions": [*sessions, session]})
-        run.save_metrics(metrics)
         run.mark("finished", trainer.global_step)
 
 

@@ -126,6 +126,11 @@ class VAEModule(pl.LightningModule):
         self._blocks.append((len(batch["x"]), self.objective(draw)))
         self._encodings.append(h.float())  # autocast's bfloat16 is for the networks
 
+    @property
+    def encodings(self) -> Tensor:
+        """The encoder's outputs (N, ...) of the last validation."""
+        return torch.cat(self._encodings)
+
     def on_validation_epoch_end(self) -> None:
         """Means of the terms over all images, and overlap and structure from their aggregate posterior."""
         total = sum(size for size, _ in self._blocks)
@@ -133,7 +138,7 @@ class VAEModule(pl.LightningModule):
             name: torch.stack([n / total * block[name] for n, block in self._blocks]).sum(0)
             for name in self._blocks[0][1]
         }
-        aggregate = Aggregate(self.vae.posterior, torch.cat(self._encodings))
+        aggregate = Aggregate(self.vae.posterior, self.encodings)
         self.evaluated_at = self.global_step
         self.evaluation = scalars(terms) | aggregate.terms(self.vae.prior(), samples=self.eval_samples, seed=self.seed)
 

@@ -2,6 +2,7 @@
 
 config.yaml      the resolved configuration            provenance.json  command, commit, versions, data, device
 status.json      running, finished, interrupted ...    metrics.json     the final terms
+scores.json      every metric with interval, controls and protocol    encoding.h5  the codes they were computed from
 last.ckpt        to go on from    best.ckpt  the best ELBO    events.*  TensorBoard's
 """
 
@@ -25,7 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from disvae.config import ConfigError, identity
+from disvae.config import NOT_IDENTITY, ConfigError, identity
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -54,7 +55,11 @@ def digest(config: Mapping[str, Any]) -> str:
 
 def readable(overrides: Iterable[str], skip: Iterable[str]) -> str:
     """Overrides as a folder name: `objective=beta_tc,beta=6` without the keys that are no part of a run's identity."""
-    kept = [text.lstrip("+") for text in overrides if text.lstrip("+~").partition("=")[0] not in skip]
+    kept = []
+    for text in overrides:
+        key = text.lstrip("+~").partition("=")[0]
+        if key not in skip and key.partition(".")[0] not in NOT_IDENTITY:
+            kept.append(text.lstrip("+"))
     name = ",".join(kept).replace("{", "").replace("}", "").replace(":", "=")
     name = re.sub(r"[^\w=.,@-]+", "_", name)
     return name.encode()[:100].decode(errors="ignore").rstrip(",._") or "defaults"
@@ -132,6 +137,18 @@ class Run:
         """Write the configuration and where the numbers come from."""
         write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         write_atomically(self.path / "provenance.json", json.dumps(provenance, indent=1) + "\n")
+
+    def scores(self) -> dict[str, Any]:
+        """The metrics' results by stage and metric, empty before there are any."""
+        return self._read("scores.json")
+
+    def scored(self) -> set[str]:
+        """The metrics that were computed, whatever came of them."""
+        return {label for stage in self.scores().values() for label in stage}
+
+    def save_scores(self, scores: Mapping[str, Any]) -> None:
+        """Write scores.json."""
+        write_atomically(self.path / "scores.json", json.dumps(scores, indent=1) + "\n")
 
     def save_metrics(self, metrics: Mapping[str, float]) -> None:
         """Write metrics.json."""

@@ -108,9 +108,9 @@ def _of_source(
     metric: Metric | ModelMetric, encodings: Sequence[Encoding], repeats: int, seed: int
 ) -> dict[str, Score]:
     values = _once(metric, encodings[0], seed)
-    own = {name.removesuffix("_se"): value for name, value in values.items() if name.endswith("_se")}
-    scores = {name: _interval(value, own.get(name), None) for name, value in values.items() if not name.endswith("_se")}
-    if own.keys() >= scores.keys():
+    scores = intervals(values)
+    unsure = [name for name, score in scores.items() if score.se is None]
+    if not unsure:
         return scores
     if len(encodings) > 1:
         spread = [values, *(_once(metric, encoding, seed) for encoding in encodings[1:])]
@@ -120,7 +120,7 @@ def _of_source(
         except ValueError as error:  # half of the rows are too few
             log.debug("no interval: %s", error)
             spread = []
-    for name in scores.keys() - own.keys():
+    for name in unsure:
         of_name = [repeat[name] for repeat in spread if name in repeat]
         if len(of_name) < 2:
             continue
@@ -130,6 +130,15 @@ def _of_source(
             value, se = float(np.mean(of_name)), se / len(of_name) ** 0.5
         scores[name] = _interval(value, se, len(of_name))
     return scores
+
+
+def intervals(values: Mapping[str, float]) -> dict[str, Score]:
+    """Scores of which those with a `NAME_se` beside them have an interval."""
+    return {
+        name: _interval(value, values.get(f"{name}_se"), None)
+        for name, value in values.items()
+        if not name.endswith("_se")
+    }
 
 
 def _interval(value: float, se: float | None, repeats: int | None) -> Score:

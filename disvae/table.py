@@ -1,12 +1,16 @@
 """The table that ends a run."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from disvae.runs import Run
 
+INTERVAL = "± half the 95 % interval"
 COLUMNS = {"train": "last batch", "val": "validation", "held_out": "held out"}
 
 
@@ -18,12 +22,10 @@ def _rows(metrics: Iterable[str]) -> list[str]:
 
 def print_result(run: Run) -> None:
     """Final terms of a finished run, where it lies and how to look at it."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=110)
+    screen = console()
     metrics = run.metrics()
     stages = {stage: title for stage, title in COLUMNS.items() if any(name.startswith(f"{stage}/") for name in metrics)}
-    caption = "± standard error; overlap and structure: the aggregate posterior of a fixed sample of images"
+    caption = f"{INTERVAL}; overlap and structure: the aggregate posterior of a fixed sample of images"
     table = Table(title=run.path.name, caption=caption)
     table.add_column("nats per image", no_wrap=True)
     for title in stages.values():
@@ -35,11 +37,88 @@ def print_result(run: Run) -> None:
             error = metrics.get(f"{stage}/{name}_se")
             cells.append("" if value is None else f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}"))
         table.add_row(name, *cells)
-    console.print(table)
+    screen.print(table)
     for note in notes(run):
-        console.print(note, highlight=False)
-    console.print(f"\nRun folder:   {run.path}", highlight=False, soft_wrap=True)
-    console.print(f"TensorBoard:  tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
+        screen.print(note, highlight=False)
+    print_scores(run.scores(), screen)
+    screen.print(f"\nRun folder:   {run.path}", highlight=False, soft_wrap=True)
+    screen.print(f"TensorBoard:  tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
+
+
+def print_scores(scores: Mapping[str, Any], screen: Console, only: Container[str] | None = None) -> None:
+    """The scores of a run or of a file, as scores.json has them: a row a score, a column the model or a control.
+
+    Details of a score stay in the file. What failed comes with its reason. `only` picks metrics.
+    """
+    for stage, found in scores.items():
+        entries = {label: entry for label, entry in found.items() if only is None or label in only}
+        if not entries:
+            continue
+        title = f"{stage}: {_protocol(next(iter(entries.values()))['protocol'])}"
+        alone = {label: entry for label, entry in entries.items() if not entry["chance"]}
+        for table in (_table(title, entries.keys() - alone.keys(), entries), _table(title, alone.keys(), entries)):
+            if table.row_count:
+                screen.print(table)
+        reasons: dict[str, list[str]] = {}
+        for label, entry in entries.items():
+            for source, reason in entry["failed"].items():
+                reasons.setdefault(reason, []).append(f"{label} of {source}")
+        for reason, failed in reasons.items():
+            screen.print(f"failed: {', '.join(failed)}: {reason}", highlight=False)
+        said = [f"{label}({_settings(entry['settings'])})" for label, entry in entries.items()]
+        screen.print(f"computed with: {', '.join(said)}", highlight=False)
+
+
+def _table(title: str, labels: Container[str], found: Mapping[str, Any]) -> Table:
+    """Some of the metrics' scores."""
+    entries = {label: entry for label, entry in found.items() if label in labels}
+    columns = list(dict.fromkeys(s for entry in entries.values() for of in entry["scores"].values() for s in of))
+    table = Table(title=title, caption=f"{INTERVAL}; details of a score: scores.json", box=SIMPLE_HEAD)
+    table.add_column("score", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    with_chance = any(entry["chance"] for entry in entries.values())
+    if with_chance:
+        table.add_column("chance", justify="right", no_wrap=True)
+    for label, entry in entries.items():
+        for name, sources in entry["scores"].items():
+            if "/" not in name:
+                chance = [f"{entry['chance'][name]:.2g}" if name in entry["chance"] else ""] if with_chance else []
+                table.add_row(f"{label}/{name}", *(_cell(sources.get(column)) for column in columns), *chance)
+    return table
+
+
+def _protocol(protocol: Mapping[str, Any]) -> str:
+    of = f" of {protocol['population']:,}" if protocol.get("population") else ""
+    said = [f"{protocol['samples']:,}{of} images ({protocol['images']})"]
+    said += [f"{name}: {protocol[name]}" for name in ("codes", "transport") if protocol.get(name)]
+    return ", ".join(said)
+
+
+def _settings(node: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in node.items() if key != "_target_")
+
+
+def _cell(score: Mapping[str, float | None] | None) -> str:
+    if score is None:
+        return ""
+    value, low, high = (score[key] for key in ("value", "low", "high"))
+    assert value is not None
+    return number(value, None if low is None or high is None else (high - low) / 2)
+
+
+def number(value: float, half: float | None) -> str:
+    """A number to the digits that its interval, `half` to each side, leaves it: `0.196 ±0.036`."""
+    if half is None or not 0 < half < math.inf:
+        return f"{value:.4g}"
+    decimals = min(max(1 - math.floor(math.log10(half)), 0), 3)
+    return f"{value:.{decimals}f} ±{half:.{decimals}f}"
+
+
+def console() -> Console:
+    """The terminal, or 120 columns where there is none."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=120)
 
 
 def notes(run: Run) -> list[str]:

@@ -47,10 +47,14 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
 
         preview_schedules(cfg, Path(cfg.out))
         return None
-    skip = (*knobs.NOT_IDENTITY, "dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
+    skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
     run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
     if not cfg.force and run.status()["state"] == "finished" and run.metrics():
         print(f"Already finished: {run.path} (force=true repeats it)")
+        if knobs.metric_nodes(config["metric"], []).keys() - run.scored():
+            from disvae.evaluation import choose, evaluate
+
+            evaluate(run, choose(config["metric"], []), config["score"])
     else:
         from disvae.fit import fit
 
