@@ -32,7 +32,7 @@ class Metric(ABC):
     labels: ClassVar[bool] = False
     """Meant for one factor, the class; with several it is computed only when it is asked for by name."""
 
-    slow: ClassVar[bool] = False
+    slow: bool = False
     """Minutes rather than seconds: computed only when it is asked for by name."""
 
     def __call__(
