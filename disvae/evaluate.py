@@ -82,10 +82,12 @@ def evaluate(arguments: Sequence[str]) -> None:
                 evaluation.evaluate(run, metrics, score)
     if len(runs) > 1 and metrics.of_runs:
         evaluation.compare(runs, metrics, score)
+    names = (evaluation.stage(score), f"{evaluation.stage(score)}-runs")
     screen = console()
     for run in runs:
         screen.print(f"\n{run.path}", highlight=False, soft_wrap=True)
-        print_scores(run.scores(), screen, only=metrics.nodes)
+        now = {name: found for name, found in run.scores().items() if name in names}
+        print_scores(now, screen, only=metrics.nodes)
 
 
 def command(describe: str | None, work: Callable[[Sequence[str]], None]) -> None:

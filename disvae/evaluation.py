@@ -65,7 +65,7 @@ def choose(chosen: Mapping[str, Any], final: str | list[str]) -> Chosen:
     everything = final == "all"
     nodes = metric_nodes(chosen, options("metric") if everything else final)
     named = set(metric_nodes(chosen, [])) if everything else set(nodes)
-    built = {label: make(node, f"metric.{label}") for label, node in nodes.items()}
+    built = {label: make(node, f"metric.{label.partition('-')[0]}") for label, node in nodes.items()}
     kept = {label: metric for label, metric in built.items() if label in named or not metric.slow}
     return Chosen(
         metrics={label: metric for label, metric in kept.items() if not isinstance(metric, RunsMetric)},

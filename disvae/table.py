@@ -54,9 +54,10 @@ def print_scores(scores: Mapping[str, Any], screen: Console, only: Container[str
         entries = {label: entry for label, entry in found.items() if only is None or label in only}
         if not entries:
             continue
-        title = f"{stage}: {_protocol(next(iter(entries.values()))['protocol'])}"
+        protocol = _protocol(next(iter(entries.values()))["protocol"])
+        screen.print(f"\n{stage}: {protocol}; {INTERVAL}; details in scores.json", highlight=False, soft_wrap=True)
         alone = {label: entry for label, entry in entries.items() if not entry["chance"]}
-        for table in (_table(title, entries.keys() - alone.keys(), entries), _table(title, alone.keys(), entries)):
+        for table in (_table(entries.keys() - alone.keys(), entries), _table(alone.keys(), entries)):
             if table.row_count:
                 screen.print(table)
         reasons: dict[str, list[str]] = {}
@@ -69,11 +70,11 @@ def print_scores(scores: Mapping[str, Any], screen: Console, only: Container[str
         screen.print(f"computed with: {', '.join(said)}", highlight=False)
 
 
-def _table(title: str, labels: Container[str], found: Mapping[str, Any]) -> Table:
+def _table(labels: Container[str], found: Mapping[str, Any]) -> Table:
     """Some of the metrics' scores."""
     entries = {label: entry for label, entry in found.items() if label in labels}
     columns = list(dict.fromkeys(s for entry in entries.values() for of in entry["scores"].values() for s in of))
-    table = Table(title=title, caption=f"{INTERVAL}; details of a score: scores.json", box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("score", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)

@@ -1,0 +1,281 @@
+"""A run folder is scored again by itself, and codes of other programs as well."""
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from disvae import codes_file
+from disvae.config import ConfigError, resolved
+from disvae.evaluate import evaluate, paths, settings
+from disvae.evaluation import choose, restored, stage
+from disvae.fit import fit
+from disvae.runs import Run
+from disvae.score import score, score_file
+
+SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
+SHORT = ("steps=6", "eval_every=2", "batch_size=16", "eval_images=400", "split.validation=0.3", "eval_samples=50")
+CHEAP = ("sparsity", "mig", "active_units", "aggregate_posterior")
+
+
+@pytest.fixture(scope="module")
+def trained(composed, tmp_path_factory) -> Run:
+    """A run on a small grid of sprites with a few metrics."""
+    run = Run(tmp_path_factory.mktemp("runs") / "run")
+    few = f"[{','.join(CHEAP)}]"
+    fit(run, resolved(composed(*SPRITES, *SHORT, "metric=[sparsity,mig]", f"final={few}")), brief=True)
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Run:
+    """A copy that a test may change."""
+    shutil.copytree(trained.path, tmp_path / "beta=4,z_dim=3-0123")
+    return Run(tmp_path / "beta=4,z_dim=3-0123")
+
+
+def test_a_run_ends_with_its_scores_their_intervals_and_controls(trained):
+    entries = trained.scores()["metric"]
+    assert set(entries) == set(CHEAP)
+    found = entries["mig"]["scores"]["histogram"]
+    assert found.keys() == {"model", "untrained", "pca", "ica", "rotation"}
+    for of_source in found.values():
+        assert of_source["low"] <= of_source["value"] <= of_source["high"]
+    assert entries["mig"]["settings"]["bins"] == 20
+    assert entries["mig"]["protocol"]["samples"] == 400
+    assert entries["mig"]["protocol"]["population"] == 3 * 2 * 4 * 8 * 8
+    assert trained.metrics()["metric/mig/histogram"] == found["model"]["value"]
+    assert trained.metrics()["metric/mig/histogram_se"] == found["model"]["se"]
+    assert trained.metrics()["val/elbo"] < 0  # the terms are still there
+
+
+def test_metrics_are_curves_while_training_and_columns_of_hparams_at_the_end(trained):
+    events = EventAccumulator(str(trained.path), size_guidance={"scalars": 0}).Reload()
+    points = [(point.step, point.value) for point in events.Scalars("metric/mig/histogram")]
+    assert [step for step, _ in points] == [2, 4, 6]
+    assert points[-1][1] == pytest.approx(trained.metrics()["metric/mig/histogram"], rel=1e-5)
+    plugin = events.summary_metadata["_hparams_/experiment"].plugin_data.content
+    for text in (b"metric/mig/histogram", b"val/elbo", b"objective", b"beta"):
+        assert text in plugin
+    assert b"metric/mig/histogram/" not in plugin  # details are no columns
+
+
+def test_scores_while_training_are_those_of_the_same_codes_at_the_end(composed, tmp_path, trained):
+    longer = Run(tmp_path / "longer")
+    overrides = [text for text in SHORT if text != "steps=6"]
+    fit(longer, resolved(composed(*SPRITES, *overrides, "steps=8", "metric=[mig]", "final=[]")), brief=True)
+    events = EventAccumulator(str(longer.path), size_guidance={"scalars": 0}).Reload()
+    at_six = next(point.value for point in events.Scalars("metric/mig/histogram") if point.step == 6)
+    assert at_six == pytest.approx(trained.metrics()["metric/mig/histogram"], rel=1e-5)
+
+
+def test_evaluate_adds_other_metrics_and_settings_beside_those_there(run, capsys):
+    before = run.metrics()
+    evaluate([str(run.path), "metric=[mig,gaussian_tc]", "metric.mig.bins=5", "score.controls=[rotation]"])
+    printed = capsys.readouterr().out
+    assert "mig-bins5/histogram" in printed
+    assert "gaussian_tc" in printed
+    assert "sparsity" not in printed
+    after = run.metrics()
+    assert {tag: after[tag] for tag in before} == before
+    assert after["metric/mig-bins5/histogram"] != before["metric/mig/histogram"]
+    assert run.scores()["metric"]["mig-bins5"]["settings"]["bins"] == 5
+
+
+def test_evaluate_again_gives_the_same_numbers_and_other_seeds_their_own_tag(run, capsys):
+    before = run.metrics()
+    evaluate([f"run={run.path}", "metric=[mig,sparsity]"])
+    assert run.metrics() == before
+    evaluate([f"run={run.path}", "metric=[mig]", "score.seed=3"])
+    assert "metric-seed3/mig/histogram" in run.metrics()
+
+
+def test_the_folder_alone_is_enough_while_the_codes_are_kept(run, monkeypatch, capsys):
+    monkeypatch.setattr("disvae.evaluation.build", lambda config: pytest.fail("the dataset was read"))
+    before = run.metrics()["metric/aggregate_posterior/total_correlation"]
+    evaluate([str(run.path), "metric=[aggregate_posterior,higgins]"])
+    assert run.metrics()["metric/aggregate_posterior/total_correlation"] == before
+    assert "metric/higgins/raw" in run.metrics()
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "of another checkpoint"])
+def test_codes_that_are_not_good_are_made_again(run, damage, capsys):
+    path = run.path / "encoding.h5"
+    expected = codes_file.read(path)
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    else:
+        codes_file.write(path, expected | {"checkpoint": np.array("other"), "codes": expected["codes"] + 1})
+    before = run.metrics()
+    evaluate([str(run.path), "metric=[mig]"])
+    assert run.metrics() == before
+    for name, array in codes_file.read(path).items():
+        assert (array == expected[name]).all(), name
+
+
+def test_all_images_are_scored_on_request_and_owe_nothing_to_a_sample(run, capsys):
+    evaluate([str(run.path), "metric=[mig]", "score.images=all", "score.controls=[]"])
+    found = run.scores()["metric-all"]["mig"]
+    assert found["protocol"]["samples"] == found["protocol"]["population"] == 1536
+    assert found["scores"]["histogram"]["model"]["se"] == 0
+    assert "1,536 of 1,536 images (all)" in capsys.readouterr().out
+
+
+def test_the_kept_untrained_control_is_the_network_before_its_first_step(run, composed):
+    arrays = codes_file.read(run.path / "encoding.h5")
+    torch.manual_seed(0)
+    from disvae.build import build
+
+    built = build(run.config())
+    x = built.dataset.images.take(torch.from_numpy(arrays["rows"]))
+    with torch.no_grad():
+        expected = built.module.vae.eval().encode(x).mean.numpy()
+    assert np.allclose(arrays["controls/untrained"], expected, atol=1e-6)
+    assert not np.allclose(arrays["codes"], expected, atol=1e-3)
+
+
+def test_samples_and_held_out_images_have_tags_of_their_own():
+    usual = {"images": "validation", "codes": "mean", "transport": False, "seed": 0}
+    assert stage(usual) == "metric"
+    other = {"images": "held_out", "codes": "sample", "transport": True, "seed": 7}
+    assert stage(other) == "metric-held_out-sample-transport-seed7"
+
+
+@pytest.mark.parametrize("prior", ["anisotropic", "student_t", "mixture", "sparse", "laplace"])
+def test_a_vae_is_restored_from_its_folder_without_its_dataset(composed, tmp_path, prior):
+    run = Run(tmp_path / "run")
+    short = ("dataset=clusters", "steps=3", "eval_samples=10", "final=[]")
+    fit(run, resolved(composed(*short, f"prior={prior}")), brief=True)
+    from disvae.build import build
+    from disvae.checkpoint import load
+
+    built = build(run.config())
+    built.module.load_state_dict(load(run.last)["state_dict"])
+    vae = restored(run.config(), load(run.last), (1, 1, 2))
+    z = torch.linspace(-2, 2, 8).view(4, 2)
+    with torch.no_grad():
+        assert torch.equal(vae.prior().log_prob(z), built.module.vae.prior().log_prob(z))
+        assert torch.equal(vae.decode(z).mean, built.module.vae.decode(z).mean)
+
+
+def test_transport_is_told_in_the_protocol(composed, tmp_path, capsys):
+    run = Run(tmp_path / "run")
+    short = ("dataset=clusters", "steps=3", "eval_samples=10", "final=[]")
+    fit(run, resolved(composed(*short, "prior=student_t")), brief=True)
+    evaluate([str(run.path), "metric=[sparsity]", "score.transport=true"])
+    found = run.scores()["metric-transport"]["sparsity"]
+    assert found["protocol"]["transport"] == "from the prior StudentT to the standard normal, latent by latent"
+    assert "transport: from the prior" in capsys.readouterr().out
+
+
+def test_runs_are_compared_by_their_agreement_on_the_same_images(run, tmp_path, capsys):
+    same = shutil.copytree(run.path, tmp_path / "same")
+    evaluate([str(run.path), str(same), "metric=[udr]"])
+    values = run.metrics()
+    found = [tag for tag in values if tag.startswith("metric-runs/udr/") and not tag.endswith("_se")]
+    assert found
+    assert Run(same).metrics()[found[0]] == pytest.approx(values[found[0]])
+    assert len(run.scores()["metric-runs"]["udr"]["protocol"]["runs"]) == 2
+
+
+BAD = [
+    ([], "name a run's folder"),
+    (["RUN", "metric=[nothing]"], "metric"),
+    (["RUN", "metric=[mig]", "metric.mig.bin=3"], "bin"),
+    (["RUN", "metric=[mig]", "metric.mig.bins=1"], "bins must be at least 2, got 1"),
+    (["RUN", "metric=[mig]", "metric.mig.bins=many"], "metric.mig.bins must be a whole number, got 'many'"),
+    (["RUN", "score.repeats=1"], "score.repeats must be a whole number >= 2, got 1"),
+    (["RUN", "score.controls=[noise]"], "score.controls must be a list of untrained, pca, ica, rotation"),
+    (["RUN", "score.images=test"], "score.images must be validation or held_out or all, got 'test'"),
+    (["RUN", "beta=4"], "beta"),
+    (["RUN", "metric=[udr]"], "udr is of several runs"),
+    (["NOWHERE"], "is no run's folder"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_is_one_message(run, arguments, message):
+    before = run.metrics()
+    with pytest.raises(ConfigError, match=message) as error:
+        evaluate([argument.replace("RUN", str(run.path)) for argument in arguments])
+    assert "\n" not in str(error.value)
+    assert run.metrics() == before
+
+
+def test_a_folder_with_commas_and_equals_signs_is_a_path(run):
+    assert paths([str(run.path), "metric=[mig]", f"run={run.path}"], "run") == ([run.path, run.path], ["metric=[mig]"])
+
+
+def test_without_a_choice_slow_metrics_wait_to_be_named():
+    everything = choose({}, "all")
+    assert "dci_forest" in everything.metrics
+    assert "dci" not in everything.metrics
+    chosen, _ = settings(["metric=[dci]"])
+    assert choose(chosen, []).metrics.keys() == {"dci"}
+
+
+def test_codes_of_another_program_are_scored_with_what_is_known_of_them(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    factors = rng.integers(0, 4, size=(600, 3))
+    with h5py.File(tmp_path / "codes.h5", "w") as file:
+        file["codes"] = factors + 0.01 * rng.normal(size=(600, 3))
+        file["factors"] = factors
+        file["factor_names"] = ["hue", "size", "x"]
+    score([str(tmp_path / "codes.h5"), "metric=[mig,sap]", f"json={tmp_path / 'scores.json'}"])
+    printed = capsys.readouterr().out
+    assert "mig/histogram" in printed
+    assert "rotation" in printed
+    found = json.loads((tmp_path / "scores.json").read_text())["metric"]["mig"]["scores"]
+    assert found["histogram"]["model"]["value"] > 0.95
+    assert found["histogram"]["rotation"]["value"] < 0.5
+    assert "histogram/hue" in found
+
+
+def test_a_runs_kept_codes_are_such_a_file_and_score_alike(run):
+    chosen, how = settings(["metric=[mig]"])
+    found = score_file(run.path / "encoding.h5", chosen, how)["metric"]["mig"]["scores"]
+    assert found == run.scores()["metric"]["mig"]["scores"]
+
+
+def test_codes_without_factors_get_what_needs_none(tmp_path):
+    np.savez(tmp_path / "codes.npz", codes=np.random.default_rng(0).normal(size=(300, 3)))
+    chosen, how = settings([])
+    found = score_file(tmp_path / "codes.npz", chosen, how)["metric"]
+    assert {"sparsity", "gaussian_tc", "active_units"} <= found.keys()
+    assert "mig" not in found
+
+
+def test_a_constant_factor_fails_by_name_and_the_rest_is_scored(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    factors = np.stack([rng.integers(0, 3, 300), np.zeros(300, int)], axis=1)
+    np.savez(tmp_path / "codes.npz", codes=rng.normal(size=(300, 3)), factors=factors, factor_names=["x", "colour"])
+    score([str(tmp_path / "codes.npz"), "metric=[mig,sap,sparsity]"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "factor colour must take at least 2 values, got only 0" in printed
+    assert "sparsity/hoyer" in printed
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"z": np.zeros((5, 2))}, r"must hold an array `codes` \(N, D\), got z"),
+        ({"codes": np.zeros(5)}, r"codes must be \(N, D\)"),
+        ({"codes": np.zeros((5, 2)), "factors": np.zeros((4, 1))}, r"\(5, 2\) and \(4, 1\)"),
+    ],
+)
+def test_a_file_of_the_wrong_shape_is_named(tmp_path, arrays, message):
+    np.savez(tmp_path / "codes.npz", **arrays)
+    with pytest.raises(ConfigError, match=message):
+        score([str(tmp_path / "codes.npz")])
+
+
+def test_settings_of_runs_are_refused_for_files(tmp_path):
+    np.savez(tmp_path / "codes.npz", codes=np.zeros((5, 2)))
+    with pytest.raises(ConfigError, match=r"score\.images=all is for runs"):
+        score([str(tmp_path / "codes.npz"), "score.images=all"])
