@@ -14,7 +14,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from disvae.data import Batch
 from disvae.encoding import encoding_of
-from disvae.metric import Metric, ModelMetric
+from disvae.evaluation import Chosen
 from disvae.module import VAEModule, scalars
 from disvae.runs import Run
 from disvae.scoring import MODEL, score
@@ -101,21 +101,22 @@ class Curves(pl.Callback):
 class Scores(pl.Callback):
     """Metrics of the validation's encoding as `metric/*`; those of the last step come from elsewhere."""
 
-    def __init__(self, curves: Curves, metrics: Mapping[str, Metric | ModelMetric], steps: int, seed: int) -> None:
+    def __init__(self, curves: Curves, chosen: Chosen, steps: int, seed: int) -> None:
         self.curves = curves
-        self.metrics = metrics
+        self.chosen = chosen
         self.steps = steps
         self.seed = seed
         self.said: set[str] = set()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compute and write; a metric that fails says so once."""
-        if not self.metrics or trainer.state.fn != "fit" or trainer.global_step == self.steps:
+        if not self.chosen.metrics or trainer.state.fn != "fit" or trainer.global_step == self.steps:
             return
         assert isinstance(pl_module, VAEModule)
         data = trainer.datamodule  # type: ignore[attr-defined]
         encoding = encoding_of(pl_module.vae, pl_module.encodings, data.dataset, data.validation_rows)
-        results = score(self.metrics, {MODEL: [encoding]}, repeats=0, seed=self.seed, named=self.metrics.keys())
+        sources = {MODEL: [encoding]}
+        results = score(self.chosen.metrics, sources, repeats=0, seed=self.seed, named=self.chosen.named)
         for label, result in results.items():
             values = {f"{label}/{name}": scores[MODEL].value for name, scores in result.scores.items()}
             self.curves.write("metric", values, trainer.global_step)

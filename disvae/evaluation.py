@@ -56,15 +56,18 @@ class Chosen:
         return self
 
 
-def choose(chosen: Mapping[str, Any], final: str | list[str]) -> Chosen:
+def choose(chosen: Mapping[str, Any], final: str | list[str], *, by_default: bool = False) -> Chosen:
     """The metrics of metric=[...] and of `final`: a list, or all that take seconds.
+
+    Metrics that are chosen `by_default` were typed by nobody.
 
     Raises:
         ConfigError: a setting that is not one.
     """
     everything = final == "all"
     nodes = metric_nodes(chosen, options("metric") if everything else final)
-    named = set(metric_nodes(chosen, [])) if everything else set(nodes)
+    typed = {} if by_default else chosen
+    named = set(metric_nodes(typed, [] if everything else final))
     built = {label: make(node, f"metric.{label.partition('-')[0]}") for label, node in nodes.items()}
     kept = {label: metric for label, metric in built.items() if label in named or not metric.slow}
     return Chosen(

@@ -70,8 +70,12 @@ def _resume_point(run: Run) -> Path | None:
     return run.last
 
 
-def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool = False) -> None:
+def fit(
+    run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool = False, usual_metrics: bool = False
+) -> None:
     """Train to the last step and score; the results are in the run's folder. `brief` shows no progress.
+
+    `usual_metrics`: those of the configuration were not asked for, and where they are not for the data nothing is said.
 
     Raises:
         ConfigError: the parts cannot go together, or a file cannot be read or written.
@@ -84,11 +88,11 @@ def fit(run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool
             run.clear()
         checkpoint = _resume_point(run)
         sessions = run.provenance().get("sessions", [])
-        during = choose(config["metric"], []).of_one()
-        at_end = choose(config["metric"], config["final"]).of_one()
+        during = choose(config["metric"], [], by_default=usual_metrics).of_one()
+        at_end = choose(config["metric"], config["final"], by_default=usual_metrics).of_one()
         checkpoints = Checkpoints(run, config["checkpoint_every"], config["eval_every"])
         curves = Curves(run.path, config["log_every"])
-        scores = Scores(curves, during.metrics, config["steps"], config["score"]["seed"])
+        scores = Scores(curves, during, config["steps"], config["score"]["seed"])
         stop = StopOnSignal(checkpoints)
         callbacks = [curves, scores, checkpoints, stop]
         if not brief:

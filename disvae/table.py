@@ -35,7 +35,8 @@ def print_result(run: Run) -> None:
         for stage in stages:
             value = metrics.get(f"{stage}/{name}")
             error = metrics.get(f"{stage}/{name}_se")
-            cells.append("" if value is None else f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}"))
+            half = None if error is None else 1.96 * error
+            cells.append("" if value is None else number(value, half))
         table.add_row(name, *cells)
     screen.print(table)
     for note in notes(run):
@@ -60,12 +61,13 @@ def print_scores(scores: Mapping[str, Any], screen: Console, only: Container[str
         for table in (_table(entries.keys() - alone.keys(), entries), _table(alone.keys(), entries)):
             if table.row_count:
                 screen.print(table)
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[str, dict[str, list[str]]] = {}
         for label, entry in entries.items():
             for source, reason in entry["failed"].items():
-                reasons.setdefault(reason, []).append(f"{label} of {source}")
+                reasons.setdefault(reason, {}).setdefault(label, []).append(source)
         for reason, failed in reasons.items():
-            screen.print(f"failed: {', '.join(failed)}: {reason}", highlight=False)
+            whose = ", ".join(f"{label} ({', '.join(sources)})" for label, sources in failed.items())
+            screen.print(f"failed: {whose}: {reason}", highlight=False)
         said = [f"{label}({_settings(entry['settings'])})" for label, entry in entries.items()]
         screen.print(f"computed with: {', '.join(said)}", highlight=False)
 

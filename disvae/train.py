@@ -49,16 +49,17 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
         return None
     skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
     run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
+    asked = any(override.lstrip("+~").startswith("metric") for override in overrides)
     if not cfg.force and run.status()["state"] == "finished" and run.metrics():
         print(f"Already finished: {run.path} (force=true repeats it)")
-        if knobs.metric_nodes(config["metric"], []).keys() - run.scored():
+        if asked and knobs.metric_nodes(config["metric"], []).keys() - run.scored():
             from disvae.evaluation import choose, evaluate
 
             evaluate(run, choose(config["metric"], []), config["score"])
     else:
         from disvae.fit import fit
 
-        fit(run, config, force=cfg.force, brief=brief)
+        fit(run, config, force=cfg.force, brief=brief, usual_metrics=not asked)
     elbo = run.metrics()["val/elbo"]
     if brief:
         from disvae.table import notes
