@@ -50,11 +50,11 @@ def pixels(images: Images, rows: np.ndarray, z_dim: int, seed: int) -> dict[str,
     step = max(1, BLOCK_BYTES // (4 * x.shape[1]))
     blocks = (rows[start : start + step] for start in range(0, len(rows), step))
     codes = np.concatenate([(_take(images, block) - pca.mean_) @ W for block in blocks])
-    # the pixels' ICA is that of their leading principal components
-    ica = FastICA(whiten="unit-variance", whiten_solver="eigh", tol=1e-3, max_iter=500, random_state=seed)
+    # the pixels' ICA is that of their leading principal components; float32 misleads its whitening
+    ica = FastICA(whiten="unit-variance", whiten_solver="svd", tol=1e-3, max_iter=500, random_state=seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        ica.fit((x - pca.mean_) @ W)
+        ica.fit(((x - pca.mean_) @ W).astype(np.float64))
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning):
             log.warning(
@@ -62,7 +62,7 @@ def pixels(images: Images, rows: np.ndarray, z_dim: int, seed: int) -> dict[str,
             )
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return {"pca": codes.astype(np.float32), "ica": ica.transform(codes).astype(np.float32)}
+    return {"pca": codes.astype(np.float32), "ica": ica.transform(codes.astype(np.float64)).astype(np.float32)}
 
 
 def _take(images: Images, rows: np.ndarray) -> np.ndarray:

@@ -5,14 +5,14 @@ Mathieu et al. 2019 score codes of a Student-t prior after it, so that heavy tai
 
 import numpy as np
 from scipy import stats
-from scipy.special import log_ndtr, logsumexp, ndtri_exp
+from scipy.special import log_ndtr, log_softmax, logsumexp, ndtri_exp
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Laplace, MixtureSameFamily, Normal, StudentT
 
 from disvae.estimators import factorised
 
 LEAST = -744.0
-"""Logarithm of the least positive number: tails beyond it are one."""
+"""Logarithm of the least positive number, where a Student-t's tail is taken to end."""
 
 
 def to_gaussian(codes: np.ndarray, prior: Distribution) -> np.ndarray | None:
@@ -34,8 +34,8 @@ def to_gaussian(codes: np.ndarray, prior: Distribution) -> np.ndarray | None:
         return None
     log_cdf, log_sf = _log_tails(codes.astype(np.float64), latents)
     # each code through its nearer tail, whose probability is known to full precision
-    lower = ndtri_exp(np.minimum(log_cdf, -np.log(2)).clip(LEAST))
-    upper = -ndtri_exp(np.minimum(log_sf, -np.log(2)).clip(LEAST))
+    lower = ndtri_exp(np.minimum(log_cdf, -np.log(2)))
+    upper = -ndtri_exp(np.minimum(log_sf, -np.log(2)))
     moved: np.ndarray = np.where(log_cdf < log_sf, lower, upper).astype(codes.dtype)
     return moved
 
@@ -48,10 +48,10 @@ def _log_tails(z: np.ndarray, latents: Distribution) -> tuple[np.ndarray, np.nda
     if isinstance(latents, StudentT):
         law = stats.t(_numpy(latents.df), _numpy(latents.loc), _numpy(latents.scale))
         with np.errstate(divide="ignore"):  # log 0 far out
-            return law.logcdf(z), law.logsf(z)
+            return law.logcdf(z).clip(LEAST), law.logsf(z).clip(LEAST)
     if isinstance(latents, MixtureSameFamily) and isinstance(latents.component_distribution, Normal):
         weights: Categorical = latents.mixture_distribution
-        log_weight = _numpy(weights.logits)  # (D, K)
+        log_weight = log_softmax(_numpy(weights.logits), axis=1)  # (D, K)
         components = latents.component_distribution
         standard = (z[:, :, None] - _numpy(components.loc)) / _numpy(components.scale)  # (N, D, K)
         return (

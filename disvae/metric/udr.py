@@ -66,18 +66,14 @@ class UDR(RunsMetric):
         return [{name: score[name] for name in ("spearman", "lasso", "informative")} for score in scores]
 
     def _informative(self, encoding: "Encoding", rows: np.ndarray, seed: int) -> np.ndarray:
-        """Which latents (D,) have a mean KL(q(z_j|x) || p(z_j)) above `least_kl`.
+        """Which latents (D,) vary and have a mean KL(q(z_j|x) || p(z_j)) above `least_kl`, all where it is not known.
 
-        Without a posterior, or under a prior that does not factorise, those whose code varies by at least a hundredth
-        of what the most varying one does.
+        Under a prior that does not factorise 0.5 log(1 + Var E[z_j|x] / E Var[z_j|x]) stands for the KL, which is what
+        a Gaussian code would say of x.
         """
-        z = encoding.codes[rows].astype(np.float64)
-        variance = np.where(np.ptp(z, axis=0) > 0, z.var(0), 0)
+        varies: np.ndarray = np.ptp(encoding.codes[rows], axis=0) > 0
         kl = _kl(encoding, rows, seed)
-        if kl is None:
-            kept: np.ndarray = variance > 0.01 * variance.max()
-            return kept
-        return (kl > self.least_kl) & (variance > 0)
+        return varies if kl is None else varies & (kl > self.least_kl)
 
 
 def _check(encodings: "Sequence[Encoding]") -> None:
@@ -94,13 +90,16 @@ def _check(encodings: "Sequence[Encoding]") -> None:
 
 @torch.no_grad()
 def _kl(encoding: "Encoding", rows: np.ndarray, seed: int) -> np.ndarray | None:
-    """Mean KL (D,) of each latent's marginal posterior to its prior, closed form or one sample; None if unknown."""
+    """Mean KL (D,) of each latent's marginal posterior to its prior, closed or sampled, or what stands for it."""
     posterior, prior, h = encoding.posterior, encoding.prior, encoding.h
-    if posterior is None or prior is None or h is None or factorised(prior) is None:
-        return None
-    if marginals(posterior(h[:1])) is None:
+    if posterior is None or prior is None or h is None:
         return None
     index = torch.from_numpy(rows).to(h.device)
+    if factorised(prior) is None or marginals(posterior(h[:1])) is None:
+        noise = torch.cat([posterior(h[part]).variance for part in index.split(4096)]).double().mean(0).cpu().numpy()
+        signal: np.ndarray = encoding.codes[rows].astype(np.float64).var(0)
+        information: np.ndarray = 0.5 * np.log1p(signal / noise)
+        return information
     total: Tensor | float = 0.0
     with torch.random.fork_rng([h.device] if h.device.type == "cuda" else []):
         torch.manual_seed(seed)
