@@ -33,18 +33,18 @@ class SameValue:
         self._size = size[order]
 
     def draw(self, votes: int, L: int, rng: np.random.Generator) -> np.ndarray:
-        """(votes, L) rows: a row chosen uniformly, then L of its value, with replacement."""
-        chosen = rng.integers(len(self._rows), size=(votes, 1))
+        """(L, votes) rows: for each vote a row chosen uniformly, then L of its value, with replacement."""
+        chosen = rng.integers(len(self._rows), size=votes)
         # A uniform number times the size: several times faster than integers below an array of sizes.
-        offset = (rng.random((votes, L)) * self._size[chosen]).astype(np.int64)
+        offset = (rng.random((L, votes)) * self._size[chosen]).astype(np.int64)
         drawn: np.ndarray = self._rows[self._first[chosen] + offset]
         return drawn
 
     def pairs(self, votes: int, L: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Twice (votes, L) rows: each row chosen uniformly, and another one of its value."""
-        chosen = rng.integers(len(self._rows), size=(votes, L))
+        """Twice (L, votes) rows: each row chosen uniformly, and another one of its value."""
+        chosen = rng.integers(len(self._rows), size=(L, votes))
         first, size = self._first[chosen], self._size[chosen]
-        step = 1 + (rng.random((votes, L)) * (size - 1)).astype(np.int64)  # 1 to size - 1: never back to itself
+        step = 1 + (rng.random((L, votes)) * (size - 1)).astype(np.int64)  # 1 to size - 1: never back to itself
         other = chosen + step
         other -= np.where(other < first + size, 0, size)
         return self._rows[chosen], self._rows[other]

@@ -27,6 +27,7 @@ class DCI(Metric):
 
     def __init__(
         self,
+        *,
         classifier: Literal["boosting", "forest"],
         trees: int,
         leaf: int,

@@ -17,7 +17,7 @@ class FactorVAE(Metric):
     scale of a unit prior: rescaling latents across it changes the score, but not `held_out/unpruned`.
     """
 
-    def __init__(self, rows: int, votes: int, held_out_votes: int, prune: float) -> None:
+    def __init__(self, *, rows: int, votes: int, held_out_votes: int, prune: float) -> None:
         for name, value, least in (("rows", rows, 2), ("votes", votes, 100), ("held_out_votes", held_out_votes, 100)):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -41,12 +41,12 @@ class FactorVAE(Metric):
         codes = (codes - codes.mean(axis=0)) / std
 
         def variances(same: SameValue, n: int) -> np.ndarray:
-            drawn = codes[same.draw(n, self.rows, rng)]  # (n, rows, D)
-            drawn -= drawn.mean(axis=1, keepdims=True)
-            squares: np.ndarray = np.einsum("nld,nld->nd", drawn, drawn)  # (n, D)
+            drawn = codes.take(same.draw(n, self.rows, rng), axis=0)  # (rows, n, D)
+            drawn -= drawn.mean(axis=0)
+            squares: np.ndarray = np.square(drawn, out=drawn).mean(axis=0)
             return squares
 
-        block = max(1, 2**17 // (self.rows * codes.shape[1]))  # a megabyte: stays in the cache
+        block = max(1, 2**16 // (self.rows * codes.shape[1]))  # half a megabyte: stays in the cache
         sets = zip(halves(len(codes), rng), (self.votes, self.held_out_votes), strict=True)
         train, held_out = (cast(variances, factors, names, rows, votes, block) for rows, votes in sets)
         if active.any():

@@ -23,7 +23,7 @@ class Higgins(Metric):
     all votes share rows.
     """
 
-    def __init__(self, pairs: int, votes: int, held_out_votes: int) -> None:
+    def __init__(self, *, pairs: int, votes: int, held_out_votes: int) -> None:
         for name, value, least in (("pairs", pairs, 1), ("votes", votes, 100), ("held_out_votes", held_out_votes, 100)):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -41,10 +41,12 @@ class Higgins(Metric):
 
         def differences(same: SameValue, n: int) -> np.ndarray:
             one, other = same.pairs(n, self.pairs, rng)
-            apart: np.ndarray = np.abs(codes[one] - codes[other]).mean(axis=1)  # (n, D)
-            return apart
+            apart = codes.take(one, axis=0)  # (pairs, n, D)
+            apart -= codes.take(other, axis=0)
+            mean: np.ndarray = np.abs(apart, out=apart).mean(axis=0)
+            return mean
 
-        block = max(1, 2**17 // (self.pairs * codes.shape[1]))  # a megabyte: stays in the cache
+        block = max(1, 2**16 // (self.pairs * codes.shape[1]))  # half a megabyte: stays in the cache
         sets = zip(halves(len(codes), rng), (self.votes, self.held_out_votes), strict=True)
         train, held_out = (cast(differences, factors, names, rows, votes, block) for rows, votes in sets)
         scores = {}

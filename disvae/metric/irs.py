@@ -21,7 +21,7 @@ class IRS(Metric):
     `irs/unweighted` counts those that vary alike. One latent that tells several factors at once may score well.
     """
 
-    def __init__(self, quantile: float) -> None:
+    def __init__(self, *, quantile: float) -> None:
         if not 0 < quantile <= 1:
             raise ValueError(f"quantile must be above 0 and at most 1, got {quantile}")
         self.quantile = quantile

@@ -28,7 +28,7 @@ class SAP(Metric):
     others. A single latent is compared with a constant one.
     """
 
-    def __init__(self, C: float) -> None:
+    def __init__(self, *, C: float) -> None:
         if not C > 0:
             raise ValueError(f"C must be positive, got {C}")
         self.C = C
