@@ -15,7 +15,7 @@ from disvae.metric import Metric
 class Sparsity(Metric):
     """How few latents each code uses: 1 for one of them, 0 for all of them alike; about 0.2 for any Gaussian code.
 
-    `hoyer` divides each latent by its standard deviation (unbiased, not centred), as published, so the noise of a
+    `hoyer` divides each latent by its standard deviation, not centred, as published, so the noise of a
     latent that hardly varies weighs as much as any other: read it beside active_units and `hoyer_raw`, of the codes as
     they are, which depends on the latents' scales. A constant latent counts as 0 in both; a code of zeros scores 0.
     """

@@ -31,7 +31,7 @@ def test_a_hand_worked_row():
     assert hoyer(codes)["hoyer_raw"] == pytest.approx((2 - ratio) / 1)
 
 
-def test_the_standard_deviation_is_unbiased_and_of_each_latent():
+def test_latents_are_divided_by_their_deviation_and_not_centred():
     rng = np.random.default_rng(0)
     codes = rng.standard_normal((100, 3)) * [1, 5, 0.1] + [0, 1, 2]
     z = codes / codes.std(0, ddof=1)
