@@ -104,13 +104,15 @@ class _Fit(NamedTuple):
 
 def concentration(R: np.ndarray) -> np.ndarray:
     """1 - H of each row of R over its sum, H in units of the log of its length: 1 one-hot, 0 even, empty or alone."""
-    P = np.apply_along_axis(_share, 1, R)
     if R.shape[1] == 1:
         return np.zeros(len(R))
+    P = _share(R)
     entropy = -(P * np.log(np.where(P > 0, P, 1))).sum(axis=1) / np.log(R.shape[1])
     return np.where(R.sum(axis=1) > 0, 1 - entropy, 0.0)
 
 
-def _share(x: np.ndarray) -> np.ndarray:
-    total = x.sum()
-    return x / total if total > 0 else np.zeros_like(x)
+def _share(R: np.ndarray) -> np.ndarray:
+    """Of each entry in the sum over the last axis; 0 where that is."""
+    total = R.sum(axis=-1, keepdims=True)
+    share: np.ndarray = R / np.where(total > 0, total, 1)
+    return share

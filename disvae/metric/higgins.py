@@ -17,7 +17,7 @@ class Higgins(Metric):
 
     A code that misses one factor still scores 1, and a random rotation of a perfect code 0.9 at 64 pairs and 1 at 200.
     `standardised` divides differences by the standard deviation of each latent. `raw`, the literature's, does not: the
-    classifier's penalty then makes it fall with the scale of the latents. Both are accuracies on votes cast on one half
+    classifier's penalty then keeps it from latents of a small scale. Both are accuracies on votes cast on one half
     of the rows, of a logistic regression (multinomial, squared L2 norm of the weights / 2, C = 1, solved to
     convergence) trained on votes cast on the other: the paper trained with few steps of Adagrad, and common code lets
     all votes share rows.
