@@ -114,6 +114,8 @@ def fit(
                 run.save_metrics(_train(run, trainer, built, checkpoint, checkpoints))
                 if at_end.metrics:
                     device = trainer.strategy.root_device
+                    if not brief:
+                        print(f"Scoring by {', '.join(at_end.metrics)} ...", flush=True)
                     evaluate(run, at_end, config["score"], built=built, device=device)
                     curves.final(config, run.metrics(), trainer.global_step)
         except Diverged as error:

@@ -1,7 +1,9 @@
 """A run folder is scored again by itself, and codes of other programs as well."""
 
 import json
+import os
 import shutil
+import signal
 
 import h5py
 import numpy as np
@@ -13,9 +15,10 @@ from disvae import codes_file
 from disvae.config import ConfigError, resolved
 from disvae.evaluate import evaluate, paths, settings
 from disvae.evaluation import choose, restored, stage
-from disvae.fit import fit
+from disvae.fit import Stopped, fit
 from disvae.runs import Run
 from disvae.score import score, score_file
+from disvae.train import train
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
 SHORT = ("steps=6", "eval_every=2", "batch_size=16", "eval_images=400", "split.validation=0.3", "eval_samples=50")
@@ -279,3 +282,78 @@ def test_settings_of_runs_are_refused_for_files(tmp_path):
     np.savez(tmp_path / "codes.npz", codes=np.zeros((5, 2)))
     with pytest.raises(ConfigError, match=r"score\.images=all is for runs"):
         score([str(tmp_path / "codes.npz"), "score.images=all"])
+
+
+def test_a_run_stopped_while_it_is_scored_is_scored_by_the_same_command(composed, tmp_path, monkeypatch):
+    config = resolved(composed(*SPRITES, *SHORT, "metric=[mig]", "final=[sparsity]"))
+    whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
+    fit(whole, config, brief=True)
+
+    def interrupt(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("disvae.evaluation.score", interrupt)
+        with pytest.raises(Stopped, match="the same command continues it"):
+            fit(stopped, config, brief=True)
+    assert stopped.status()["state"] == "interrupted"
+    assert "val/elbo" in stopped.metrics()  # what was computed is kept
+    fit(stopped, config, brief=True)
+    assert stopped.status()["state"] == "finished"
+    assert stopped.metrics() == whole.metrics()
+
+
+def command_line(composed, *overrides: str) -> None:
+    cfg = composed(*overrides)
+    choices = {"dataset": "sprites", "objective": "beta_vae"}
+    train(cfg, overrides, choices, brief=True)
+
+
+def test_metrics_are_no_part_of_a_runs_identity_and_are_computed_when_asked_for_later(composed, tmp_path, monkeypatch):
+    usual = (*SPRITES, *SHORT, f"out={tmp_path}")
+    command_line(composed, *usual, "final=[sparsity]")
+    (folder,) = (tmp_path / "sprites").iterdir()
+    before = Run(folder).metrics()
+    monkeypatch.setattr("disvae.fit.fit", lambda *args, **kwargs: pytest.fail("trained again"))
+    command_line(composed, *usual, "metric=[gaussian_tc]", "score.repeats=3")
+    assert [folder] == list((tmp_path / "sprites").iterdir())
+    after = Run(folder).metrics()
+    assert "metric/gaussian_tc/total_correlation" in after
+    assert {tag: after[tag] for tag in before} == before
+    assert "metric" not in folder.name
+
+
+def test_a_metric_that_cannot_be_had_while_training_says_so_once(composed, tmp_path, caplog):
+    run = Run(tmp_path / "run")
+    fit(
+        run,
+        resolved(composed("dataset=clusters", "steps=9", "eval_every=2", "metric=[higgins]", "final=[]")),
+        brief=True,
+    )
+    assert caplog.text.count("metric higgins is not to be had: at least 2 factors are needed, got 1") == 1
+    assert run.status()["state"] == "finished"
+    assert run.scores()["metric"]["higgins"]["failed"]["model"] == "at least 2 factors are needed, got 1"
+
+
+def test_the_usual_metrics_are_silent_where_they_are_not_for_the_data(composed, tmp_path, caplog):
+    run = Run(tmp_path / "run")
+    config = resolved(composed("dataset=clusters", "steps=4", "eval_every=2", "final=[]"))
+    fit(run, config, brief=True, usual_metrics=True)
+    assert "not to be had" not in caplog.text
+    assert run.scored() == {"sparsity"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("final=[migg]", "final must be all or a list of"),
+        ("final=some", "final must be all or a list of"),
+        ("score.seed=-1", "score.seed must be"),
+        ("score.transport=1", "score.transport must be true or false, got 1"),
+        ("score.codes=median", "score.codes must be mean or sample"),
+    ],
+)
+def test_bad_settings_of_scores_stop_before_training(composed, tmp_path, override, message):
+    with pytest.raises(ConfigError, match=message):
+        command_line(composed, *SPRITES, *SHORT, f"out={tmp_path}", override)
+    assert not list(tmp_path.iterdir())
