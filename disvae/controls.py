@@ -34,8 +34,8 @@ def rotation(codes: np.ndarray, seed: int) -> np.ndarray:
 def pixels(images: Images, rows: np.ndarray, z_dim: int, seed: int) -> dict[str, np.ndarray]:
     """Components (N, z_dim) float32 of the pixels of the images in `rows`: `pca`, and `ica` of unit variance.
 
-    Fewer than `z_dim` where the images vary in fewer directions. FastICA often stops before it has converged, on sprites
-    too, whose components are not all independent: that is logged and the components are taken as they are.
+    Fewer than `z_dim` where the images vary in fewer directions. FastICA often stops before it has converged, on
+    sprites too, whose components are not all independent: that is logged and they are taken as they are.
 
     Raises:
         ValueError: images that are all the same.
