@@ -170,10 +170,6 @@ def compare(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) ->
             _save(run, f"{stage(settings)}-runs", results, entries(results, chosen.nodes, protocol))
 
 
-def _drawn(settings: Mapping[str, Any]) -> dict[str, int]:
-    return {key: settings[key] for key in ("seed", "repeats")}
-
-
 def _device(config: Mapping[str, Any]) -> torch.device:
     """A GPU where there is one, unless the run was told to leave it."""
     return torch.device("cuda" if config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available() else "cpu")
@@ -216,53 +212,68 @@ def _sources(
             arrays = _arrays(encoding, x_shape) | {"checkpoint": np.array(_digest(run))}
         arrays |= _controls(missing, config, dataset, rows, device)
         codes_file.write(path, arrays)
-    population = int(arrays["population"])
-    h = torch.from_numpy(arrays["h"]).to(device)
     with torch.no_grad():
         prior = vae.prior()
     encoding = Encoding(
         codes=arrays["samples" if settings["codes"] == "sample" else "codes"],
         factors=arrays["factors"],
         factor_names=tuple(map(str, arrays["factor_names"])),
-        population=population or None,
+        population=int(arrays["population"]) or None,
         samples=arrays["samples"],
-        h=h,
+        h=torch.from_numpy(arrays["h"]).to(device),
         posterior=vae.posterior,
         prior=prior,
         vae=vae,
         images=None if dataset is None else dataset.images,
         rows=arrays["rows"],
     )
-    transported = None
-    if settings["transport"]:
-        try:
-            moved = to_gaussian(encoding.codes, prior)
-        except ValueError as error:
-            raise ConfigError(f"score.transport=true: {error}") from error
-        name = type(vae.prior).__name__
-        if moved is None:
-            transported = f"not used: under the prior {name} it would be a shift and a scale"
-        else:
-            encoding = replace(encoding, codes=moved)
-            transported = f"from the prior {name} to the standard normal, latent by latent"
-    sources: dict[str, list[Encoding]] = {MODEL: [encoding]}
-    for control in settings["controls"]:
-        if control == "rotation":
-            turned = [controls.rotation(encoding.codes, seed) for seed in range(settings["repeats"])]
-        else:
-            turned = [arrays[f"controls/{control}"]]
-        sources[control] = [replace(encoding, codes=codes) for codes in turned]
+    encoding, transported = _transported(encoding) if settings["transport"] else (encoding, None)
     protocol = {
         "images": which,
-        "samples": len(encoding.codes),
-        "population": encoding.population,
         "codes": settings["codes"],
         "transport": transported,
-        **_drawn(settings),
         "checkpoint": str(arrays["checkpoint"]),
         "step": checkpoint["global_step"],
     }
-    return sources, protocol
+    return with_controls(encoding, arrays, settings), protocol | drawn(encoding, settings)
+
+
+def _transported(encoding: Encoding) -> tuple[Encoding, str]:
+    """Codes in which the prior is a standard normal, and what was done to them."""
+    assert encoding.vae is not None
+    assert encoding.prior is not None
+    name = type(encoding.vae.prior).__name__
+    try:
+        moved = to_gaussian(encoding.codes, encoding.prior)
+    except ValueError as error:
+        raise ConfigError(f"score.transport=true: {error}") from error
+    if moved is None:
+        return encoding, f"not used: under the prior {name} it would be a shift and a scale"
+    return replace(encoding, codes=moved), f"from the prior {name} to the standard normal, latent by latent"
+
+
+def with_controls(encoding: Encoding, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Sources:
+    """The encoding and its controls: `controls/NAME` of the arrays where they are there, and random rotations."""
+    sources: dict[str, list[Encoding]] = {MODEL: [encoding]}
+    for control in settings["controls"]:
+        codes = [arrays[name] for name in (f"controls/{control}",) if name in arrays]
+        if control == "rotation":
+            codes = [controls.rotation(encoding.codes, seed) for seed in range(settings["repeats"])]
+        if codes:
+            sources[control] = [replace(encoding, codes=other) for other in codes]
+    return sources
+
+
+def drawn(encoding: Encoding, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a protocol that codes from anywhere have."""
+    return {
+        "samples": len(encoding.codes),
+        "population": encoding.population,
+        "latents": encoding.codes.shape[1],
+        "constant_latents": int((np.ptp(encoding.codes, axis=0) == 0).sum()),
+        "seed": settings["seed"],
+        "repeats": settings["repeats"],
+    }
 
 
 def _kept(run: Run, path: Path) -> dict[str, np.ndarray]:

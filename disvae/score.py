@@ -8,7 +8,6 @@ Rows are samples; factors hold class indices. Exit status 2 for what cannot be.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +46,10 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
     """
     import numpy as np
 
-    from disvae import codes_file, controls
+    from disvae import codes_file
     from disvae.encoding import Encoding
-    from disvae.evaluation import choose, entries, stage
-    from disvae.scoring import MODEL, score
+    from disvae.evaluation import choose, drawn, entries, stage, with_controls
+    from disvae.scoring import score
 
     arrays = codes_file.read(path)
     if "codes" not in arrays:
@@ -65,21 +64,14 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
     names = tuple(map(str, arrays.get("factor_names", range(factors.shape[1]))))
     chosen = choose(nodes, [] if nodes else "all").of_one()
     encoding = Encoding(codes, factors, names, int(arrays.get("population", 0)) or None)
-    sources = {MODEL: [encoding]}
-    for control in settings["controls"]:
-        if control == "rotation":
-            turned = [controls.rotation(codes, seed) for seed in range(settings["repeats"])]
-            sources[control] = [replace(encoding, codes=other) for other in turned]
-        elif f"controls/{control}" in arrays:
-            sources[control] = [replace(encoding, codes=arrays[f"controls/{control}"])]
-    results = score(chosen.metrics, sources, repeats=settings["repeats"], seed=settings["seed"], named=chosen.named)
-    protocol = {
-        "images": str(path),
-        "samples": len(codes),
-        "codes": "as they are",
-        "seed": settings["seed"],
-        "repeats": settings["repeats"],
-    }
+    results = score(
+        chosen.metrics,
+        with_controls(encoding, arrays, settings),
+        repeats=settings["repeats"],
+        seed=settings["seed"],
+        named=chosen.named,
+    )
+    protocol = {"images": str(path), "codes": "as they are"} | drawn(encoding, settings)
     return {stage(settings): entries(results, chosen.nodes, protocol)}
 
 

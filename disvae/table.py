@@ -55,12 +55,17 @@ def print_scores(scores: Mapping[str, Any], screen: Console, only: Container[str
         entries = {label: entry for label, entry in found.items() if only is None or label in only}
         if not entries:
             continue
-        protocol = _protocol(next(iter(entries.values()))["protocol"])
-        screen.print(f"\n{stage}: {protocol}; {INTERVAL}; details in scores.json", highlight=False, soft_wrap=True)
+        how = next(iter(entries.values()))["protocol"]
+        screen.print(
+            f"\n{stage}: {_protocol(how)}; {INTERVAL}; details in scores.json", highlight=False, soft_wrap=True
+        )
         alone = {label: entry for label, entry in entries.items() if not entry["chance"]}
         for table in (_table(entries.keys() - alone.keys(), entries), _table(alone.keys(), entries)):
             if table.row_count:
                 screen.print(table)
+        if how.get("constant_latents"):
+            constant = f"{how['constant_latents']} of {how['latents']} latents are constant"
+            screen.print(f"{constant}: they say nothing and add 0 to the scores", highlight=False)
         reasons: dict[str, dict[str, list[str]]] = {}
         for label, entry in entries.items():
             for source, reason in entry["failed"].items():

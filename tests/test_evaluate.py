@@ -264,6 +264,15 @@ def test_a_constant_factor_fails_by_name_and_the_rest_is_scored(tmp_path, capsys
     assert "sparsity/hoyer" in printed
 
 
+def test_collapsed_codes_score_zero_and_that_is_said(tmp_path, capsys):
+    factors = np.random.default_rng(0).integers(0, 3, size=(300, 2))
+    np.savez(tmp_path / "codes.npz", codes=np.full((300, 3), 0.2), factors=factors)
+    score([str(tmp_path / "codes.npz"), "metric=[mig]", "score.controls=[]"])
+    printed = capsys.readouterr().out
+    assert "3 of 3 latents are constant: they say nothing" in printed
+    assert "nan" not in printed
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
