@@ -131,7 +131,7 @@ def _neighbour_information(x: np.ndarray, v: np.ndarray, k: int) -> float:
         low, high = np.where(fits, low, here), np.where(fits, high, here)
         farthest = np.maximum(x_v - x_v[low], x_v[high] - x_v)
         radius = np.where(fits, np.minimum(radius, farthest), radius)
-    radius += 4 * np.finfo(np.float64).eps * np.abs(x_v)  # x +- radius may round to less than the k-th
+    radius += 4 * np.finfo(np.float64).eps * (np.abs(x_v) + radius)  # x +- radius may round to less than the k-th
     start, end = np.searchsorted(x, x_v - radius, "left"), np.searchsorted(x, x_v + radius, "right")
     key = v * N + place  # increasing: where a code of value v at a place among all would stand among those of v
     k_v = np.searchsorted(key, v * N + end) - np.searchsorted(key, v * N + start) - 1
