@@ -125,8 +125,12 @@ def evaluate(
 
 
 def _save(run: Run, name: str, results: Mapping[str, Result], found: Mapping[str, Any]) -> None:
-    """Put new scores beside those that are there."""
-    kept = run.scores()
+    """Put new scores beside those of the same weights that are there."""
+    weights = {entry["protocol"]["checkpoint"] for entry in found.values()}
+    kept = {
+        tag: {label: entry for label, entry in scored.items() if entry["protocol"]["checkpoint"] in weights}
+        for tag, scored in run.scores().items()
+    }
     run.save_scores(kept | {name: kept.get(name, {}) | dict(found)})
     run.save_metrics(run.metrics() | flat(results, name))
 
@@ -167,7 +171,8 @@ def compare(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) ->
             result = Result(samples=len(rows))
             result.add(MODEL, intervals(values))
             results = {label: result}
-            _save(run, f"{stage(settings)}-runs", results, entries(results, chosen.nodes, protocol))
+            of_run = protocol | {"checkpoint": _digest(run)}
+            _save(run, f"{stage(settings)}-runs", results, entries(results, chosen.nodes, of_run))
 
 
 def _device(config: Mapping[str, Any]) -> torch.device:

@@ -16,6 +16,7 @@ from disvae.config import ConfigError, resolved
 from disvae.evaluate import evaluate, paths, settings
 from disvae.evaluation import choose, restored, stage
 from disvae.fit import Stopped, fit
+from disvae.module import VAEModule
 from disvae.runs import Run
 from disvae.score import score, score_file
 from disvae.train import train
@@ -310,6 +311,27 @@ def test_a_run_stopped_while_it_is_scored_is_scored_by_the_same_command(composed
     fit(stopped, config, brief=True)
     assert stopped.status()["state"] == "finished"
     assert stopped.metrics() == whole.metrics()
+
+
+def test_scores_of_earlier_weights_do_not_stay_beside_later_ones(composed, tmp_path, monkeypatch, capsys):
+    run = Run(tmp_path / "run")
+    config = resolved(composed(*SPRITES, *SHORT, "metric=[]", "final=[sparsity]", "checkpoint_every=2"))
+    original = VAEModule.training_step
+
+    def training_step(self, batch, batch_idx):
+        if self.global_step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VAEModule, "training_step", training_step)
+        with pytest.raises(Stopped):
+            fit(run, config, brief=True)
+    evaluate([str(run.path), "metric=[mig]"])  # of a run that is not finished
+    assert run.scores()["metric"]["mig"]["protocol"]["step"] == 4
+    fit(run, config, brief=True)
+    assert run.scores()["metric"].keys() == {"sparsity"}
+    assert not any("mig" in tag for tag in run.metrics())
 
 
 def command_line(composed, *overrides: str) -> None:
