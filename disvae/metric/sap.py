@@ -93,14 +93,14 @@ def one_against_rest(z: np.ndarray, factors: np.ndarray, C: float) -> list[tuple
     w = b = np.zeros(len(hinges.size))
     step = np.ones(len(hinges.size))
     here = hinges(w, b)
-    for _ in range(100):  # about ten are needed
+    for _ in range(100):  # about ten are needed; full steps hardly ever fail, halving them makes the minimum certain
         value, by_w, by_b, ww, wb, bb = here
         determinant = np.maximum(ww * bb - wb * wb, 1)  # at least 1, but for rounding
         to_w, to_b = (bb * by_w - wb * by_b) / determinant, (ww * by_b - wb * by_w) / determinant
         decrease = to_w * by_w + to_b * by_b  # twice what a quadratic would lose
         if (decrease <= 1e-12 * (1 + value)).all():
             break
-        trial = w - step * to_w + 0.0, b - step * to_b  # + 0.0: no -0, whose reciprocal is -inf
+        trial = w - step * to_w, b - step * to_b
         there = hinges(*trial)
         better = there[0] <= value - 1e-4 * step * decrease
         w, b = np.where(better, trial[0], w), np.where(better, trial[1], b)

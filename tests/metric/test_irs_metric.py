@@ -54,6 +54,13 @@ def test_chance_is_what_noise_scores(quantile, rows):
     assert np.mean(draws) == pytest.approx(chance, abs=0.03)
 
 
+def test_chance_knows_that_few_rows_of_a_value_are_close_to_their_mean():
+    sixes = np.stack([np.arange(480) // 6, RNG.permutation(480) // 6], axis=1)
+    draws = [worst(np.random.default_rng(s).normal(size=(480, 5)), sixes)["irs"] for s in range(20)]
+    assert np.mean(draws) == pytest.approx(worst.chance(np.empty((480, 5)), sixes)["irs"], abs=0.025)
+    assert np.mean(draws) > 0.5
+
+
 def test_common_scale_sign_and_order_do_not_matter_and_a_latents_own_scale_does():
     codes = PERFECT + [0.1, 0.5, 1] * RNG.normal(size=(N, 3))
     exact = worst(codes, FACTORS)

@@ -5,6 +5,7 @@ import plain
 import pytest
 from sklearn.svm import LinearSVC
 
+from disvae.metric import sap as sap_module
 from disvae.metric.sap import SAP, domains, one_against_rest
 
 SIZES = (2, 3, 6, 12)
@@ -40,6 +41,20 @@ def test_machines_are_those_of_liblinear(z, C):
         np.testing.assert_allclose(b, machine.intercept_, rtol=1e-3, atol=1e-3 * np.abs(b).max())
 
 
+def test_steps_that_overshoot_are_halved(monkeypatch):
+    exact = one_against_rest(PERFECT[:, 2], FACTORS, 0.1)
+    call = sap_module._Hinges.__call__
+
+    def too_flat(self, w, b):
+        value, by_w, by_b, ww, wb, bb = call(self, w, b)
+        return value, by_w, by_b, ww / 3, wb / 3, bb / 3  # steps three times too long
+
+    monkeypatch.setattr(sap_module._Hinges, "__call__", too_flat)
+    for (_, w, b), (_, w_exact, b_exact) in zip(one_against_rest(PERFECT[:, 2], FACTORS, 0.1), exact, strict=True):
+        np.testing.assert_allclose(w, w_exact, atol=1e-4)
+        np.testing.assert_allclose(b, b_exact, atol=1e-4)
+
+
 def test_two_classes_are_each_others_rest():
     ((_, w, b),) = one_against_rest(PERFECT[:, 1], FACTORS[:, :1], 0.1)
     assert w[0] == pytest.approx(-w[1])
@@ -48,7 +63,7 @@ def test_two_classes_are_each_others_rest():
 
 def test_the_highest_line_is_found_where_it_is():
     w, b = RNG.normal(size=(2, 20))
-    w[7], b[7] = w[3], b[3]  # equal lines: the first
+    w[7], b[7] = w[3], b[3] = 5, 0  # equal lines, the steepest: the first
     w[11], b[11] = w[5], b[5] - 1  # parallel, below
     low, high = domains(w, b)
     z = 3 * RNG.standard_cauchy(2000)
@@ -56,6 +71,7 @@ def test_the_highest_line_is_found_where_it_is():
     inside = (low <= z[:, None]) & (z[:, None] <= high)
     assert (inside == (highest[:, None] == np.arange(20))).all()
     assert len(set(highest)) > 3
+    assert (highest == 3).any()
 
 
 def test_scores_are_those_of_the_loop():
