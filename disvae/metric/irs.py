@@ -1,4 +1,4 @@
-"""sum_j w_j max_k (1 - E_v[Q(|z_j - E[z_j|k=v]|; k=v)] / w_j), w_j = Q(|z_j - E[z_j]|): Suter et al. 2019, section 4.
+"""sum_j w_j max_k (1 - E_v[Q(|z_j - E[z_j|k=v]|; k=v)] / w_j), w_j = Q(|z_j - E[z_j]|): Suter et al. 2019.
 
 Q is the quantile over rows, 1 the maximum; the weights w_j are divided by their sum.
 """
@@ -15,7 +15,7 @@ class IRS(Metric):
     """Whether fixing the best single factor keeps a latent where it is, whatever the others do; blind to duplicates.
 
     The worst deviation of `quantile` of the rows, 1 for the paper's maximum. Common code has a quantile within a value
-    and the maximum over all rows, which gives noise 0.36: here both are the same quantile. The mean over a factor's
+    and the maximum over all rows, which gives noise 0.38: here both are the same quantile. The mean over a factor's
     values weighs them by their rows (there: equally), and leaves out values of a single row, which cannot deviate.
     Latents count by their deviation, as in common code, so rescaling one against the others changes `irs`;
     `irs/unweighted` counts those that vary alike. One latent that tells several factors at once may score well.
