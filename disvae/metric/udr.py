@@ -1,4 +1,4 @@
-"""UDR_ij = 1/(d_i + d_j) [sum_b max_a R_ab^2 / sum_a R_ab + sum_a max_b R_ab^2 / sum_b R_ab]; Duan et al. 2020, section 4.
+"""UDR_ij = 1/(d_i + d_j) [sum_b max_a R_ab^2 / sum_a R_ab + sum_a max_b R_ab^2 / sum_b R_ab]; Duan et al. 2020, sec. 4.
 
 R_ab in [0, 1] says how alike latent a of run i and latent b of run j are, of the d_i and d_j informative ones; a run's
 score is the median over the other runs.
