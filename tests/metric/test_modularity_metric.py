@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from disvae.information import bins, mutual_information
 from disvae.metric.modularity import Modularity
@@ -48,6 +49,20 @@ def test_all_latents_is_the_formula_by_loops():
         best = m.argmax()
         by_latent.append(1 - sum(m[k] ** 2 for k in range(4) if k != best) / (3 * m[best] ** 2))
     assert modularity(codes, FACTORS)["all_latents"] == pytest.approx(np.mean(by_latent), abs=1e-12)
+
+
+def test_weights_leave_out_what_bias_adds():
+    # 2N I is chi-squared with 19 (|v| - 1) degrees of freedom by chance; their mean is taken off where I is beyond it
+    codes = PERFECT @ RNG.normal(size=(4, 3)) + 4 * RNG.normal(size=(5000, 3))
+    information = mutual_information(bins(codes, 20, "equal_width"), FACTORS)
+    known = np.zeros((3, 4))
+    for j in range(3):
+        for k, size in enumerate((4, 4, 5, 3)):
+            if chi2.sf(10_000 * information[j, k], 19 * (size - 1)) < 1e-6:
+                known[j, k] = information[j, k] - 19 * (size - 1) / 10_000
+    by_latent = 1 - ((known**2).sum(1) / known.max(1) ** 2 - 1) / 3
+    assert 0 < (known == 0).sum() < 12
+    assert modularity(codes, FACTORS)["weighted"] == pytest.approx((by_latent * known.sum(1)).sum() / known.sum())
 
 
 def test_latents_that_know_nothing_score_zero_when_weighted():
