@@ -111,7 +111,7 @@ def test_gap_is_to_the_second_best_or_to_nothing():
 
 
 def plain_ross(x: np.ndarray, v: np.ndarray, k: int) -> float:
-    """Ross 2014, eq. 2 and 6, by loops; a value's last k is the number of its others."""
+    """Ross 2014 by loops; a value's last k is the number of its others."""
     kept = np.array([(v == value).sum() > 1 for value in v])
     x, v = x[kept], v[kept]
     terms = []

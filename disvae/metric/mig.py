@@ -1,4 +1,4 @@
-"""(1/K) sum_k (I(z_j*;v_k) - max_{j != j*} I(z_j;v_k)) / H(v_k), j* the most informative: Chen et al. 2018, eq. 6."""
+"""(1/K) sum_k (I(z_j*;v_k) - max_{j != j*} I(z_j;v_k)) / H(v_k), j* the most informative: Chen et al. 2018."""
 
 from collections.abc import Sequence
 

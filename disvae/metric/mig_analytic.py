@@ -1,4 +1,4 @@
-"""MIG with I(z_j;v_k) = E[log q(z_j|v_k) - log q(z_j)] of q(z|x) itself: Chen et al. 2018, appendix C.
+"""MIG with I(z_j;v_k) = E[log q(z_j|v_k) - log q(z_j)] of q(z|x) itself: Chen et al. 2018.
 
 q(z_j) = (1/N) sum_n q(z_j|x_n) over all encoded images, q(z_j|v_k) over those of one value; no bins.
 """

@@ -1,4 +1,4 @@
-"""mean_j 1 - sum_{k != k*} m_jk^2 / ((K - 1) m_jk*^2), m_jk = I(z_j;v_k), k* its best: Ridgeway & Mozer 2018, eq. 2."""
+"""mean_j 1 - sum_{k != k*} m_jk^2 / ((K - 1) m_jk*^2), m_jk = I(z_j;v_k), k* its best: Ridgeway & Mozer 2018."""
 
 from collections.abc import Sequence
 
