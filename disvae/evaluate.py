@@ -9,6 +9,7 @@ what cannot be.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -96,6 +97,8 @@ def command(describe: str | None, work: Callable[[Sequence[str]], None]) -> None
     if any(argument in ("-h", "--help") for argument in arguments):
         print(knobs.score_help(describe or ""))
         return
+    # Before torch loads OpenMP: threads that wait sleep soon; where cores are shared, spinning costs much.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.basicConfig(format="%(message)s")
     try:
         work(arguments)

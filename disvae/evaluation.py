@@ -17,9 +17,10 @@ from disvae.checkpoint import load
 from disvae.config import ConfigError, metric_nodes, options
 from disvae.dataset import Dataset
 from disvae.encoding import Encoding, encode, encoding_of, means
+from disvae.interval import with_own_errors
 from disvae.metric import Metric, ModelMetric, RunsMetric
 from disvae.runs import Run
-from disvae.scoring import MODEL, Result, Sources, intervals, score
+from disvae.scoring import MODEL, Result, Sources, score
 from disvae.transport import to_gaussian
 from disvae.vae import VAE
 
@@ -119,7 +120,14 @@ def evaluate(
     """
     device = device or _device(run.config())
     sources, protocol = _sources(run, settings, chosen.needs_images, built, device)
-    results = score(chosen.metrics, sources, repeats=settings["repeats"], seed=settings["seed"], named=chosen.named)
+    results = score(
+        chosen.metrics,
+        sources,
+        repeats=settings["repeats"],
+        seed=settings["seed"],
+        named=chosen.named,
+        processes=torch.get_num_threads(),
+    )
     _save(run, stage(settings), results, entries(results, chosen.nodes, protocol))
     return results
 
@@ -168,8 +176,8 @@ def compare(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) ->
         except ValueError as error:
             raise ConfigError(f"metric {label}: {error}") from error
         for run, values in zip(runs, of_each, strict=True):
-            result = Result(samples=len(rows))
-            result.add(MODEL, intervals(values))
+            result = Result()
+            result.add(MODEL, with_own_errors(values))
             results = {label: result}
             of_run = protocol | {"checkpoint": _digest(run)}
             _save(run, f"{stage(settings)}-runs", results, entries(results, chosen.nodes, of_run))

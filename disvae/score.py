@@ -45,6 +45,7 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         ConfigError: the file cannot be read, or holds no codes with a row for each sample.
     """
     import numpy as np
+    import torch
 
     from disvae import codes_file
     from disvae.encoding import Encoding
@@ -70,6 +71,7 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         repeats=settings["repeats"],
         seed=settings["seed"],
         named=chosen.named,
+        processes=torch.get_num_threads(),
     )
     protocol = {"images": str(path), "codes": "as they are"} | drawn(encoding, settings)
     return {stage(settings): entries(results, chosen.nodes, protocol)}

@@ -7,6 +7,7 @@ import pytest
 
 from disvae.encoding import Encoding
 from disvae.metric import Metric, ModelMetric, NotApplicable
+from disvae.metric.mig import MIG
 from disvae.scoring import MODEL, score
 
 N = 400
@@ -123,6 +124,16 @@ def test_what_fails_is_listed_with_its_reason_and_the_others_run(seed, reason):
     assert results["bad"].failed == {MODEL: reason, "pca": reason}
     assert results["bad"].scores == {}
     assert results["good"].scores["mean"].keys() == {MODEL, "pca"}
+
+
+def test_processes_change_nothing():
+    metrics = {"mig": MIG(bins=20), "posterior": OfPosterior(), "labels": ForLabels()}
+    sources = {MODEL: [encoding()], "pca": [encoding(1)], "rotation": [encoding(2), encoding(3)]}
+    alone, shared = (score(metrics, sources, repeats=3, seed=1, named=(), processes=n) for n in (1, 2))
+    assert alone.keys() == {"mig", "posterior"}
+    for label, result in alone.items():
+        assert shared[label].scores == result.scores
+        assert shared[label].chance == result.chance
 
 
 @pytest.mark.parametrize(
