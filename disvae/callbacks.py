@@ -10,7 +10,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from disvae.data import Batch
 from disvae.encoding import encoding_of
@@ -20,31 +19,6 @@ from disvae.runs import Run
 from disvae.scoring import MODEL, score
 
 log = logging.getLogger(__name__)
-
-COLUMNS = (
-    "val/elbo",
-    "val/reconstruction",
-    "val/kl",
-    "val/overlap/mutual_information",
-    "val/structure/total_correlation",
-    "val/structure/kl_qz_pz",
-)
-"""Terms that TensorBoard's HParams shows beside the scores."""
-
-
-def knobs(config: Mapping[str, Any]) -> dict[str, str | int | float]:
-    """What tells runs apart, flat: the options by name and the weights."""
-    named = {
-        group: config[group]["_target_"].rpartition(".")[2]
-        for group in ("objective", "dataset", "model", "prior", "posterior", "likelihood", "optimizer")
-    }
-    weights = {key: value for key, value in config["objective"].items() if isinstance(value, (int, float))}
-    for key in ("beta", "alpha", "capacity"):
-        schedule = config["objective"].get(key)
-        if isinstance(schedule, Mapping):
-            weights[key] = schedule["value"]
-    sizes = {key: config[key] for key in ("z_dim", "batch_size", "steps", "seed")}
-    return named | weights | sizes
 
 
 class Curves(pl.Callback):
@@ -81,16 +55,6 @@ class Curves(pl.Callback):
         self.open(trainer.global_step)
         self.write("val", pl_module.evaluation, trainer.global_step)
         self.writer.flush()
-
-    def final(self, config: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
-        """The last point of each score, and the run's row in TensorBoard's HParams."""
-        self.open(step)
-        scores = {tag: value for tag, value in metrics.items() if tag.startswith("metric") and not tag.endswith("_se")}
-        for tag, value in scores.items():
-            self.writer.add_scalar(tag, value, step)
-        columns = [tag for tag in scores if tag.count("/") == 2] + [tag for tag in metrics if tag in COLUMNS]
-        for summary in hparams(knobs(config), dict.fromkeys(columns, 0)):
-            self.writer._get_file_writer().add_summary(summary)
 
     def close(self) -> None:
         """All points are on disk after this."""

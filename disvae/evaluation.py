@@ -21,6 +21,7 @@ from disvae.interval import with_own_errors
 from disvae.metric import Metric, ModelMetric, RunsMetric
 from disvae.runs import Run
 from disvae.scoring import MODEL, Result, Sources, score
+from disvae.summary import write_scores
 from disvae.transport import to_gaussian
 from disvae.vae import VAE
 
@@ -128,7 +129,9 @@ def evaluate(
         named=chosen.named,
         processes=torch.get_num_threads(),
     )
-    _save(run, stage(settings), results, entries(results, chosen.nodes, protocol))
+    name = stage(settings)
+    _save(run, name, results, entries(results, chosen.nodes, protocol))
+    write_scores(run.path, run.config(), flat(results, name), run.metrics(), protocol["step"])
     return results
 
 

@@ -113,11 +113,11 @@ def fit(
                     print(_describe(built, config, trainer.strategy.root_device), f"→ {run.path}", sep="\n", flush=True)
                 run.save_metrics(_train(run, trainer, built, checkpoint, checkpoints))
                 if at_end.metrics:
+                    curves.close()  # a later file of events follows
                     device = trainer.strategy.root_device
                     if not brief:
                         print(f"Scoring by {', '.join(at_end.metrics)} ...", flush=True)
                     evaluate(run, at_end, config["score"], built=built, device=device)
-                    curves.final(config, run.metrics(), trainer.global_step)
         except Diverged as error:
             run.mark("diverged", trainer.global_step, error=str(error))
             good = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint was reached"
