@@ -33,7 +33,7 @@ def score(arguments: Sequence[str]) -> None:
     scores = score_file(files[0], chosen, how)
     from disvae.table import console, print_scores
 
-    print_scores(scores, console())
+    print_scores(scores, console(), details=targets[0] if targets else "json=PATH")
     if targets:
         write_atomically(Path(targets[0]), json.dumps(scores, indent=1) + "\n")
 

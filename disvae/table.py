@@ -46,19 +46,19 @@ def print_result(run: Run) -> None:
     screen.print(f"TensorBoard:  tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
 
 
-def print_scores(scores: Mapping[str, Any], screen: Console, only: Container[str] | None = None) -> None:
+def print_scores(
+    scores: Mapping[str, Any], screen: Console, only: Container[str] | None = None, details: str = "scores.json"
+) -> None:
     """The scores of a run or of a file, as scores.json has them: a row a score, a column the model or a control.
 
-    Details of a score stay in the file. What failed comes with its reason. `only` picks metrics.
+    Details of a score are in the file `details`. What failed comes with its reason. `only` picks metrics.
     """
     for stage, found in scores.items():
         entries = {label: entry for label, entry in found.items() if only is None or label in only}
         if not entries:
             continue
         how = next(iter(entries.values()))["protocol"]
-        screen.print(
-            f"\n{stage}: {_protocol(how)}; {INTERVAL}; details in scores.json", highlight=False, soft_wrap=True
-        )
+        screen.print(f"\n{stage}: {_protocol(how)}; {INTERVAL}; details: {details}", highlight=False, soft_wrap=True)
         alone = {label: entry for label, entry in entries.items() if not entry["chance"]}
         for table in (_table(entries.keys() - alone.keys(), entries), _table(alone.keys(), entries)):
             if table.row_count:
@@ -117,8 +117,10 @@ def _cell(score: Mapping[str, float | None] | None) -> str:
 
 def number(value: float, half: float | None) -> str:
     """A number to the digits that its interval, `half` to each side, leaves it: `0.196 ±0.036`."""
-    if half is None or not 0 < half < math.inf:
+    if half is None or not half < math.inf:
         return f"{value:.4g}"
+    if half == 0:
+        return f"{value:.4g} ±0"
     decimals = min(max(1 - math.floor(math.log10(half)), 0), 3)
     return f"{value:.{decimals}f} ±{half:.{decimals}f}"
 
