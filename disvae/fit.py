@@ -116,7 +116,7 @@ def fit(
                     curves.close()  # a later file of events follows
                     device = trainer.strategy.root_device
                     if not brief:
-                        print(f"Scoring by {', '.join(at_end.metrics)} ...", flush=True)
+                        print(f"Scoring by {len(at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
                     evaluate(run, at_end, config["score"], built=built, device=device)
         except Diverged as error:
             run.mark("diverged", trainer.global_step, error=str(error))
