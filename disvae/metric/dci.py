@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.utils.parallel import Parallel, delayed
 
+from disvae.chance import simulated
 from disvae.metric import Metric
 
 
@@ -21,8 +22,9 @@ class DCI(Metric):
     Importances are those of trees, impurity removed, and the choice of trees moves scores by tenths. `boosting` is the
     form of Locatello et al. 2019 (the paper has Lasso and forests of regressors, and errors for informativeness). A
     forest considers every latent at each split: a choice of some, as is common, spreads importance over the rest and
-    lets a perfect code score 0.6. Informativeness is the accuracy on a held-out third. Codes that do not vary score 0,
-    below chance; so does the completeness of a single latent.
+    lets a perfect code score 0.6. Informativeness is the accuracy on a held-out third. Codes are standardised first:
+    scikit-learn's trees read single precision and tell no values apart that are closer than 1e-7. Codes that do not
+    vary score 0, below chance; so does the completeness of a single latent.
     """
 
     def __init__(
@@ -46,17 +48,18 @@ class DCI(Metric):
         self.classifier = classifier
         self.trees = trees
         self.leaf = leaf
-        self.rows = rows
+        self.limit = rows
         self.processes = processes
         self.slow = classifier == "boosting"
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
         """The three scores, and what each latent and factor has of them; latents are numbered from 0."""
-        rows = np.random.default_rng(seed).permutation(len(codes))[: self.rows]
+        rows = np.random.default_rng(seed).permutation(len(codes))[: self.limit]
         held_out, train = np.split(rows, [len(rows) // 3])
         D, K = codes.shape[1], factors.shape[1]
         fits = [_Fit(np.zeros(D), 0.0, 0.0)] * K
         if np.ptp(codes, axis=0).any():
+            codes = _standardised(codes, rows)
             largest_first = np.argsort(-factors.max(axis=0))  # cost grows with the classes
             processes = Parallel(n_jobs=min(K, self.processes or os.cpu_count() or 1))
             done = processes(delayed(self._fit)(codes, factors[:, k], train, held_out, seed) for k in largest_first)
@@ -67,21 +70,32 @@ class DCI(Metric):
             "disentanglement": float(disentangled @ _share(R.sum(axis=1))),
             "completeness": float(complete @ _share(R.sum(axis=0))),
             "informativeness": float(np.mean([fit.held_out for fit in fits])),
-            "informativeness/train": float(np.mean([fit.train for fit in fits])),
+            "informativeness/on_training_rows": float(np.mean([fit.train for fit in fits])),
         }
         scores |= {f"disentanglement/z{j}": float(d) for j, d in enumerate(disentangled)}
         scores |= {f"completeness/{name}": float(c) for name, c in zip(names, complete, strict=True)}
         return scores | {f"informativeness/{name}": fit.held_out for name, fit in zip(names, fits, strict=True)}
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """0 and 0, as trees fitted to noise split on all latents alike; accuracy from the classes' frequencies.
+        """Of forests: of up to five standard normal codes, simulated, fewer the more rows and the longer that takes.
 
-        Approximate: with few rows a class the first two are above 0, by 0.02 at 1,000 rows. Told nothing, trees name a
-        frequent class more often than it occurs: near p^3 here, between p of one tree and always the most frequent.
+        Of boosting, which takes minutes, approximate: 0 and 0, as many trees fitted to noise split on all latents
+        alike; with few rows and many latents these are above 0. Told nothing, trees name a frequent class more often
+        than it occurs: near p^3 here, between p of one tree and always the most frequent.
         """
+        if self.classifier == "forest":
+            return simulated(self.score, codes, factors, max(1, min(5, 10_000 // self._read(len(codes)))))
         frequencies = [np.bincount(column) / len(factors) for column in factors.T]
         accuracy = np.mean([(p**4).sum() / (p**3).sum() for p in frequencies])
         return {"disentanglement": 0.0, "completeness": 0.0, "informativeness": float(accuracy)}
+
+    def rows(self, N: int, name: str) -> float:
+        """The held-out third of those read for informativeness, the others for the rest."""
+        held_out = self._read(N) // 3
+        return held_out if name.partition("/")[0] == "informativeness" else self._read(N) - held_out
+
+    def _read(self, N: int) -> int:
+        return N if self.limit is None else min(N, self.limit)
 
     def _fit(self, codes: np.ndarray, factor: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int) -> "_Fit":
         if len(np.unique(factor[train])) == 1:  # nothing to learn: that value is what it would say of all rows
@@ -109,6 +123,16 @@ def concentration(R: np.ndarray) -> np.ndarray:
     P = _share(R)
     entropy = -(P * np.log(np.where(P > 0, P, 1))).sum(axis=1) / np.log(R.shape[1])
     return np.where(R.sum(axis=1) > 0, 1 - entropy, 0.0)
+
+
+def _standardised(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Zeros but for `rows`; latents that do not vary in these stay as they are."""
+    read = codes[rows]
+    spread = read.std(axis=0)
+    varies = (np.ptp(read, axis=0) > 0) & (spread > 0)
+    standardised = np.zeros_like(codes)
+    standardised[rows] = (read - np.where(varies, read.mean(axis=0), 0)) / np.where(varies, spread, 1)
+    return standardised
 
 
 def _share(R: np.ndarray) -> np.ndarray:

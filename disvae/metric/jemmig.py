@@ -6,9 +6,9 @@ Normalised, (1/K) sum_k 1 - JEMMIG_k / (H(v_k) + log B) for B bins: Carbonneau e
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import norm
 
-from disvae.information import bins, entropy, mutual_information, top_two_by_chance
+from disvae.chance import simulated
+from disvae.information import bins, entropy, mutual_information
 from disvae.metric import Metric
 
 
@@ -42,15 +42,5 @@ class JEMMIG(Metric):
         }
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """By the chi-squared limit of plug-in information, and the entropy of a normal latent in bins of its range."""
-        N, D = codes.shape
-        half = -norm.ppf(np.log(2) / N)  # median of the greatest of N, close to its mean
-        share = np.diff(norm.cdf(np.linspace(-half, half, self.bins + 1)))
-        share /= share.sum()
-        best, second = top_two_by_chance(self.bins, factors, D)
-        H_v = entropy(factors)
-        nats = -(share * np.log(share)).sum() + H_v - 2 * best + second
-        return {
-            "normalised": float((1 - nats / (H_v + np.log(self.bins))).mean()),
-            "jemmig": float(nats.mean()),
-        }
+        """Five standard normal codes, simulated."""
+        return simulated(self.score, codes, factors, 5)

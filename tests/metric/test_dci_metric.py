@@ -84,12 +84,13 @@ def test_boosting_is_scikit_learns_with_its_defaults():
     scores = dci(classifier="boosting", trees=100, leaf=1)(codes, FACTORS[:, :2], seed=3)
     rows = np.random.default_rng(3).permutation(N)
     held_out, train = rows[:300], rows[300:]
+    codes = (codes - codes.mean(0)) / codes.std(0)
     models = [GradientBoostingClassifier(random_state=3).fit(codes[train], FACTORS[train, k]) for k in range(2)]
     accuracy = [model.score(codes[held_out], FACTORS[held_out, k]) for k, model in enumerate(models)]
     assert scores["informativeness"] == pytest.approx(np.mean(accuracy))
     R = np.stack([model.feature_importances_ for model in models], axis=1)
     assert scores["disentanglement/z1"] == pytest.approx(concentration(R)[1])
-    assert scores["informativeness/train"] > scores["informativeness"] + 0.1
+    assert scores["informativeness/on_training_rows"] > scores["informativeness"] + 0.1
 
 
 def test_processes_do_not_change_the_scores():
@@ -110,6 +111,38 @@ def test_scale_sign_and_order_hardly_matter():
     scores, changed = dci()(codes, FACTORS), dci()((codes * [1e-3, -1e3, 5])[:, [2, 0, 1]] + 3, FACTORS)
     for name in ("disentanglement", "completeness", "informativeness"):
         assert changed[name] == pytest.approx(scores[name], abs=0.05)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e-6, 0.0), (1e-12, 0.0), (1.0, 1e6), (1e12, -1e15)])
+def test_single_precision_of_the_trees_does_not_show(scale, offset):
+    codes = PERFECT + 0.5 * RNG.normal(size=(N, 3))
+    scores, changed = dci()(codes, FACTORS), dci()(scale * codes + offset, FACTORS)
+    for name in ("disentanglement", "completeness", "informativeness"):
+        assert changed[name] == pytest.approx(scores[name], abs=0.01)
+
+
+@pytest.mark.parametrize("leaf", [1, 20])
+def test_chance_of_forests_with_few_rows_and_many_latents_is_what_noise_scores(leaf):
+    factors = np.stack([RNG.integers(0, size, 400) for size in (2, 7)], 1)
+    metric = dci(leaf=leaf)
+    draws = [metric(np.random.default_rng(s).normal(size=(400, 30)), factors, seed=s) for s in range(10)]
+    chance = metric.chance(np.empty((400, 30)), factors)
+    for name, value in chance.items():
+        spread = np.std([s[name] for s in draws], ddof=1)
+        assert np.mean([s[name] for s in draws]) == pytest.approx(value, abs=3 * spread * (1 / 10 + 1 / 5) ** 0.5), name
+    assert chance["disentanglement"] > 0.03
+
+
+def test_accuracy_is_read_from_a_third_of_the_rows_drawn_and_importance_from_the_others():
+    for metric, read in ((dci(), 2000), (dci(rows=900), 900)):
+        assert metric.rows(2000, "informativeness/shape") == read // 3
+        assert metric.rows(2000, "disentanglement") == metric.rows(2000, "completeness/posX") == read - read // 3
+
+
+def test_a_factor_may_have_any_name():
+    names = ("train", "on", "z0")
+    scores = dci(leaf=20)(PERFECT + RNG.normal(size=(N, 3)), FACTORS, names=names)
+    assert scores["informativeness"] == pytest.approx(np.mean([scores[f"informativeness/{name}"] for name in names]))
 
 
 def test_only_rows_of_the_draw_are_read():

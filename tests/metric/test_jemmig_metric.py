@@ -51,6 +51,15 @@ def test_collapsed_codes_are_worth_nothing():
     assert scores["jemmig"] == pytest.approx(np.log(20), abs=0.01)  # H(v): the worst would add log bins
 
 
+@pytest.mark.parametrize(("N", "D"), [(300, 4), (2000, 1)])
+def test_chance_is_what_noise_scores(N, D):
+    factors = np.stack([RNG.integers(size, size=N) for size in (2, 3, 10)], 1)
+    drawn = [jemmig(RNG.normal(size=(N, D)), factors) for _ in range(60)]
+    for name, stated in jemmig.chance(np.empty((N, D)), factors).items():
+        values = [scores[name] for scores in drawn]
+        assert stated == pytest.approx(np.mean(values), abs=3 * np.std(values) * (1 / 5 + 1 / 60) ** 0.5), name
+
+
 def test_too_few_bins_are_refused():
     with pytest.raises(ValueError, match="bins must be at least 2, got 1"):
         JEMMIG(bins=1)

@@ -72,6 +72,20 @@ def test_latents_that_know_nothing_score_zero_when_weighted():
         assert scores["weighted"] == scores["weighted/latents"] == 0
 
 
+@pytest.mark.parametrize(
+    ("sizes", "N", "D"), [((2,) * 6, 500, 4), ((10,) * 3, 2000, 10), ((3, 40), 1000, 1)], ids=["binary", "equal", "one"]
+)
+def test_chance_is_what_noise_scores(sizes, N, D):
+    rng = np.random.default_rng(3)
+    factors = np.stack([rng.integers(size, size=N) for size in sizes], 1)
+    factors[:, 0] *= rng.random(N) < 0.3  # unbalanced
+    drawn = [modularity(rng.normal(size=(N, D)), factors)["all_latents"] for _ in range(600 // D)]
+    stated = modularity.chance(np.zeros((N, D)), factors)
+    assert stated["all_latents"] == pytest.approx(np.mean(drawn), abs=0.05)  # of 200 latents, spread .2
+    assert stated["weighted"] == 0
+    assert 0.05 < stated["all_latents"] < 1
+
+
 def test_too_few_bins_are_refused():
     with pytest.raises(ValueError, match="bins must be at least 2, got 1"):
         Modularity(bins=1)

@@ -125,6 +125,24 @@ def test_chance_is_what_noise_scores(D):
     assert 0.0008 < chance["linear"] < 0.0025
 
 
+def test_chance_of_unbalanced_factors_is_what_noise_scores():
+    rng = np.random.default_rng(0)
+    factors = np.stack([rng.choice(4, 1000, p=[0.9, 0.05, 0.03, 0.02]), rng.choice(3, 1000, p=[0.6, 0.3, 0.1])], 1)
+    draws = [sap(np.random.default_rng(s).normal(size=(1000, 4)), factors, seed=s) for s in range(30)]
+    chance = sap.chance(np.empty((1000, 4)), factors)
+    for name in ("classification", "classification_raw"):
+        values = [s[name] for s in draws]
+        assert np.mean(values) == pytest.approx(chance[name], abs=4 * np.std(values) / 5**0.5)
+    assert chance["linear"] == pytest.approx(np.mean([s["linear"] for s in draws]), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "share"), [("classification", 333), ("classification_raw/3", 333), ("linear/3", 1000)]
+)
+def test_accuracies_are_read_from_a_third_of_the_rows(name, share):
+    assert sap.rows(1000, name) == share
+
+
 def test_constant_and_single_latents_have_defined_scores():
     assert set(sap(np.full((N, 3), 0.1), FACTORS).values()) == {0.0}
     assert sap(np.concatenate([PERFECT, np.full((N, 1), 0.1)], 1), FACTORS)["linear"] == sap(PERFECT, FACTORS)["linear"]
