@@ -46,10 +46,8 @@ class ComponentNMI(ModelMetric):
         of = components(prior, codes)
         K = prior.mixture_distribution.logits.shape[-1]
         tables = [np.bincount(of * (c.max() + 1) + c, minlength=K * (c.max() + 1)).reshape(K, -1) for c in factors.T]
-        rng = np.random.default_rng(seed)
         values = {"nmi": _each(tables, nmi), "purity": _each(tables, purity)}
-        # a bootstrap of rows is a multinomial draw of the table
-        draws = [rng.multinomial(len(of), (t / t.sum()).ravel(), BOOTSTRAPS).reshape(-1, *t.shape) for t in tables]
+        draws = _bootstrapped(of, factors, K, np.random.default_rng(seed))
         repeats = {"nmi": _each(draws, nmi), "purity": _each(draws, purity)}
         scores = {}
         for name, value in values.items():
@@ -79,6 +77,20 @@ def components(prior: MixtureSameFamily, codes: np.ndarray) -> np.ndarray:
     rows = max(1, 2**20 // (len(log_weight) * codes.shape[1]))
     best = [(log_weight + parts.log_prob(block[:, None])).argmax(1) for block in z.split(rows)]
     return torch.cat(best).cpu().numpy()
+
+
+def _bootstrapped(of: np.ndarray, factors: np.ndarray, K: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Tables (BOOTSTRAPS, K, C) of each factor, of the same rows for all: what they share does not average out."""
+    # A bootstrap of rows is a multinomial draw of the joint counts.
+    cells, counts = np.unique(np.column_stack([of, factors]), axis=0, return_counts=True)
+    sizes = factors.max(0) + 1
+    places = [cells[:, 0] * size + column for size, column in zip(sizes, cells[:, 1:].T, strict=True)]
+    tables = [np.empty((BOOTSTRAPS, K, size)) for size in sizes]
+    for b in range(BOOTSTRAPS):
+        drawn = rng.multinomial(len(of), counts / len(of))
+        for table, place, size in zip(tables, places, sizes, strict=True):
+            table[b] = np.bincount(place, drawn, K * size).reshape(K, size)
+    return tables
 
 
 def _each(tables: list[np.ndarray], statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -96,6 +96,25 @@ def test_several_factors_are_averaged_and_named():
     assert {f"{name}_se" for name in scores if not name.endswith("_se")} <= scores.keys()
 
 
+def test_standard_errors_of_several_factors_know_that_they_are_of_the_same_rows():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 500)
+    other = np.where(rng.random(500) < 0.9, labels, rng.integers(0, 3, 500))
+    which = np.where(rng.random(500) < 0.6, labels, rng.integers(0, 4, 500))
+    factors = np.stack([labels, other], 1)
+    scores = metric(encoding(around(which), factors))
+    again = {"nmi": [], "purity": []}
+    for _ in range(400):
+        rows = rng.integers(0, 500, 500)
+        tables = [np.histogram2d(which[rows], factor[rows], (range(5), range(4)))[0] for factor in factors.T]
+        again["nmi"].append(np.mean([nmi(table) for table in tables]))
+        again["purity"].append(np.mean([purity(table) for table in tables]))
+    for name, values in again.items():
+        assert scores[f"{name}_se"] == pytest.approx(np.std(values), rel=0.15), name
+        # two factors that are nearly one have hardly less error than each
+        assert scores[f"{name}_se"] > 0.85 * scores[f"{name}/f0_se"], name
+
+
 @pytest.mark.parametrize("prior", [Gaussian(2), Sparse(2, gamma=0.5, spike=0.05, slab=1.0)])
 def test_a_prior_that_is_no_mixture_of_codes_is_told_what_to_type(prior):
     with pytest.raises(NotApplicable, match="type prior=mixture"):
