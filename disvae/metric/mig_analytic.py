@@ -11,7 +11,6 @@ from disvae.aggregate import bar, marginal_sums
 from disvae.codes import checked
 from disvae.encoding import Encoding
 from disvae.estimators import marginals
-from disvae.information import entropy
 from disvae.metric import ModelMetric, NotApplicable
 
 
@@ -23,7 +22,10 @@ class MIGAnalytic(ModelMetric):
     mixtures; theirs are drawn anew for each factor value. Over the whole grid what is estimated is exact but for them.
     Images drawn from a larger population thin both mixtures out: with its own posterior weighed 1/N the estimate is
     too high (`mig/self_included`), weighed as in the population (`mig/population_weighted`), which makes densities
-    unbiased, too low. The score takes the mean of the two logarithms, whose biases cancel to first order.
+    unbiased, too low. The score takes the mean of the two logarithms, whose biases cancel to first order, and of H(v)
+    with the same weights. A value with a single image in a part of a population tells nothing and is left out.
+    `_se` is over the codes drawn: too large where every image of the population gives one, which leaves the noise in
+    q(z|x) alone to chance.
     """
 
     factors = 1
@@ -57,23 +59,25 @@ class MIGAnalytic(ModelMetric):
         work = S * N + sum(int(n[factor[drawn]].sum()) for n, factor in zip(alike, factors.T, strict=True))
         with bar("information", work) as progress:
             log_q = _log_densities(marginal_sums(posterior, h, z, own, progress), np.full(S, N), N, population)
-            information = []
+            parts = []
             for n, factor in zip(alike, factors.T, strict=True):
                 total = torch.ones_like(z, dtype=torch.float64)
                 for value in np.unique(factor[drawn]):
                     of_value = torch.from_numpy(np.flatnonzero(factor == value)).to(h.device)
                     s = torch.from_numpy(np.flatnonzero(factor[drawn] == value)).to(h.device)
                     total[s] = marginal_sums(posterior, h[of_value], z[s], own[s], progress)
-                information.append(_log_densities(total, n[factor[drawn]], N, population) - log_q)
-        self_included, weighted = np.stack(information, -1)  # (S, D, K) each
-        H = entropy(factors)
-        per_code = _gaps((self_included + weighted) / 2) / H
-        scores = _mean("mig", per_code.mean(1))
+                of_own = n[factor]  # images of the value of each
+                kept = of_own >= (1 if encoding.population == N else 2)
+                information = _log_densities(total, of_own[drawn], N, population) - log_q
+                H = _entropies(of_own[kept], N, population)
+                parts.append(_parts(information, H, kept[drawn]))
+        mean, self_included, weighted = np.stack(parts, -1)  # (S, K) each
+        scores = _mean("mig", mean.mean(1))
         for k, name in enumerate(names):
-            scores |= _mean(f"mig/{name}", per_code[:, k])
+            scores |= _mean(f"mig/{name}", mean[:, k])
         if population > N:
-            scores |= _mean("mig/self_included", (_gaps(self_included) / H).mean(1))
-            scores |= _mean("mig/population_weighted", (_gaps(weighted) / H).mean(1))
+            scores |= _mean("mig/self_included", self_included.mean(1))
+            scores |= _mean("mig/population_weighted", weighted.mean(1))
         return scores
 
 
@@ -89,11 +93,37 @@ def _log_densities(total: Tensor, n: np.ndarray, N: int, population: int) -> np.
     return log_densities
 
 
-def _gaps(information: np.ndarray) -> np.ndarray:
-    """Of each code its part (S, K) in the gap of each factor, of (S, D, K); what is negative on average counts as 0."""
+def _entropies(of_own: np.ndarray, N: int, population: int) -> np.ndarray:
+    """H(v) (2,) from how many images have the value of each, with the weights of `_log_densities`.
+
+    It is the information of posteriors that no other value's overlap: with these none can have more.
+    """
+    if len(of_own) == 0:
+        return np.zeros(2)
+    own_weight = 1 / population
+    share = own_weight + (1 - own_weight) * (of_own - 1) / max(N - 1, 1)
+    return np.array([-np.log(of_own / N).mean(), -np.log(share).mean()])
+
+
+def _parts(information: np.ndarray, H: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Of each code its part (3, S) in the gap over H of one factor: by both logarithms' mean, by the first, the second.
+
+    From (2, S, D) and (2,). Codes that are not kept have the mean for their part.
+    """
+    parts = np.zeros((3, len(kept)))
+    if kept.any():
+        for part, i, h in zip(parts, (information.mean(0), *information), (H.mean(), *H), strict=True):
+            gap = _gap(i[kept]) / h
+            part[:] = gap.mean()
+            part[kept] += (gap - gap.mean()) * (len(kept) / kept.sum())
+    return parts
+
+
+def _gap(information: np.ndarray) -> np.ndarray:
+    """Of each code its part (S,) in the gap, of (S, D); what is negative on average counts as 0."""
     mean = information.mean(0)
-    order = np.argsort(-mean, axis=0, kind="stable")[:2]
-    top = np.take_along_axis(information * (mean > 0), order[None], 1)
+    order = np.argsort(-mean, kind="stable")[:2]
+    top = (information * (mean > 0))[:, order]
     gap: np.ndarray = top[:, 0] - top[:, 1] if len(order) == 2 else top[:, 0]
     return gap
 

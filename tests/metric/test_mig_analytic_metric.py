@@ -126,6 +126,48 @@ def test_the_whole_population_needs_no_weights():
     assert scores == same
 
 
+@pytest.mark.parametrize("scale", [1e-4, 0.01])
+def test_values_of_few_encoded_images_do_not_lift_it_above_one(scale):
+    # 1,000 images of 100,000: most of the 1,000 values have one, two or none
+    rng = np.random.default_rng(0)
+    v = np.unique(rng.integers(0, 1000, 1000), return_inverse=True)[1]
+    other = rng.integers(0, 3, 1000)
+    loc = np.stack([v / 100, other], 1)
+    scores = MIGAnalytic(samples=1000)(encoding(loc, scale, np.stack([v, other], 1), 100_000))
+    for name in ("mig", "mig/a", "mig/b", "mig/self_included", "mig/population_weighted"):
+        assert scores[name] <= 1 + 1e-3, name
+    assert scores["mig/a"] > 0.7
+    assert scores["mig/b"] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_value_of_one_image_is_left_out_of_a_part_and_kept_of_a_whole():
+    # three values of one image, which a mixture of one makes as sure as can be; latent 1 tells the second factor
+    v = np.r_[np.arange(60) % 4, 4, 5, 6]
+    other = np.arange(63) % 2
+    loc = np.stack([np.where(v < 4, v, 2), other], 1).astype(float)
+    factors = np.stack([v, other], 1)
+    known = np.log(63 / np.bincount(loc[:, 0].astype(int)))[loc[:, 0].astype(int)]  # images of a value are alike
+    n = np.bincount(v)[v]
+    for population, kept in ((63, n > 0), (None, n > 1)):
+        scores = MIGAnalytic(samples=63)(encoding(loc, 1e-3, factors, population))
+        gap = known[kept].mean() - second_information(v, other, kept)
+        assert scores["mig/a"] == pytest.approx(gap / -np.log(n[kept] / 63).mean(), abs=1e-3)
+        assert 0 < scores["mig/a_se"] < 0.1
+
+
+def second_information(v: np.ndarray, other: np.ndarray, kept: np.ndarray) -> float:
+    """Of the second factor, exact codes, on the first, over the rows that are kept; 0 if negative."""
+    joint = np.array([((v == a) & (other == b)).sum() for a, b in zip(v, other, strict=True)])
+    gain = np.log(joint / np.bincount(v)[v]) - np.log(np.bincount(other)[other] / 63)
+    return max(gain[kept].mean(), 0)
+
+
+def test_a_factor_of_single_images_alone_scores_zero_in_a_part():
+    factors = np.stack([np.arange(200), np.arange(200) % 2], 1)
+    scores = MIGAnalytic(samples=200)(encoding(factors.astype(float), 0.01, factors, 10_000))
+    assert scores["mig/a"] == scores["mig/a_se"] == 0
+
+
 @pytest.mark.parametrize("family", ["laplace", "student_t", "full_gaussian"])
 def test_other_families_have_known_marginals(family):
     loc = torch.from_numpy(GRID).float()
