@@ -40,6 +40,10 @@ class Explicitness(Metric):
         """Exactly 0: held-out rows are ranked without regard to their value."""
         return {"one_vs_rest": 0.0, "multinomial": 0.0}
 
+    def rows(self, N: int, name: str) -> float:
+        """The rows that are judged."""
+        return min(N - N // 2, self.limit)
+
 
 def areas(scores: np.ndarray, v: np.ndarray) -> float:
     """2 AUC - 1 of score column c for v = c, averaged over the values that `v` (n,) and others take; 0 if none does."""

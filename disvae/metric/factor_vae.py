@@ -23,7 +23,7 @@ class FactorVAE(Metric):
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         if not prune >= 0:
             raise ValueError(f"prune must be non-negative, got {prune}")
-        self.rows = rows
+        self.L = rows
         self.votes = votes
         self.held_out_votes = held_out_votes
         self.prune = prune
@@ -41,12 +41,12 @@ class FactorVAE(Metric):
         codes = (codes - codes.mean(axis=0)) / std
 
         def variances(same: SameValue, n: int) -> np.ndarray:
-            drawn = codes.take(same.draw(n, self.rows, rng), axis=0)  # (rows, n, D)
+            drawn = codes.take(same.draw(n, self.L, rng), axis=0)  # (rows, n, D)
             drawn -= drawn.mean(axis=0)
             squares: np.ndarray = np.square(drawn, out=drawn).mean(axis=0)
             return squares
 
-        block = max(1, 2**16 // (self.rows * codes.shape[1]))  # half a megabyte: stays in the cache
+        block = max(1, 2**16 // (self.L * codes.shape[1]))  # half a megabyte: stays in the cache
         sets = zip(halves(len(codes), rng), (self.votes, self.held_out_votes), strict=True)
         train, held_out = (cast(variances, factors, names, rows, votes, block) for rows, votes in sets)
         if active.any():
@@ -57,6 +57,10 @@ class FactorVAE(Metric):
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
         """1 / K, exactly: every factor is fixed equally often."""
         return {"held_out": 1 / factors.shape[1]}
+
+    def rows(self, N: int, name: str) -> float:
+        """The half that held-out votes are cast on."""
+        return N - N // 2
 
 
 def _accuracies(

@@ -61,3 +61,7 @@ class Higgins(Metric):
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
         """1 / K, exactly: every factor is fixed equally often."""
         return {"standardised": 1 / factors.shape[1], "raw": 1 / factors.shape[1]}
+
+    def rows(self, N: int, name: str) -> float:
+        """The half that held-out votes are cast on."""
+        return N - N // 2

@@ -74,6 +74,10 @@ class InfoMEC(Metric):
             "explicitness": 0.0,
         }
 
+    def rows(self, N: int, name: str) -> float:
+        """The rows that are judged, for explicitness."""
+        return min(N - N // 2, self.limit) if name.partition("/")[0] == "explicitness" else N
+
 
 def _concentration(shares: np.ndarray) -> np.ndarray:
     """Of each column (n, m), its greatest part of the sum (m,), scaled from [1/n, 1] to [0, 1]; 0 for a column of 0."""

@@ -82,6 +82,10 @@ class LabelAccuracy(Metric):
             linear.append(p[logits.argmax(1)].mean())
         return {"knn": float(np.mean(knn)), "linear": float(np.mean(linear))}
 
+    def rows(self, N: int, name: str) -> float:
+        """The rows that are predicted."""
+        return self._sizes(N)[1]
+
 
 def _accuracies(z: np.ndarray, labels: np.ndarray, train: int, neighbours: int) -> dict[str, float]:
     if len(np.unique(labels[:train])) == 1:  # nothing to learn but the one answer
