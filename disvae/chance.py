@@ -16,3 +16,8 @@ def simulated(score: Score, codes: np.ndarray, factors: np.ndarray, draws: int) 
         noise = np.random.default_rng((seed, 1)).standard_normal(codes.shape)
         runs.append(score(noise, factors, names, seed))
     return {name: float(np.mean([run[name] for run in runs])) for name in runs[0] if "/" not in name}
+
+
+def draws(N: int, rows: int, least: int) -> int:
+    """As many codes of N rows as have `rows` in all, for a cost that does not grow with N; from `least` to 20."""
+    return max(least, min(20, rows // N))

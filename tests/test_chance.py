@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from disvae.chance import simulated
+from disvae.chance import draws, simulated
 
 FACTORS = np.stack([np.arange(400) % 2, np.arange(400) // 2 % 3], 1)
 
@@ -40,3 +40,8 @@ def test_it_is_the_same_each_time():
         return {"first": float(codes[0, 0])}
 
     assert simulated(score, np.empty((9, 2)), FACTORS[:9], 2) == simulated(score, np.ones((9, 2)), FACTORS[:9], 2)
+
+
+@pytest.mark.parametrize(("N", "expected"), [(100, 20), (2500, 20), (5000, 10), (10_000, 5), (700_000, 5)])
+def test_fewer_codes_are_drawn_the_more_rows_they_have(N, expected):
+    assert draws(N, 50_000, least=5) == expected

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.utils.parallel import Parallel, delayed
 
-from disvae.chance import simulated
+from disvae.chance import draws, simulated
 from disvae.metric import Metric
 
 
@@ -77,14 +77,14 @@ class DCI(Metric):
         return scores | {f"informativeness/{name}": fit.held_out for name, fit in zip(names, fits, strict=True)}
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Of forests: of up to five standard normal codes, simulated, fewer the more rows and the longer that takes.
+        """Of forests: standard normal codes, simulated; one where at least 5,001 rows are read.
 
         Of boosting, which takes minutes, approximate: 0 and 0, as many trees fitted to noise split on all latents
         alike; with few rows and many latents these are above 0. Told nothing, trees name a frequent class more often
         than it occurs: near p^3 here, between p of one tree and always the most frequent.
         """
         if self.classifier == "forest":
-            return simulated(self.score, codes, factors, max(1, min(5, 10_000 // self._read(len(codes)))))
+            return simulated(self.score, codes, factors, draws(self._read(len(codes)), 10_000, least=1))
         frequencies = [np.bincount(column) / len(factors) for column in factors.T]
         accuracy = np.mean([(p**4).sum() / (p**3).sum() for p in frequencies])
         return {"disentanglement": 0.0, "completeness": 0.0, "informativeness": float(accuracy)}

@@ -50,7 +50,10 @@ class IRS(Metric):
         return {"irs": float(np.average(best, weights=overall)), "irs/unweighted": float(best.mean())}
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """From expected quantiles of as many normal deviations; approximate: too low by 0.03 at four rows a value."""
+        """From expected quantiles of as many normal deviations, the best factor's.
+
+        Approximate: too low by 0.01 where several factors are about as good, by 0.03 at four rows a value.
+        """
         robust = [0.0]
         for factor in factors.T:
             sizes = np.bincount(factor)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from disvae.chance import simulated
+from disvae.chance import draws, simulated
 from disvae.information import bins, entropy, mutual_information
 from disvae.metric import Metric
 
@@ -42,5 +42,5 @@ class JEMMIG(Metric):
         }
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Five standard normal codes, simulated."""
-        return simulated(self.score, codes, factors, 5)
+        """Standard normal codes, simulated."""
+        return simulated(self.score, codes, factors, draws(len(codes), 50_000, least=5))

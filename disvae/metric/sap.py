@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import chi2
 
-from disvae.chance import simulated
+from disvae.chance import draws, simulated
 from disvae.metric import Metric
 
 CHI_SQUARED = np.linspace(0, 60, 6001)
@@ -53,10 +53,10 @@ class SAP(Metric):
         return scores | {f"{name}/{k}": float(g) for name, gap in gaps.items() for k, g in zip(names, gap, strict=True)}
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Accuracies' gap: five standard normal codes, simulated. Correlations': closed form, chi-squared / N."""
+        """Accuracies' gap: standard normal codes, simulated. Correlations': closed form, chi-squared / N."""
         N, D = codes.shape
         linear = _gap(chi2.cdf(CHI_SQUARED, 1), CHI_SQUARED, D) / N
-        return simulated(self.score, codes, factors, 5) | {"linear": linear}
+        return simulated(self.score, codes, factors, draws(N, 50_000, least=5)) | {"linear": linear}
 
     def rows(self, N: int, name: str) -> float:
         """The held-out third of the rows, for accuracies."""
