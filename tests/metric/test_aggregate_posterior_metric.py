@@ -54,6 +54,14 @@ def test_every_term_has_its_closed_form():
         assert value > 0.1
 
 
+def test_standard_errors_are_the_spread_over_independent_data_sets():
+    metric, rng = AggregatePosterior(samples=100), torch.Generator().manual_seed(0)
+    runs = [metric(encoding(torch.randn(1000, 3, generator=rng) @ A.T, Gaussian(3)()), seed=s) for s in range(120)]
+    for name in ("mutual_information", "total_correlation", "dimension_wise_kl", "kl_qz_pz", "kl_pz_qz"):
+        spread = np.std([run[name] for run in runs], ddof=1)  # itself known to 6.5 %
+        assert np.mean([run[f"{name}_se"] for run in runs]) == pytest.approx(spread, rel=0.25), name
+
+
 def test_the_mmd_tells_a_shift_and_its_standard_error_that_it_is_none():
     metric = AggregatePosterior(samples=300)
     torch.manual_seed(0)
