@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from disvae.data import Batch
 from disvae.encoding import encoding_of
 from disvae.evaluation import Chosen
+from disvae.interrupt import Interrupted
 from disvae.module import VAEModule, scalars
 from disvae.runs import Run
 from disvae.scoring import MODEL, score
@@ -144,14 +145,6 @@ class Checkpoints(AfterStep):
             trainer.save_checkpoint(self.run.best)
         if trainer.global_step % self.every == 0:
             self.save(trainer)
-
-
-class Interrupted(BaseException):
-    """A signal stopped the run; during training its checkpoint is written. No handler of errors may swallow it."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
 
 
 class StopOnSignal(AfterStep):

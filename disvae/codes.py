@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+LARGEST = 1e30
+"""Squares and their sums stay finite."""
+
 
 def checked(
     codes: np.ndarray, factors: np.ndarray | None, names: Sequence[str], least_factors: int, least_samples: int
@@ -16,14 +19,16 @@ def checked(
     codes = np.asarray(codes)
     if codes.ndim != 2 or codes.shape[1] == 0:
         raise ValueError(f"codes must be (N, D), a row a sample, got {codes.shape}")
-    if not np.issubdtype(codes.dtype, np.number):
-        raise ValueError(f"codes must be numbers, got {codes.dtype}")
+    if not (np.issubdtype(codes.dtype, np.floating) or np.issubdtype(codes.dtype, np.integer)):
+        raise ValueError(f"codes must be real numbers, got {codes.dtype}")
     if len(codes) < least_samples:
         raise ValueError(f"at least {least_samples} samples are needed, got {len(codes)}")
-    bad = np.argwhere(~np.isfinite(codes))
+    bad = np.argwhere(~(np.abs(codes) <= LARGEST))
     if len(bad):
         row, latent = bad[0]
-        raise ValueError(f"codes must be finite, got {codes[row, latent]} in row {row}, latent {latent}")
+        raise ValueError(
+            f"codes must be finite and at most {LARGEST:g}, got {codes[row, latent]} in row {row}, latent {latent}"
+        )
     factors = np.empty((len(codes), 0), np.int64) if factors is None else np.asarray(factors)
     if factors.ndim == 1:
         factors = factors[:, None]
@@ -34,6 +39,10 @@ def checked(
     if len(names) not in (0, factors.shape[1]):
         raise ValueError(f"{factors.shape[1]} factors need as many names, got {', '.join(names)}")
     names = list(names) or [str(k) for k in range(factors.shape[1])]
+    if len(set(names)) < len(names):
+        raise ValueError(f"factors must have names of their own, got {', '.join(names)}")
+    if factors.dtype == bool:
+        factors = factors.astype(np.int64)
     indices = np.empty(factors.shape, np.int64)
     for k, name in enumerate(names):
         if not np.issubdtype(factors.dtype, np.number) or (factors[:, k] != np.round(factors[:, k])).any():

@@ -3,7 +3,7 @@
 The encoding that a run keeps is such a file, with the encoder's outputs and the controls' codes beside them.
 """
 
-import os
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from disvae.config import ConfigError
+from disvae.runs import write_atomically
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -48,16 +49,11 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     Raises:
         ConfigError: it cannot be written; an older file at `path` is intact.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with h5py.File(temporary, "w") as file:
-            for name, array in arrays.items():
-                if array.dtype.kind == "U":
-                    file.create_dataset(name, data=array.astype(h5py.string_dtype()))
-                else:
-                    file.create_dataset(name, data=array, fletcher32=bool(array.ndim and array.size) or None)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
-        raise ConfigError(f"cannot write {path}: {error}; make room, then give the same command again") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()  # not the disk, which may be full: h5py does not survive that
+    with h5py.File(content, "w") as file:
+        for name, array in arrays.items():
+            if array.dtype.kind == "U":
+                file.create_dataset(name, data=array.astype(h5py.string_dtype()))
+            else:
+                file.create_dataset(name, data=array, fletcher32=bool(array.ndim and array.size) or None)
+    write_atomically(path, content.getvalue())

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,26 @@ def check_score(score: Mapping[str, Any]) -> None:
     controls = score["controls"]
     if isinstance(controls, str) or controls is None or set(controls) - set(CONTROLS):
         raise ConfigError(f"score.controls must be a list of {', '.join(CONTROLS)}, got {controls}")
+
+
+def check_metric_names(overrides: Iterable[str]) -> None:
+    """Every name in metric=[...] is an option, before Hydra looks for its file.
+
+    Raises:
+        ConfigError: naming it and what there is.
+    """
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        names = re.findall(r"[^\s,\[\]]+", value) if key == "metric" else []
+        wrong = [name for name in names if name not in options("metric")]
+        if wrong or (key == "metric" and not value):
+            raise ConfigError(
+                f"metric must be one or a list of {', '.join(options('metric'))}, got {', '.join(wrong) or 'nothing'}"
+            )
+        if key.startswith("metric.") and value in ("null", ""):
+            raise ConfigError(
+                f"{key} must be a setting's value, got {value or 'nothing'}; metric=[...] chooses metrics"
+            )
 
 
 def metric_nodes(chosen: Mapping[str, Any], names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -251,9 +271,10 @@ def _group(group: str) -> list[str]:
     return ["", f"{group}{suffix}", *lines] if lines else []
 
 
-def score_help(describe: str) -> str:
-    """What a scoring command does, its settings and the metrics."""
-    lines = [describe.strip(), "", "Settings (name=value):", *_knobs("score"), *_group("metric")]
+def score_help(describe: str, without: Collection[str] = ()) -> str:
+    """What a scoring command does, its settings but those it goes `without`, and the metrics."""
+    knobs = [line for line in _knobs("score") if line.split("=")[0].strip() not in without]
+    lines = [describe.strip(), "", "Settings (name=value):", *knobs, *_group("metric")]
     lines += ["", "A metric's own settings: metric=[mig] metric.mig.bins=40. In some shells [ and ] need quotes."]
     return "\n".join(lines)
 

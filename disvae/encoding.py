@@ -45,11 +45,6 @@ class Encoding:
             rows=None if self.rows is None else self.rows[rows],
         )
 
-    @property
-    def complete(self) -> bool:
-        """Whether these are all images there are, so that nothing is owed to the choice of a sample."""
-        return self.population == len(self.codes)
-
 
 @torch.no_grad()
 def encode(vae: VAE, images: Images, rows: Tensor) -> Tensor:

@@ -1,22 +1,25 @@
 """Score a trained run again, with other metrics, images or seeds; with several runs, also their agreement.
 
     python -m disvae.evaluate outputs/sprites/RUN
-    python -m disvae.evaluate outputs/sprites/RUN metric=[dci,mig] metric.mig.bins=40 score.images=all
-    python -m disvae.evaluate outputs/sprites/RUN outputs/sprites/RUN metric=udr
+    python -m disvae.evaluate run=outputs/sprites/RUN metric=[dci,mig] metric.mig.bins=40 score.images=all
+    python -m disvae.evaluate outputs/sprites/RUN outputs/sprites/RUN metric=[udr]
 
-The folder is all that is needed. Its scores.json and metrics.json take the new scores beside the old. Exit status 2 for
-what cannot be.
+The folder is all that is needed. Its scores.json and metrics.json take the new scores beside the old; a metric that is
+computed again in the same way replaces what it had. Without metric= every one that suits the data and takes seconds.
+Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM, which leave what was scored.
 """
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from disvae import config as knobs
 from disvae.config import ConfigError
+from disvae.interrupt import Interrupted, interruptible
 from disvae.runs import Run
 
 
@@ -31,6 +34,7 @@ def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    knobs.check_metric_names(overrides)
     try:
         with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):
             cfg = compose("evaluate", overrides=list(overrides))
@@ -38,6 +42,8 @@ def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error
     assert isinstance(tree, dict)
+    if tree.keys() - {"metric", "score"}:
+        raise ConfigError(f"{', '.join(map(str, tree.keys() - {'metric', 'score'}))} is read by nothing; see --help")
     knobs.check_score(tree["score"])
     return tree.get("metric", {}), tree["score"]
 
@@ -69,45 +75,57 @@ def evaluate(arguments: Sequence[str]) -> None:
     chosen, score = settings(overrides)
     runs = [Run(folder) for folder in folders]
     for run in runs:
-        if not (run.path / "config.yaml").is_file():
-            raise ConfigError(f"{run.path} is no run's folder: it holds no config.yaml")
+        if not (run.path / "config.yaml").is_file() or not run.last.is_file():
+            raise ConfigError(f"{run.path} is no trained run's folder: it holds no config.yaml or no last.ckpt")
     from disvae import evaluation
-    from disvae.table import console, print_scores
 
     metrics = evaluation.choose(chosen, [] if chosen else "all")
     if len(runs) == 1:
         metrics.of_one()
+    names = [evaluation.stage(score)]
     for run in runs:
-        with run.lock():
-            if metrics.metrics:
-                evaluation.evaluate(run, metrics, score)
+        if metrics.metrics:
+            with run.lock():
+                said = evaluation.evaluate(run, metrics, score)
+            _show(run, names, metrics.nodes, said)
     if len(runs) > 1 and metrics.of_runs:
         evaluation.compare(runs, metrics, score)
-    names = (evaluation.stage(score), f"{evaluation.stage(score)}-runs")
+        for run in runs:
+            _show(run, [f"{names[0]}-runs"], metrics.nodes, "")
+
+
+def _show(run: Run, stages: Sequence[str], labels: Collection[str], said: str) -> None:
+    from disvae.table import console, print_scores
+
     screen = console()
-    for run in runs:
-        screen.print(f"\n{run.path}", highlight=False, soft_wrap=True)
-        now = {name: found for name, found in run.scores().items() if name in names}
-        print_scores(now, screen, only=metrics.nodes)
+    screen.print(f"\n{run.path}", highlight=False, soft_wrap=True)
+    found = {name: scored for name, scored in run.scores().items() if name in stages}
+    print_scores(found, screen, only=labels)
+    if said:
+        screen.print(said, highlight=False)
+    if not any(entry["scores"] for scored in found.values() for label, entry in scored.items() if label in labels):
+        raise ConfigError("nothing could be scored")
 
 
-def command(describe: str | None, work: Callable[[Sequence[str]], None]) -> None:
+def command(describe: str | None, work: Callable[[Sequence[str]], None], without: Collection[str] = ()) -> None:
     """A command line whose errors are one message, with --help from the module's docstring and conf/."""
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
-        print(knobs.score_help(describe or ""))
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # of a reader that has seen enough
+        print(knobs.score_help(describe or "", without))
         return
     # Before torch loads OpenMP: threads that wait sleep soon; where cores are shared, spinning costs much.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.basicConfig(format="%(message)s")
     try:
-        work(arguments)
+        with interruptible():
+            work(arguments)
     except ConfigError as error:
         print(f"disvae: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("disvae: stopped; what was written before is as it was", file=sys.stderr)
-        sys.exit(130)
+    except Interrupted as error:
+        print(f"disvae: {error}; what was scored is kept", file=sys.stderr)
+        sys.exit(128 + error.signum)
 
 
 def main() -> None:

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
-from disvae import codes_file, controls
+from disvae import __version__, codes_file, controls
 from disvae.build import Built, build, make, make_vae
 from disvae.checkpoint import load
 from disvae.config import ConfigError, metric_nodes, options
 from disvae.dataset import Dataset
-from disvae.encoding import Encoding, encode, encoding_of, means
+from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.interval import with_own_errors
 from disvae.metric import Metric, ModelMetric, RunsMetric
-from disvae.runs import Run
+from disvae.runs import Run, now
 from disvae.scoring import MODEL, Result, Sources, score
 from disvae.summary import write_scores
 from disvae.transport import to_gaussian
@@ -39,11 +40,20 @@ class Chosen:
     of_runs: dict[str, RunsMetric]
     nodes: dict[str, dict[str, Any]]
     named: Collection[str]
+    slow: Collection[str]
 
     @property
     def needs_images(self) -> bool:
         """Whether codes alone will not do."""
         return any(isinstance(metric, ModelMetric) and "images" in metric.needs for metric in self.metrics.values())
+
+    def left_out(self, found: Collection[str]) -> str:
+        """A line on the metrics that are not for the data, and on those that take minutes."""
+        missing = sorted(self.metrics.keys() - set(found))
+        said = [f"not for these data: {', '.join(missing)}"] if missing else []
+        if self.slow:
+            said.append(f"slow, to be asked for by name: {', '.join(self.slow)}")
+        return "; ".join(said).capitalize()
 
     def of_one(self) -> "Chosen":
         """The same for a single run.
@@ -77,6 +87,7 @@ def choose(chosen: Mapping[str, Any], final: str | list[str], *, by_default: boo
         of_runs={label: metric for label, metric in kept.items() if isinstance(metric, RunsMetric)},
         nodes=nodes,
         named=named,
+        slow=sorted(built.keys() - kept.keys()),
     )
 
 
@@ -91,17 +102,30 @@ def stage(settings: Mapping[str, Any]) -> str:
     return "-".join(["metric", *filter(None, parts)])
 
 
-def flat(results: Mapping[str, Result], name: str) -> dict[str, float]:
-    """The model's scores and their standard errors by tag: `NAME/mig/histogram`."""
+def flat(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The model's scores and their standard errors by tag, `metric/mig/histogram`, of what scores.json holds."""
     tags = {}
-    for label, result in results.items():
-        for key, sources in result.scores.items():
-            if MODEL in sources:
-                tags[f"{name}/{label}/{key}"] = sources[MODEL].value
-                se = sources[MODEL].se
-                if se is not None:
-                    tags[f"{name}/{label}/{key}_se"] = se
+    for name, entries in scores.items():
+        for label, entry in entries.items():
+            for key, sources in entry["scores"].items():
+                if MODEL in sources:
+                    tags[f"{name}/{label}/{key}"] = sources[MODEL]["value"]
+                    if sources[MODEL]["se"] is not None:
+                        tags[f"{name}/{label}/{key}_se"] = sources[MODEL]["se"]
     return tags
+
+
+def check(built: Built, settings: Mapping[str, Any]) -> None:
+    """What cannot be scored as `settings` say is refused before it is trained.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    _rows(built, settings["images"])
+    if settings["transport"]:
+        with torch.no_grad():
+            prior = built.module.vae.prior()
+        _moved(np.zeros((1, built.module.vae.prior.z_dim), np.float32), prior)
 
 
 def evaluate(
@@ -111,16 +135,18 @@ def evaluate(
     *,
     built: Built | None = None,
     device: torch.device | None = None,
-) -> dict[str, Result]:
-    """Score a trained run and keep the results in its folder; `built` saves reading its dataset again.
+) -> str:
+    """Score a trained run and keep each result in its folder as it is there; returns what to say of those left out.
 
-    Without a `device` it is a GPU where there is one, unless the run was told to leave it.
+    `built` saves reading its dataset again. Without a `device` it is a GPU where there is one, unless the run was told
+    to leave it.
 
     Raises:
         ConfigError: the checkpoint cannot be read, or the folder not written.
     """
     device = device or _device(run.config())
     sources, protocol = _sources(run, settings, chosen.needs_images, built, device)
+    name = stage(settings)
     results = score(
         chosen.metrics,
         sources,
@@ -128,22 +154,25 @@ def evaluate(
         seed=settings["seed"],
         named=chosen.named,
         processes=torch.get_num_threads(),
+        done=lambda label, result: _save(run, name, entries({label: result}, chosen.nodes, protocol)),
     )
-    name = stage(settings)
-    _save(run, name, results, entries(results, chosen.nodes, protocol))
-    write_scores(run.path, run.config(), flat(results, name), run.metrics(), protocol["step"])
-    return results
+    scored = run.scores().get(name, {})
+    now = {label: scored[label] for label in results}
+    write_scores(run.path, run.config(), flat({name: now}), run.metrics(), protocol["step"])
+    return chosen.left_out(results)
 
 
-def _save(run: Run, name: str, results: Mapping[str, Result], found: Mapping[str, Any]) -> None:
-    """Put new scores beside those of the same weights that are there."""
+def _save(run: Run, name: str, found: Mapping[str, Any]) -> None:
+    """Put new scores beside those of the same weights that are there, in place of earlier ones of the same name."""
     weights = {entry["protocol"]["checkpoint"] for entry in found.values()}
-    kept = {
-        tag: {label: entry for label, entry in scored.items() if entry["protocol"]["checkpoint"] in weights}
+    scores = {
+        tag: {label: entry for label, entry in scored.items() if entry["protocol"].get("checkpoint") in weights}
         for tag, scored in run.scores().items()
     }
-    run.save_scores(kept | {name: kept.get(name, {}) | dict(found)})
-    run.save_metrics(run.metrics() | flat(results, name))
+    scores[name] = scores.get(name, {}) | dict(found)
+    run.save_scores({tag: scored for tag, scored in scores.items() if scored})
+    terms = {tag: value for tag, value in run.metrics().items() if not tag.startswith("metric")}
+    run.save_metrics(terms | flat(scores))
 
 
 def entries(
@@ -165,6 +194,8 @@ def compare(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) ->
     configs = [run.config() for run in runs]
     if any(config["dataset"] != configs[0]["dataset"] for config in configs):
         raise ConfigError(f"{', '.join(chosen.of_runs)}: the runs must be of one dataset with the same settings")
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise ConfigError(f"{', '.join(chosen.of_runs)}: the same run is named twice")
     dataset = make(configs[0]["dataset"], "dataset")
     order = np.random.default_rng(settings["seed"]).permutation(len(dataset.images))
     rows = torch.from_numpy(np.sort(order[:COMPARED_IMAGES]))
@@ -181,9 +212,8 @@ def compare(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) ->
         for run, values in zip(runs, of_each, strict=True):
             result = Result()
             result.add(MODEL, with_own_errors(values))
-            results = {label: result}
             of_run = protocol | {"checkpoint": _digest(run)}
-            _save(run, f"{stage(settings)}-runs", results, entries(results, chosen.nodes, of_run))
+            _save(run, f"{stage(settings)}-runs", entries({label: result}, chosen.nodes, of_run))
 
 
 def _device(config: Mapping[str, Any]) -> torch.device:
@@ -198,8 +228,13 @@ def _digest(run: Run) -> str:
 def restored(config: Mapping[str, Any], checkpoint: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
     """The trained VAE of a run's configuration and checkpoint, without its dataset."""
     vae = make_vae(config, x_shape)
-    weights = checkpoint["state_dict"]
-    vae.load_state_dict({key.removeprefix("vae."): value for key, value in weights.items() if key.startswith("vae.")})
+    try:
+        weights = checkpoint["state_dict"]
+        vae.load_state_dict(
+            {key.removeprefix("vae."): value for key, value in weights.items() if key.startswith("vae.")}
+        )
+    except (RuntimeError, KeyError) as error:
+        raise ConfigError("last.ckpt is not of the configuration in config.yaml beside it") from error
     return vae
 
 
@@ -230,8 +265,16 @@ def _sources(
         codes_file.write(path, arrays)
     with torch.no_grad():
         prior = vae.prior()
+    codes = {MODEL: arrays["samples" if settings["codes"] == "sample" else "codes"]}
+    if "untrained" in settings["controls"]:
+        codes["untrained"] = arrays["controls/untrained" + ("_samples" if settings["codes"] == "sample" else "")]
+    if not np.isfinite(codes[MODEL]).all() and np.isfinite(arrays["samples"]).all():
+        log.warning("q(z|x) has no mean: type score.codes=sample")
+    transported = None
+    if settings["transport"]:
+        codes, transported = _transported(codes, vae, prior)
     encoding = Encoding(
-        codes=arrays["samples" if settings["codes"] == "sample" else "codes"],
+        codes=codes[MODEL],
         factors=arrays["factors"],
         factor_names=tuple(map(str, arrays["factor_names"])),
         population=int(arrays["population"]) or None,
@@ -243,29 +286,35 @@ def _sources(
         images=None if dataset is None else dataset.images,
         rows=arrays["rows"],
     )
-    encoding, transported = _transported(encoding) if settings["transport"] else (encoding, None)
+    trained_on = which == "validation" and config["split"]["validation"] == 0
+    state = run.status()["state"]
     protocol = {
-        "images": which,
+        "images": "training" if trained_on else which,
         "codes": settings["codes"],
         "transport": transported,
         "checkpoint": str(arrays["checkpoint"]),
         "step": checkpoint["global_step"],
+        "state": state,
     }
-    return with_controls(encoding, arrays, settings), protocol | drawn(encoding, settings)
+    others = arrays | {f"controls/{source}": each for source, each in codes.items()}
+    return with_controls(encoding, others, settings), protocol | drawn(encoding, settings)
 
 
-def _transported(encoding: Encoding) -> tuple[Encoding, str]:
-    """Codes in which the prior is a standard normal, and what was done to them."""
-    assert encoding.vae is not None
-    assert encoding.prior is not None
-    name = type(encoding.vae.prior).__name__
+def _moved(codes: np.ndarray, prior: Distribution) -> np.ndarray | None:
     try:
-        moved = to_gaussian(encoding.codes, encoding.prior)
+        return to_gaussian(codes, prior)
     except ValueError as error:
         raise ConfigError(f"score.transport=true: {error}") from error
-    if moved is None:
-        return encoding, f"not used: under the prior {name} it would be a shift and a scale"
-    return replace(encoding, codes=moved), f"from the prior {name} to the standard normal, latent by latent"
+
+
+def _transported(codes: Mapping[str, np.ndarray], vae: VAE, prior: Distribution) -> tuple[dict[str, np.ndarray], str]:
+    """Codes of encoders in which the prior is a standard normal, and what was done to them."""
+    name = type(vae.prior).__name__
+    moved = {source: _moved(each, prior) for source, each in codes.items()}
+    if any(each is None for each in moved.values()):
+        return dict(codes), f"not used: under the prior {name} it would be a shift and a scale"
+    said = f"from the prior {name} to the standard normal, latent by latent"
+    return {source: each for source, each in moved.items() if each is not None}, said
 
 
 def with_controls(encoding: Encoding, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Sources:
@@ -286,9 +335,11 @@ def drawn(encoding: Encoding, settings: Mapping[str, Any]) -> dict[str, Any]:
         "samples": len(encoding.codes),
         "population": encoding.population,
         "latents": encoding.codes.shape[1],
-        "constant_latents": int((np.ptp(encoding.codes, axis=0) == 0).sum()),
+        "constant_latents": int((encoding.codes == encoding.codes[:1]).all(0).sum()),
         "seed": settings["seed"],
         "repeats": settings["repeats"],
+        "disvae": __version__,
+        "time": now(),
     }
 
 
@@ -301,7 +352,8 @@ def _kept(run: Run, path: Path) -> dict[str, np.ndarray]:
     except ConfigError as error:
         log.warning("encoding the images again: %s", error)
         return {}
-    return arrays if str(arrays.get("checkpoint")) == _digest(run) else {}
+    whole = arrays.keys() >= {"codes", "samples", "h", "rows", "factors", "factor_names", "population", "x_shape"}
+    return arrays if whole and str(arrays.get("checkpoint")) == _digest(run) else {}
 
 
 def _rows(built: Built, which: str) -> Tensor:
@@ -333,12 +385,13 @@ def _controls(
     names: Collection[str], config: Mapping[str, Any], dataset: Dataset, rows: Tensor, device: torch.device
 ) -> dict[str, np.ndarray]:
     """Codes (N, D) of the run's own network before its first step, and of the pixels."""
-    codes = {}
+    codes: dict[str, np.ndarray] = {}
     if "untrained" in names:
         with torch.random.fork_rng():
             torch.manual_seed(config["seed"])
             start = make_vae(config, dataset.x_shape).to(device)
-        codes["untrained"] = means(start.posterior, encode(start, dataset.images, rows))
+        h = encode(start, dataset.images, rows)
+        codes |= {"untrained": means(start.posterior, h), "untrained_samples": samples(start.posterior, h)}
     if {"pca", "ica"} & set(names):
         of_pixels = controls.pixels(dataset.images, rows.numpy(), config["z_dim"], seed=0)
         codes |= {name: of_pixels[name] for name in ("pca", "ica") if name in names}

@@ -14,10 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from disvae.allocator import keep_freed_memory
 from disvae.build import Built, build, count, make
-from disvae.callbacks import Checkpoints, Curves, Interrupted, Scores, StopOnSignal
+from disvae.callbacks import Checkpoints, Curves, Scores, StopOnSignal
 from disvae.checkpoint import AtomicCheckpointIO, copy, load
 from disvae.config import ConfigError, read_keys
-from disvae.evaluation import choose, evaluate
+from disvae.evaluation import check, choose, evaluate
+from disvae.interrupt import Interrupted
 from disvae.module import Diverged
 from disvae.progress import Progress
 from disvae.runs import Run, provenance
@@ -57,17 +58,17 @@ def _describe(built: Built, config: Mapping[str, Any], device: torch.device) -> 
     )
 
 
-def _resume_point(run: Run) -> Path | None:
-    """The checkpoint to go on from.
+def _resume_point(run: Run) -> tuple[Path | None, int]:
+    """The checkpoint to go on from, and its step.
 
     Raises:
         ConfigError: it cannot be read; the message names what can be done.
     """
     if not run.last.exists():
-        return None
+        return None, 0
     step = load(run.last)["global_step"]
     print(f"Continuing from step {step:,} ({run.last})")
-    return run.last
+    return run.last, step
 
 
 def fit(
@@ -86,7 +87,7 @@ def fit(
     with run.lock():
         if force:
             run.clear()
-        checkpoint = _resume_point(run)
+        checkpoint, at_step = _resume_point(run)
         sessions = run.provenance().get("sessions", [])
         during = choose(config["metric"], [], by_default=usual_metrics).of_one()
         at_end = choose(config["metric"], config["final"], by_default=usual_metrics).of_one()
@@ -111,13 +112,18 @@ def fit(
                 run.create(config, {"sessions": [*sessions, session]})
                 if not brief:
                     print(_describe(built, config, trainer.strategy.root_device), f"→ {run.path}", sep="\n", flush=True)
-                run.save_metrics(_train(run, trainer, built, checkpoint, checkpoints))
+                if at_end.metrics:
+                    check(built, config["score"])
+                if checkpoint is None or at_step < config["steps"] or "val/elbo" not in run.metrics():
+                    run.save_metrics(_train(run, trainer, built, checkpoint, checkpoints))
                 if at_end.metrics:
                     curves.close()  # a later file of events follows
                     device = trainer.strategy.root_device
                     if not brief:
                         print(f"Scoring by {len(at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
-                    evaluate(run, at_end, config["score"], built=built, device=device)
+                    said = evaluate(run, at_end, config["score"], built=built, device=device)
+                    if not brief and said:
+                        print(said)
         except Diverged as error:
             run.mark("diverged", trainer.global_step, error=str(error))
             good = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint was reached"
@@ -134,7 +140,7 @@ def fit(
             if "data_checksum" in session:
                 session["wall_s"] = round(time.monotonic() - started, 1)
                 run.create(config, {"sessions": [*sessions, session]})
-        run.mark("finished", trainer.global_step)
+        run.mark("finished", config["steps"])
 
 
 def _trainer(run: Run, config: Mapping[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:

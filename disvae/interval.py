@@ -1,9 +1,12 @@
 """Scores with their standard errors: the spread of random halves of the rows, by the delete-half jackknife.
 
-Given a sample, the variance of a statistic over random halves of it is that of the statistic itself (Shao & Wu 1989,
-whose delete-d jackknife this is with d = N/2; the factor (N - d)/d is 1). numpy alone: this also runs in processes.
+Given a sample, the variance of a mean over random halves of it is that of the mean itself (Shao & Wu 1989, whose
+delete-d jackknife this is with d = N/2: their factor (N - d)/d is 1). A score that is read from m of N rows, and in a
+half from m', varies (m/m')(1 - m'/N) times as much, since those rows are chosen anew: that is divided out. A share of
+N/P of a population is known. numpy alone: this also runs in processes.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ import numpy as np
 from scipy.stats import norm, t
 from threadpoolctl import threadpool_limits
 
+from disvae.codes import checked
 from disvae.metric import Metric, NotApplicable
 
 Compute = Callable[[np.ndarray | None, int], dict[str, float]]
@@ -59,7 +63,7 @@ def of_codes(
     factors: np.ndarray,
     names: Sequence[str],
     *,
-    complete: bool,
+    population: int | None,
     repeats: int,
     seed: int,
 ) -> Outcome:
@@ -68,7 +72,7 @@ def of_codes(
     def compute() -> tuple[dict[str, Score], dict[str, float]]:
         if factors.shape[1] < metric.factors:
             raise NotApplicable(f"at least {metric.factors} factors are needed, got {factors.shape[1]}")
-        chance = metric.chance(codes[0].astype(np.float64), factors)
+        chance = metric.chance(*checked(codes[0], factors, names, metric.factors, metric.samples)[:2])
         if len(codes) > 1:
             return averaged([metric(each, factors, seed=seed, names=names) for each in codes]), chance
 
@@ -76,22 +80,33 @@ def of_codes(
             chosen = slice(None) if rows is None else rows
             return metric(codes[0][chosen], factors[chosen], seed=seed, names=names)
 
-        return jackknife(some, len(factors), complete=complete, repeats=repeats, seed=seed), chance
+        N = len(factors)
+        return jackknife(some, N, metric.rows, population=population, repeats=repeats, seed=seed), chance
 
     with threadpool_limits(1):  # the matrices are small: further threads are in each other's way
         return attempt(compute)
 
 
-def jackknife(compute: Compute, N: int, *, complete: bool, repeats: int, seed: int) -> dict[str, Score]:
+def jackknife(
+    compute: Compute,
+    N: int,
+    read: Callable[[int, str], float],
+    *,
+    population: int | None,
+    repeats: int,
+    seed: int,
+) -> dict[str, Score]:
     """Scores of all N rows, with standard errors of their own or from `repeats` random halves, each with its own seed.
 
-    Where the rows are all there are (`complete`), nothing is owed to their choice and only the seeds differ.
+    `read` says how many of N rows a score is read from. Where the rows are the whole `population` nothing is owed to
+    their choice and only the seeds differ.
     """
     values = compute(None, seed)
     scores = with_own_errors(values)
     unsure = [name for name, score in scores.items() if score.se is None]
     if not unsure:
         return scores
+    complete = population == N
     spread = []
     for repeat in range(repeats):
         rng = np.random.default_rng([seed, repeat])
@@ -103,7 +118,12 @@ def jackknife(compute: Compute, N: int, *, complete: bool, repeats: int, seed: i
     for name in unsure:
         of_name = [repeat[name] for repeat in spread if name in repeat]
         if len(of_name) > 1:
-            scores[name] = _score(values[name], float(np.std(of_name, ddof=1)), len(of_name))
+            se = float(np.std(of_name, ddof=1))
+            if not complete:
+                of_all, of_half = read(N, name), read(N // 2, name)
+                se /= ((of_all / of_half) * (1 - of_half / N)) ** 0.5
+                se *= (1 - N / (population or math.inf)) ** 0.5
+            scores[name] = _score(values[name], se, len(of_name))
     return scores
 
 

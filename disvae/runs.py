@@ -29,22 +29,24 @@ from omegaconf import OmegaConf
 from disvae.config import NOT_IDENTITY, ConfigError, identity
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Text under its final name only once it is all on the disk.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Text or bytes under their final name only once they are all on the disk.
 
     Raises:
         ConfigError: the disk is full, say; an older file at `path` is intact.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise ConfigError(f"cannot write {path}: {error.strerror}; make room or set out=PATH") from error
+        raise ConfigError(
+            f"cannot write {path}: {error.strerror}; make room, or write elsewhere (a run: out=PATH)"
+        ) from error
 
 
 def digest(config: Mapping[str, Any]) -> str:
@@ -92,9 +94,12 @@ class Run:
         """The resolved configuration, as plain containers."""
         try:
             tree = OmegaConf.to_container(OmegaConf.load(self.path / "config.yaml"))
+            if not isinstance(tree, dict) or not tree.keys() >= {"dataset", "trainer", "seed", "split"}:
+                raise ValueError("it holds no run's configuration")
         except Exception as error:  # YAML's and OmegaConf's many ways to say that it is damaged
-            raise ConfigError(f"{self.path / 'config.yaml'} is not readable; repeat the run with force=true") from error
-        assert isinstance(tree, dict)
+            raise ConfigError(
+                f"{self.path / 'config.yaml'} is not readable ({error}); repeat the run with force=true"
+            ) from error
         return {str(key): value for key, value in tree.items()}
 
     def status(self) -> dict[str, Any]:
@@ -128,7 +133,7 @@ class Run:
             "step": step,
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "time": _now(),
+            "time": now(),
             **more,
         }
         write_atomically(self.path / "status.json", json.dumps(status, indent=1) + "\n")
@@ -140,7 +145,12 @@ class Run:
 
     def scores(self) -> dict[str, Any]:
         """The metrics' results by stage and metric, empty before there are any."""
-        return self._read("scores.json")
+        scores = self._read("scores.json")
+        for stage in scores.values():
+            entries = stage.values() if isinstance(stage, dict) else [None]
+            if not all(isinstance(entry, dict) and entry.keys() >= {"scores", "protocol"} for entry in entries):
+                raise ConfigError(f"{self.path / 'scores.json'} does not hold scores; delete it")
+        return scores
 
     def scored(self) -> set[str]:
         """The metrics that were computed, whatever came of them."""
@@ -168,26 +178,27 @@ class Run:
         Raises:
             ConfigError: another process trains this very run, or the folder cannot be written.
         """
+        file = self.path / ".lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")
+            lock = FileLock(file)
             lock.acquire(timeout=0)
+            file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         except Timeout as error:
-            status = self.status()
-            raise ConfigError(
-                f"{self.path} is being trained by process {status.get('pid', '?')} on {status.get('host', '?')}; "
-                "wait for it or stop it"
-            ) from error
+            owner = file.read_text(encoding="utf-8") or "another process"
+            raise ConfigError(f"{self.path} is in use by {owner}; wait for it or stop it") from error
         except OSError as error:
             raise ConfigError(
-                f"out={self.path.parents[1]} cannot be written ({error}); choose another with out=PATH"
+                f"{self.path} cannot be written ({error}); for a new run choose another place with out=PATH"
             ) from error
-        for stale in self.path.glob(".*.ckpt.*"):  # what a killed writer left
-            stale.unlink()
+        for stale in self.path.glob(".*"):  # what a killed writer left
+            if stale != file:
+                stale.unlink()
         return lock
 
 
-def _now() -> str:
+def now() -> str:
+    """The time of day, with its zone."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
@@ -217,7 +228,7 @@ def provenance(device: str, threads: int) -> dict[str, Any]:
             versions[name] = "not installed"  # run from the source tree
     return {
         "command": shlex.join(sys.orig_argv),
-        "started": _now(),
+        "started": now(),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": None if changes is None else bool(changes),
         "python": platform.python_version(),

@@ -1,12 +1,15 @@
 """Score codes and factors that any program wrote: `codes` (N, D), `factors` (N, K), `factor_names` (K,) in HDF5 or NPZ.
 
     python -m disvae.score codes.h5
-    python -m disvae.score codes.npz metric=[mig,dci] score.repeats=20 json=scores.json
+    python -m disvae.score codes=codes.npz metric=[mig,dci] score.repeats=20 json=scores.json
 
-Rows are samples; factors hold class indices. Exit status 2 for what cannot be.
+Rows are samples; factors hold class indices and may be missing. `controls/NAME` (N, D), other codes of the same rows,
+are scored beside them; `population` says of how many images of a factor grid these are a sample. json=PATH writes the
+scores with their details. Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM.
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,11 @@ from typing import Any
 from disvae.config import ConfigError
 from disvae.evaluate import command, paths, settings
 from disvae.runs import write_atomically
+
+log = logging.getLogger(__name__)
+
+OF_RUNS = ("score.images", "score.codes", "score.transport")
+"""Settings that say how a run's images become codes."""
 
 
 def score(arguments: Sequence[str]) -> None:
@@ -23,17 +31,21 @@ def score(arguments: Sequence[str]) -> None:
         ConfigError: naming the argument, or the array and what it must be.
     """
     targets = [argument.removeprefix("json=") for argument in arguments if argument.startswith("json=")]
+    if (targets and not Path(targets[0]).parent.is_dir()) or targets == [""]:
+        raise ConfigError(f"json={targets[0]} must be a file in a folder that is there")
     files, overrides = paths([argument for argument in arguments if not argument.startswith("json=")], "codes")
     if len(files) != 1 or len(targets) > 1:
         raise ConfigError("name one file of codes: python -m disvae.score codes.h5")
     for override in overrides:
-        if override.partition("=")[0] in ("score.images", "score.codes", "score.transport"):
+        if override.partition("=")[0] in OF_RUNS:
             raise ConfigError(f"{override} is for runs; a file's codes are scored as they are")
     chosen, how = settings(overrides)
     scores = score_file(files[0], chosen, how)
     from disvae.table import console, print_scores
 
     print_scores(scores, console(), details=targets[0] if targets else "json=PATH")
+    if not any(entry["scores"] for scored in scores.values() for entry in scored.values()):
+        raise ConfigError("nothing could be scored")
     if targets:
         write_atomically(Path(targets[0]), json.dumps(scores, indent=1) + "\n")
 
@@ -48,6 +60,7 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
     import torch
 
     from disvae import codes_file
+    from disvae.codes import checked
     from disvae.encoding import Encoding
     from disvae.evaluation import choose, drawn, entries, stage, with_controls
     from disvae.scoring import score
@@ -55,16 +68,27 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
     arrays = codes_file.read(path)
     if "codes" not in arrays:
         raise ConfigError(f"{path} must hold an array `codes` (N, D), got {', '.join(arrays) or 'nothing'}")
-    codes = arrays["codes"]
+    try:
+        codes, _, _ = checked(arrays["codes"], None, (), 0, 1)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
     factors = arrays.get("factors", np.empty((len(codes), 0), np.int64))
     factors = factors[:, None] if factors.ndim == 1 else factors
-    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
+    if factors.ndim != 2 or len(codes) != len(factors):
         raise ConfigError(
-            f"{path}: codes must be (N, D) and factors (N, K), a row a sample, got {codes.shape} and {factors.shape}"
+            f"{path}: factors must be ({len(codes)}, K), a row for each of the codes, got {factors.shape}"
         )
-    names = tuple(map(str, arrays.get("factor_names", range(factors.shape[1]))))
+    names = arrays.get("factor_names", np.arange(factors.shape[1]).astype(str))
+    if names.shape != factors.shape[1:]:
+        raise ConfigError(f"{path}: factor_names must be {factors.shape[1]} names, got an array of shape {names.shape}")
+    population = arrays.get("population", np.array(0))
+    if population.ndim or population.dtype.kind not in "iu":
+        raise ConfigError(f"{path}: population must be a whole number, got {population}")
+    for control in [name for name in arrays if name.startswith("controls/")]:
+        if arrays[control].ndim != 2 or len(arrays[control]) != len(codes):
+            raise ConfigError(f"{path}: {control} must be ({len(codes)}, D), got {arrays[control].shape}")
     chosen = choose(nodes, [] if nodes else "all").of_one()
-    encoding = Encoding(codes, factors, names, int(arrays.get("population", 0)) or None)
+    encoding = Encoding(codes, factors, tuple(map(str, names)), int(population) or None)
     results = score(
         chosen.metrics,
         with_controls(encoding, arrays, settings),
@@ -74,12 +98,15 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         processes=torch.get_num_threads(),
     )
     protocol = {"images": str(path), "codes": "as they are"} | drawn(encoding, settings)
+    absent = [name for name in settings["controls"] if name != "rotation" and f"controls/{name}" not in arrays]
+    if absent:
+        log.warning("no controls/%s in %s: left out", ", controls/".join(absent), path)
     return {stage(settings): entries(results, chosen.nodes, protocol)}
 
 
 def main() -> None:
     """The command line."""
-    command(__doc__, score)
+    command(__doc__, score, OF_RUNS)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Metrics by encodings: every score with its interval and its controls, and what failed and why."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,14 +46,16 @@ def score(
     seed: int,
     named: Collection[str],
     processes: int = 1,
+    done: Callable[[str, Result], None] = lambda label, result: None,
 ) -> dict[str, Result]:
     """Every metric of every source that it can be had for; one that fails is listed with its reason.
 
     Intervals are of disvae/interval.py. Metrics that are not for these data are left out unless they are `named`.
-    Metrics of codes are shared out to `processes`, with the same results.
+    Metrics of codes are shared out to `processes`, with the same results. `done` is told each result as it is there.
     """
     results = {label: Result() for label in metrics}
     tasks = _tasks(metrics, sources, repeats, seed, named)
+    left = Counter(label for (label, _), _, _ in tasks)
     with tqdm(total=len(tasks), desc="scoring", leave=False, disable=None) as bar:
         for (label, source), outcome in _outcomes(tasks, processes):
             bar.set_postfix_str(f"{label}, {source}")
@@ -66,6 +69,9 @@ def score(
                 log.debug("%s of %s: %s", label, source, outcome.reason)
                 if outcome.applicable or label in named:
                     result.failed[source] = outcome.reason
+            left[label] -= 1
+            if not left[label] and (result.scores or result.failed):
+                done(label, result)
     return {label: result for label, result in results.items() if result.scores or result.failed}
 
 
@@ -93,11 +99,11 @@ def _tasks(
                 [each.codes for each in encodings],
                 encoding.factors,
                 encoding.factor_names,
-                complete=encoding.complete,
+                population=encoding.population,
                 repeats=repeats,
                 seed=seed,
             )
-            tasks.append(((label, source), True, work))
+            tasks.append(((label, source), not metric.slow, work))  # slow ones have processes of their own
     return tasks
 
 
@@ -125,4 +131,4 @@ def _of_model(
         return metric(encoding if rows is None else encoding.take(rows), seed=seed)
 
     N = len(encoding.codes)
-    return jackknife(some, N, complete=encoding.complete, repeats=repeats, seed=seed), {}
+    return jackknife(some, N, lambda rows, name: rows, population=encoding.population, repeats=repeats, seed=seed), {}

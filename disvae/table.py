@@ -75,6 +75,7 @@ def print_scores(
             screen.print(f"failed: {whose}: {reason}", highlight=False)
         said = [f"{label}({_settings(entry['settings'])})" for label, entry in entries.items()]
         screen.print(f"computed with: {', '.join(said)}", highlight=False)
+        screen.print("what each score is, in which unit, and whether more is better: docs/metrics.md", highlight=False)
 
 
 def _table(labels: Container[str], found: Mapping[str, Any]) -> Table:
@@ -100,6 +101,10 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
     of = f" of {protocol['population']:,}" if protocol.get("population") else ""
     said = [f"{protocol['samples']:,}{of} images ({protocol['images']})"]
     said += [f"{name}: {protocol[name]}" for name in ("codes", "transport") if protocol.get(name)]
+    if "runs" in protocol:
+        said.append(f"{len(protocol['runs'])} runs")
+    if protocol.get("state") in ("interrupted", "diverged", "failed"):
+        said.append(f"of a run that is {protocol['state']} at step {protocol['step']:,}")
     return ", ".join(said)
 
 
@@ -117,18 +122,19 @@ def _cell(score: Mapping[str, float | None] | None) -> str:
 
 def number(value: float, half: float | None) -> str:
     """A number to the digits that its interval, `half` to each side, leaves it: `0.196 ±0.036`."""
+    if abs(value) < 1e-12:
+        value = 0.0
     if half is None or not half < math.inf:
         return f"{value:.4g}"
     if half == 0:
         return f"{value:.4g} ±0"
     decimals = min(max(1 - math.floor(math.log10(half)), 0), 3)
-    return f"{value:.{decimals}f} ±{half:.{decimals}f}"
+    return f"{round(value, decimals) + 0.0:.{decimals}f} ±{half:.{decimals}f}"
 
 
 def console() -> Console:
-    """The terminal, or 120 columns where there is none."""
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=120)
+    """The terminal, at least 120 columns: a narrower one wraps lines, where a table would leave numbers out."""
+    return Console(width=max(120, Console().width if Console().is_terminal else 0))
 
 
 def notes(run: Run) -> list[str]:

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from disvae import config as knobs
 from disvae.config import ConfigError
+from disvae.interrupt import Interrupted, interruptible
 from disvae.runs import Run, readable
 
 
@@ -50,12 +51,15 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
     skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
     run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
     asked = any(override.lstrip("+~").startswith("metric") for override in overrides)
-    if not cfg.force and run.status()["state"] == "finished" and run.metrics():
+    if not cfg.force and run.status()["state"] == "finished" and "val/elbo" in run.metrics():
         print(f"Already finished: {run.path} (force=true repeats it)")
         if asked and knobs.metric_nodes(config["metric"], []).keys() - run.scored():
             from disvae.evaluation import choose, evaluate
 
-            evaluate(run, choose(config["metric"], []), config["score"])
+            with interruptible(), run.lock():
+                evaluate(run, choose(config["metric"], []).of_one(), config["score"])
+        elif any(override.lstrip("+~").startswith(("final", "score.")) for override in overrides):
+            print(f"For other scores of it: python -m disvae.evaluate {run.path} metric=[...] score.NAME=VALUE")
     else:
         from disvae.fit import fit
 
@@ -86,6 +90,8 @@ def _job(cfg: DictConfig) -> float | None:
         status, message = 2, f"disvae: {error}"
     except KeyboardInterrupt:
         status, message = 130, "disvae: stopped before anything was trained"
+    except Interrupted as error:
+        status, message = 128 + error.signum, f"disvae: {error}; what was computed is kept"
     except Exception as error:
         status, message = getattr(error, "exit_status", 0), f"disvae: {error}"
         if not status:
@@ -102,6 +108,11 @@ def main() -> None:
         program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
         print(knobs.help_text(program))
         return
+    try:
+        knobs.check_metric_names(sys.argv[1:])
+    except ConfigError as error:
+        print(f"disvae: {error}", file=sys.stderr)
+        sys.exit(2)
     # Before torch loads OpenMP: threads that wait sleep soon; where cores are shared, spinning costs 20 times a step.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.basicConfig(format="%(message)s")  # to stderr: what takes long, and what was mended

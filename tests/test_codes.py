@@ -29,12 +29,14 @@ def test_codes_alone_are_enough_where_no_factor_is_read():
 BAD = [
     (CODES[:, 0], FACTORS, r"codes must be \(N, D\).*\(20,\)"),
     (CODES[:, :0], FACTORS, r"\(20, 0\)"),
-    (CODES.astype(str), FACTORS, "must be numbers"),
+    (CODES.astype(str), FACTORS, "must be real numbers"),
     (CODES[:5], FACTORS[:5], "at least 10 samples are needed, got 5"),
     (CODES, FACTORS[:19], r"factors must be \(20, K\).*\(19, 2\)"),
     (CODES, FACTORS[:, :1], "at least 2 factors are needed, got 1"),
     (CODES, FACTORS * [[1, 0]], "factor b must take at least 2 values, got only 0"),
     (CODES, FACTORS + 0.31, r"factor a must hold class indices, got 0\.31.*bin it first"),
+    (CODES + 0j, FACTORS, "must be real numbers"),
+    (CODES * 1e31, FACTORS, r"finite and at most 1e\+30"),
     (CODES, FACTORS + np.nan, "factor a must hold class indices, got nan"),
 ]
 
@@ -51,6 +53,16 @@ def test_a_code_that_is_not_finite_is_named_with_its_place(bad):
     codes[7, 2] = bad
     with pytest.raises(ValueError, match=f"got {bad} in row 7, latent 2"):
         checked(codes, FACTORS, (), 2, 10)
+
+
+def test_whole_floats_and_booleans_are_class_indices():
+    assert (checked(CODES, FACTORS.astype(float), (), 2, 10)[1] == FACTORS).all()
+    assert (checked(CODES, FACTORS > 0, (), 2, 10)[1] == (FACTORS > 0)).all()
+
+
+def test_two_factors_cannot_share_a_name():
+    with pytest.raises(ValueError, match="names of their own, got a, a"):
+        checked(CODES, FACTORS, ["a", "a"], 2, 10)
 
 
 def test_names_must_be_as_many_as_factors():

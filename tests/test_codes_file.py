@@ -66,10 +66,10 @@ def test_an_unwritable_place_leaves_the_older_file(tmp_path, monkeypatch):
     write(path, ARRAYS)
     before = path.read_bytes()
 
-    def full(*args, **kwargs):
+    def full(fd):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("h5py.Group.create_dataset", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ConfigError, match="No space left on device; make room"):
         write(path, ARRAYS)
     assert path.read_bytes() == before

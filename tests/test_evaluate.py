@@ -4,6 +4,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 
 import h5py
 import numpy as np
@@ -19,6 +22,7 @@ from disvae.fit import Stopped, fit
 from disvae.module import VAEModule
 from disvae.runs import Run
 from disvae.score import score, score_file
+from disvae.table import console
 from disvae.train import train
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
@@ -199,7 +203,13 @@ BAD = [
     (["RUN", "score.images=test"], "score.images must be validation or held_out or all, got 'test'"),
     (["RUN", "beta=4"], "beta"),
     (["RUN", "metric=[udr]"], "udr is of several runs"),
-    (["NOWHERE"], "is no run's folder"),
+    (["NOWHERE"], "is no trained run's folder"),
+    (["RUN", "metric=null"], "metric must be one or a list of .*got null"),
+    (["RUN", "metric=[../objective/vae]"], "metric must be one or a list of"),
+    (["RUN", "metric=[mig]", "metric.mig=null"], "metric.mig must be a setting.s value"),
+    (["RUN", "+foo=1"], "foo is read by nothing"),
+    (["RUN", "RUN", "metric=[udr]"], "the same run is named twice"),
+    (["RUN", "metric=[component_nmi]"], "nothing could be scored"),
 ]
 
 
@@ -279,13 +289,102 @@ def test_collapsed_codes_score_zero_and_that_is_said(tmp_path, capsys):
     [
         ({"z": np.zeros((5, 2))}, r"must hold an array `codes` \(N, D\), got z"),
         ({"codes": np.zeros(5)}, r"codes must be \(N, D\)"),
-        ({"codes": np.zeros((5, 2)), "factors": np.zeros((4, 1))}, r"\(5, 2\) and \(4, 1\)"),
+        ({"codes": np.zeros((5, 2)), "factors": np.zeros((4, 1))}, r"factors must be \(5, K\).*got \(4, 1\)"),
+        ({"codes": np.zeros((5, 2), bool)}, "real numbers, got bool"),
+        ({"codes": np.zeros((0, 2))}, "at least 1 samples are needed, got 0"),
+        ({"codes": np.array(3.0)}, r"codes must be \(N, D\)"),
+        ({"codes": np.full((5, 2), np.nan)}, "finite"),
+        ({"codes": np.zeros((5, 2)), "factors": np.zeros((5, 1)), "factor_names": np.array("a")}, "must be 1 names"),
+        ({"codes": np.zeros((5, 2)), "population": np.array("many")}, "population must be a whole number"),
+        ({"codes": np.zeros((5, 2)), "controls/pca": np.zeros((4, 2))}, r"controls/pca must be \(5, D\)"),
     ],
 )
 def test_a_file_of_the_wrong_shape_is_named(tmp_path, arrays, message):
     np.savez(tmp_path / "codes.npz", **arrays)
     with pytest.raises(ConfigError, match=message):
         score([str(tmp_path / "codes.npz")])
+
+
+@pytest.mark.parametrize("target", ["", "/nowhere/scores.json"])
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_computed(tmp_path, target):
+    with pytest.raises(ConfigError, match="must be a file in a folder that is there"):
+        score([str(tmp_path / "codes.npz"), f"json={target}"])
+
+
+DAMAGE = {
+    "config.yaml": ("", "config.yaml is not readable"),
+    "scores.json": ('{"metric": {"mig": 3}}', "scores.json does not hold scores"),
+    "last.ckpt": ("nothing", "last.ckpt cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_file_of_a_run_is_named(run, name):
+    content, message = DAMAGE[name]
+    (run.path / name).write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        evaluate([str(run.path), "metric=[mig]"])
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(run):
+    config = run.path / "config.yaml"
+    config.write_text(config.read_text().replace("z_dim: 3", "z_dim: 4"))
+    with pytest.raises(ConfigError, match=r"last\.ckpt is not of the configuration"):
+        evaluate([str(run.path), "metric=[mig]"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("split.held_out=0", "score.images=held_out"), "this run has no held_out images"),
+        (("prior=mixture", "score.transport=true"), "score.transport=true: prior must factorise"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_it_is_trained(composed, tmp_path, monkeypatch, overrides, message):
+    monkeypatch.setattr(VAEModule, "training_step", lambda *args: pytest.fail("a step was made"))
+    with pytest.raises(ConfigError, match=message):
+        fit(Run(tmp_path / "run"), resolved(composed(*SPRITES, *SHORT, *overrides)), brief=True)
+
+
+def test_the_untrained_control_goes_the_way_of_the_model(composed, tmp_path, capsys):
+    run = Run(tmp_path / "run")
+    fit(run, resolved(composed(*SPRITES, *SHORT, "prior=student_t", "metric=[]", "final=[]")), brief=True)
+    for setting in ("score.transport=true", "score.codes=sample", "score.seed=0"):
+        evaluate([str(run.path), "metric=[sparsity]", "score.controls=[untrained,pca]", setting])
+    found = {name: entries["sparsity"]["scores"]["hoyer_raw"] for name, entries in run.scores().items()}
+    assert len({of["untrained"]["value"] for of in found.values()}) == 3
+    assert len({of["pca"]["value"] for of in found.values()}) == 1
+
+
+def test_no_number_is_lost_in_a_narrow_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert console().width == 120
+
+
+@pytest.mark.slow
+def test_sigterm_ends_evaluate_in_order_and_leaves_no_process(run):
+    command = [sys.executable, "-m", "disvae.evaluate", str(run.path), "metric=[dci]", "score.repeats=50"]
+    started = subprocess.Popen(
+        command, env=os.environ | {"OMP_NUM_THREADS": "2"}, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+    def workers() -> list[int]:
+        found = subprocess.run(["ps", "-eo", "pid=,sid="], capture_output=True, text=True, check=True).stdout
+        return [int(pid) for pid, sid in map(str.split, found.splitlines()) if int(sid) == started.pid]
+
+    deadline = time.monotonic() + 60
+    while len(workers()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    started.send_signal(signal.SIGTERM)
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == 143
+    assert said.splitlines()[-1] == "disvae: SIGTERM; what was scored is kept"
+    assert "Traceback" not in said
+    deadline = time.monotonic() + 20
+    while workers() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not workers()
 
 
 def test_settings_of_runs_are_refused_for_files(tmp_path):

@@ -51,7 +51,7 @@ def test_a_run_in_training_is_refused_to_a_second_process_and_free_after_a_kill(
     holder = context.Process(target=_hold, args=(tmp_path / "run", ready, release))
     holder.start()
     assert ready.wait(30)
-    with pytest.raises(ConfigError, match=f"trained by process {holder.pid}"):
+    with pytest.raises(ConfigError, match=f"in use by process {holder.pid}"):
         Run(tmp_path / "run").lock()
     holder.kill()
     holder.join()

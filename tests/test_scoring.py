@@ -97,6 +97,39 @@ def test_a_95_percent_interval_of_five_halves_covers_the_truth_as_often():
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
+class OnHalf(Mean):
+    """A mean over a random half of the rows, as of a classifier's held-out ones."""
+
+    def score(self, codes, factors, names, seed):
+        rows = np.random.default_rng(seed).permutation(len(codes))[: len(codes) // 2]
+        return {"mean": codes[rows, 0].mean()}
+
+    def rows(self, N, name):
+        return N // 2
+
+
+class OfAtMost(OnHalf):
+    """A mean over at most 150 rows."""
+
+    def score(self, codes, factors, names, seed):
+        return {"mean": codes[np.random.default_rng(seed).permutation(len(codes))[:150], 0].mean()}
+
+    def rows(self, N, name):
+        return min(N, 150)
+
+
+@pytest.mark.parametrize(("metric", "read"), [(OnHalf(), N // 2), (OfAtMost(), 150)])
+def test_the_choice_of_held_out_rows_is_not_counted_twice(metric, read):
+    source = encoding()
+    found = scored(metric, source, repeats=2000)["m"].scores["mean"][MODEL]
+    assert found.se == pytest.approx(source.codes[:, 0].std(ddof=1) / read**0.5, rel=0.06)
+
+
+def test_a_share_of_a_population_is_known():
+    of_all = scored(Mean(), encoding(population=10 * N))["m"].scores["mean"][MODEL]
+    assert of_all.se == pytest.approx(scored(Mean(), encoding())["m"].scores["mean"][MODEL].se * 0.9**0.5)
+
+
 def test_where_all_images_are_encoded_only_the_seed_makes_an_interval():
     whole = encoding(population=N)
     assert scored(Mean(), whole)["m"].scores["mean"][MODEL].se == 0

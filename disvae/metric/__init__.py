@@ -45,6 +45,10 @@ class Metric(ABC):
         """
         return self.score(*checked(codes, factors, names, self.factors, self.samples), seed)
 
+    def rows(self, N: int, name: str) -> float:
+        """How many of N rows the score `name` is read from: fewer where others are learnt from, or where some do."""
+        return N
+
     @abstractmethod
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
         """Scores of finite float64 codes (N, D) and factors (N, K) int64, column k in [0, its number of values)."""
