@@ -23,8 +23,8 @@ DRAWS = {"infomec": 100, "jemmig": 60, "modularity": 40, "sap": 40}
 CHANCE = {
     "dci/disentanglement": 0.03,  # approximate: 0
     "dci/completeness": 0.03,
-    "infomec/modularity": 0.03,  # approximate: estimates of information taken for normal
-    "infomec/compactness": 0.04,
+    "infomec/modularity": 0.02,  # approximate: estimates of information taken for normal
+    "infomec/compactness": 0.02,
     "irs/irs": 0.01,  # approximate: the greatest expected value of some, for the expected greatest
     "modularity/all_latents": 0.03,  # simulated: the error of 200 latents
 }
@@ -57,6 +57,23 @@ IMPERFECT = {
     "class_magnitude/hoyer": "about magnitudes, not about what latents know",
     "class_magnitude/separation": "about magnitudes, not about what latents know",
 }
+ROWS = {
+    "dci/disentanglement": (401, 6667),
+    "dci/completeness": (401, 6667),
+    "dci/informativeness": (200, 3333),
+    "explicitness/one_vs_rest": (301, 5000),
+    "explicitness/multinomial": (301, 5000),
+    "factor_vae/held_out": (301, 50_000),
+    "higgins/standardised": (301, 50_000),
+    "higgins/raw": (301, 50_000),
+    "infomec/explicitness": (301, 5000),
+    "label_accuracy/knn": (180, 3000),
+    "label_accuracy/linear": (180, 3000),
+    "sap/classification": (200, 33_333),
+    "sap/classification_raw": (200, 33_333),
+}
+ROWS |= {key.replace("dci", "dci_forest"): rows for key, rows in ROWS.items() if key.startswith("dci")}
+"""Of 601 and of 100,000, those that a score is read from where not all are."""
 
 
 def factors_for(name: str, seed: int = 0) -> np.ndarray:
@@ -121,6 +138,15 @@ def test_details_follow_the_score_they_belong_to(name):
     heads = {key for key in found if "/" not in key}
     assert {key.partition("/")[0] for key in found} <= heads
     assert BUILT[name].chance(noisy(factors), factors).keys() <= heads
+
+
+@pytest.mark.parametrize("name", slow_ones)
+def test_scores_say_how_many_rows_they_are_read_from(name):
+    factors = factors_for(name)
+    for key in headlines(scores(name, noisy(factors), factors), name):
+        short = key.partition("/")[2]
+        for score in (short, f"{short}/shape"):
+            assert tuple(BUILT[name].rows(N, score) for N in (601, 100_000)) == ROWS.get(key, (601, 100_000)), key
 
 
 @pytest.mark.parametrize("name", slow_ones)
