@@ -25,8 +25,8 @@ class AggregatePosterior(ModelMetric):
 
     Of the empirical distribution of the M encoded images: I(x;z) is at most log M, and posteriors that hardly overlap
     give a total correlation above zero whatever the population's. A lower KL is a closer match, not a better model.
-    `_se` of the terms is of independent codes, too large where every image of the population gives one; `mmd_se` is of
-    the draws alone, given the encoded images.
+    `_se` of the terms is of independent images: but for KL(p(z) || q(z)) too large where every image of the population
+    gives a code. `mmd_se` is of the draws alone, given the encoded images.
     """
 
     needs = ("posterior", "h", "prior")

@@ -19,9 +19,10 @@ class IRS(Metric):
 
     The worst deviation of `quantile` of the rows, 1 for the paper's maximum. Common code has a quantile within a value
     and the maximum over all rows, which gives noise 0.38: here both are the same quantile. The mean over a factor's
-    values weighs them by their rows (there: equally), and leaves out values of a single row, which cannot deviate.
-    Latents count by their deviation, as in common code, so rescaling one against the others changes `irs`;
-    `irs/unweighted` counts those that vary alike. One latent that tells several factors at once may score well.
+    values weighs them by their rows (there: equally), and leaves out values of a single row, which cannot deviate;
+    below 0 it counts as 0. Latents count by their deviation, as in common code, so rescaling one against the others
+    changes `irs`; `irs/unweighted` counts those that vary alike. One latent that tells several factors at once may
+    score well.
     """
 
     def __init__(self, *, quantile: float) -> None:
