@@ -66,13 +66,16 @@ def of_codes(
     population: int | None,
     repeats: int,
     seed: int,
+    with_chance: bool,
 ) -> Outcome:
-    """A metric of codes (N, D), or its mean over several of them, and its chance level."""
+    """A metric of codes (N, D), or its mean over several of them, and its chance level if that is wanted."""
 
     def compute() -> tuple[dict[str, Score], dict[str, float]]:
         if factors.shape[1] < metric.factors:
             raise NotApplicable(f"at least {metric.factors} factors are needed, got {factors.shape[1]}")
-        chance = metric.chance(*checked(codes[0], factors, names, metric.factors, metric.samples)[:2])
+        chance = {}
+        if with_chance:
+            chance = metric.chance(*checked(codes[0], factors, names, metric.factors, metric.samples)[:2])
         if len(codes) > 1:
             return averaged([metric(each, factors, seed=seed, names=names) for each in codes]), chance
 

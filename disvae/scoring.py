@@ -52,6 +52,7 @@ def score(
 
     Intervals are of disvae/interval.py. Metrics that are not for these data are left out unless they are `named`.
     Metrics of codes are shared out to `processes`, with the same results. `done` is told each result as it is there.
+    Without `repeats` there are the scores alone.
     """
     results = {label: Result() for label in metrics}
     tasks = _tasks(metrics, sources, repeats, seed, named)
@@ -102,6 +103,7 @@ def _tasks(
                 population=encoding.population,
                 repeats=repeats,
                 seed=seed,
+                with_chance=source == MODEL and repeats > 0,
             )
             tasks.append(((label, source), not metric.slow, work))  # slow ones have processes of their own
     return tasks
