@@ -17,11 +17,12 @@ from disvae.build import Built, build, count, make
 from disvae.callbacks import Checkpoints, Curves, Scores, StopOnSignal
 from disvae.checkpoint import AtomicCheckpointIO, copy, load
 from disvae.config import ConfigError, read_keys
-from disvae.evaluation import check, choose, evaluate
+from disvae.evaluation import choose, evaluate
 from disvae.interrupt import Interrupted
 from disvae.module import Diverged
 from disvae.progress import Progress
 from disvae.runs import Run, provenance
+from disvae.sources import check
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """float32, and bfloat16 in the networks alone; float16 would need its loss scaled, float64 images of float64."""

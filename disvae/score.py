@@ -62,8 +62,9 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
     from disvae import codes_file
     from disvae.codes import checked
     from disvae.encoding import Encoding
-    from disvae.evaluation import choose, drawn, entries, stage, with_controls
+    from disvae.evaluation import choose, entries, stage
     from disvae.scoring import score
+    from disvae.sources import drawn, with_controls
 
     arrays = codes_file.read(path)
     if "codes" not in arrays:

@@ -17,11 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from disvae import codes_file
 from disvae.config import ConfigError, resolved
 from disvae.evaluate import evaluate, paths, settings
-from disvae.evaluation import choose, restored, stage
+from disvae.evaluation import choose, stage
 from disvae.fit import Stopped, fit
 from disvae.module import VAEModule
 from disvae.runs import Run
 from disvae.score import score, score_file
+from disvae.sources import restored
 from disvae.table import console
 from disvae.train import train
 
@@ -103,7 +104,7 @@ def test_evaluate_again_gives_the_same_numbers_and_other_seeds_their_own_tag(run
 
 
 def test_the_folder_alone_is_enough_while_the_codes_are_kept(run, monkeypatch, capsys):
-    monkeypatch.setattr("disvae.evaluation.build", lambda config: pytest.fail("the dataset was read"))
+    monkeypatch.setattr("disvae.sources.build", lambda config: pytest.fail("the dataset was read"))
     before = run.metrics()["metric/aggregate_posterior/total_correlation"]
     evaluate([str(run.path), "metric=[aggregate_posterior,higgins]"])
     assert run.metrics()["metric/aggregate_posterior/total_correlation"] == before
