@@ -190,4 +190,5 @@ def compare(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) ->
             result = Result()
             result.add(MODEL, with_own_errors(values))
             of_run = protocol | {"checkpoint": digest_of(run)}
-            _save(run, f"{stage(settings)}-runs", entries({label: result}, chosen.nodes, of_run))
+            with run.lock():
+                _save(run, f"{stage(settings)}-runs", entries({label: result}, chosen.nodes, of_run))

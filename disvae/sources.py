@@ -145,11 +145,13 @@ def with_controls(encoding: Encoding, arrays: Mapping[str, np.ndarray], settings
     """The encoding and its controls: `controls/NAME` of the arrays where they are there, and random rotations."""
     sources: dict[str, list[Encoding]] = {MODEL: [encoding]}
     for control in settings["controls"]:
-        codes = [arrays[name] for name in (f"controls/{control}",) if name in arrays]
         if control == "rotation":
             codes = [controls.rotation(encoding.codes, seed) for seed in range(settings["repeats"])]
-        if codes:
-            sources[control] = [replace(encoding, codes=other) for other in codes]
+        elif f"controls/{control}" in arrays:
+            codes = [arrays[f"controls/{control}"]]
+        else:
+            continue
+        sources[control] = [replace(encoding, codes=other) for other in codes]
     return sources
 
 
