@@ -83,8 +83,8 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
     if names.shape != factors.shape[1:]:
         raise ConfigError(f"{path}: factor_names must be {factors.shape[1]} names, got an array of shape {names.shape}")
     population = arrays.get("population", np.array(0))
-    if population.ndim or population.dtype.kind not in "iu":
-        raise ConfigError(f"{path}: population must be a whole number, got {population}")
+    if population.ndim or population.dtype.kind not in "iu" or 0 < population < len(codes):
+        raise ConfigError(f"{path}: population must be a whole number of at least {len(codes)}, got {population}")
     for control in [name for name in arrays if name.startswith("controls/")]:
         if arrays[control].ndim != 2 or len(arrays[control]) != len(codes):
             raise ConfigError(f"{path}: {control} must be ({len(codes)}, D), got {arrays[control].shape}")

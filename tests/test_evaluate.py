@@ -297,6 +297,7 @@ def test_collapsed_codes_score_zero_and_that_is_said(tmp_path, capsys):
         ({"codes": np.full((5, 2), np.nan)}, "finite"),
         ({"codes": np.zeros((5, 2)), "factors": np.zeros((5, 1)), "factor_names": np.array("a")}, "must be 1 names"),
         ({"codes": np.zeros((5, 2)), "population": np.array("many")}, "population must be a whole number"),
+        ({"codes": np.zeros((5, 2)), "population": np.array(3)}, "population must be .* at least 5, got 3"),
         ({"codes": np.zeros((5, 2)), "controls/pca": np.zeros((4, 2))}, r"controls/pca must be \(5, D\)"),
     ],
 )
