@@ -36,9 +36,17 @@ def test_families_import_neither_frameworks_nor_one_another(family):
             )
 
 
-@pytest.mark.parametrize("entry", ["train", "config", "runs"])
+@pytest.mark.parametrize("entry", ["train", "evaluate", "score", "config", "runs", "interrupt"])
 def test_the_command_line_imports_torch_only_to_compute(entry):
-    heavy = {"torch", "pytorch_lightning", "disvae.fit", "disvae.build", "disvae.module", "disvae.table"}
+    heavy = {
+        "torch",
+        "pytorch_lightning",
+        "disvae.fit",
+        "disvae.build",
+        "disvae.module",
+        "disvae.table",
+        "disvae.evaluation",
+    }
     assert not heavy & imports(ROOT / f"{entry}.py"), "--help, --cfg and configuration errors must not wait for torch"
 
 
