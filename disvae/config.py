@@ -15,7 +15,20 @@ BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"
 NEUTRAL = {"beta": 1, "alpha": 0}
 """Values that change nothing where nothing reads them, so that one sweep may span several objectives."""
 
-NOT_IDENTITY = ("out", "force", "preview", "log_every", "checkpoint_every", "experiment", "metric", "final", "score")
+NOT_IDENTITY = (
+    "out",
+    "force",
+    "preview",
+    "log_every",
+    "checkpoint_every",
+    "experiment",
+    "metric",
+    "final",
+    "score",
+    "optimize",
+    "launcher",
+    "zip",
+)
 """Keys that do not change what is trained."""
 
 CONTROLS = ("untrained", "pca", "ica", "rotation")
@@ -183,9 +196,10 @@ def check_knobs(cfg: DictConfig, overrides: Iterable[str], objective: str) -> No
     """
     read = read_keys(cfg)
     referred = {name.partition(".")[0] for name in _references(OmegaConf.to_container(cfg, resolve=False))}
+    own = own_keys()
     for name in map(str, cfg):
-        if name not in own_keys() | referred:
-            close = difflib.get_close_matches(name, own_keys(), n=1)
+        if name not in own | referred:
+            close = difflib.get_close_matches(name, own, n=1)
             raise ConfigError(f"{name} is read by nothing" + (f"; did you mean {close[0]}?" if close else ""))
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]

@@ -3,6 +3,7 @@
 config.yaml      the resolved configuration            provenance.json  command, commit, versions, data, device
 status.json      running, finished, interrupted ...    metrics.json     the final terms
 scores.json      every metric with interval, controls and protocol    encoding.h5  the codes they were computed from
+log.txt          what a job of a sweep printed
 last.ckpt        to go on from    best.ckpt  the best ELBO    events.*  TensorBoard's
 """
 
@@ -27,6 +28,10 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from disvae.config import NOT_IDENTITY, ConfigError, identity
+
+
+class InUse(ConfigError):
+    """Another process holds a run's folder."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -106,6 +111,19 @@ class Run:
         """state, step, pid, host, time and, where it went wrong, error; state `new` for a folder that is not there."""
         return {"state": "new", "step": 0} | self._read("status.json")
 
+    def state(self) -> str:
+        """The state of `status`, but `killed` where it says running and no process holds the folder."""
+        state: str = self.status()["state"]
+        if state != "running":
+            return state
+        probe = FileLock(self.path / ".lock")
+        try:
+            probe.acquire(timeout=0)
+        except (Timeout, OSError):  # OSError: somebody else's folder; its word has to do
+            return state
+        probe.release()
+        return "killed"
+
     def metrics(self) -> dict[str, float]:
         """The final terms, empty before the run is finished."""
         return self._read("metrics.json")
@@ -165,28 +183,29 @@ class Run:
         write_atomically(self.path / "metrics.json", json.dumps(metrics, indent=1) + "\n")
 
     def clear(self) -> None:
-        """Delete what an earlier run left in the folder; the lock stays."""
+        """Delete what an earlier run left in the folder; the lock and the log stay."""
         for entry in self.path.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)
-            elif entry.name != ".lock":
+            elif entry.name not in (".lock", "log.txt"):
                 entry.unlink()
 
     def lock(self) -> FileLock:
-        """Hold the folder for this process.
+        """Hold the folder for this process; a dead process's hold is taken over.
 
         Raises:
-            ConfigError: another process trains this very run, or the folder cannot be written.
+            InUse: another process trains this very run.
+            ConfigError: the folder cannot be written.
         """
         file = self.path / ".lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(file)
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=1, poll_interval=0.05)  # `state` holds it for a moment
             file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         except Timeout as error:
             owner = file.read_text(encoding="utf-8") or "another process"
-            raise ConfigError(f"{self.path} is in use by {owner}; wait for it or stop it") from error
+            raise InUse(f"{self.path} is in use by {owner}; wait for it or stop it") from error
         except OSError as error:
             raise ConfigError(
                 f"{self.path} cannot be written ({error}); for a new run choose another place with out=PATH"

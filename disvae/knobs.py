@@ -1,0 +1,41 @@
+"""What tells runs apart: a configuration as a flat dict, with the names of the command line. Imports no torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from disvae.config import identity
+
+Knob = str | int | float | bool | None
+
+HIDDEN = ("split", "trainer", "dataset.path", "eval_")
+"""Knobs, or groups of them, that say how a run is done rather than what."""
+
+WEIGHTS = ("beta", "alpha", "capacity")
+"""Values of schedules, known on the command line without their objective's name."""
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Knob]:
+    """Every knob that tells runs apart: `{"objective": "beta_tc", "beta": 6.0, "z_dim": 10.0, "optimizer.lr": ...}`.
+
+    An option of a group stands under the group's name; a weight's schedule under `schedule.NAME`, its value under NAME.
+    """
+    found: dict[str, Knob] = {}
+    _flatten(identity(config), "", found)
+    return {name: value for name, value in found.items() if not name.startswith(HIDDEN)}
+
+
+def _flatten(node: Mapping[str, Any], above: str, found: dict[str, Knob]) -> None:
+    for key, value in node.items():
+        name = f"{above}.{key}" if above else key
+        if above == "objective" and key in WEIGHTS:
+            name = f"schedule.{key}"
+        elif above == "objective" and key == "divergence":
+            name = key
+        if isinstance(value, Mapping):
+            _flatten(value, name, found)
+        elif key == "_target_":
+            found[above] = value.split(".")[-2]  # disvae.GROUP.OPTION.Class
+        elif key == "value" and above.startswith("schedule."):
+            found[above.partition(".")[2]] = value
+        else:
+            found[name] = str(value) if isinstance(value, list) else value

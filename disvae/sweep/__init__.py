@@ -1,0 +1,1 @@
+"""Sweeps: which jobs there are, who runs them, what became of each."""
