@@ -15,7 +15,8 @@ class Row:
     """One run, or a job of a sweep that has none.
 
     `metrics` holds the values of metrics.json by tag and `errors` their standard errors; `controls` what the negative
-    controls and `chance` score, by tag and source.
+    controls and `chance` score, by tag and source; `intervals` the ends of the scores' own 95 % intervals, from the
+    images of this run; `peers` the folders' names of the runs that metrics of several runs compared.
     """
 
     name: str
@@ -27,6 +28,15 @@ class Row:
     metrics: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     controls: dict[str, dict[str, float]] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    peers: frozenset[str] = frozenset()
+
+    def half(self, tag: str) -> float | None:
+        """Half the 95 % interval of a value, of its images alone; None where it has none."""
+        if tag in self.intervals:
+            low, high = self.intervals[tag]
+            return (high - low) / 2
+        return 1.96 * self.errors[tag] if tag in self.errors else None
 
 
 def collect(paths: Iterable[Path]) -> list[Row]:

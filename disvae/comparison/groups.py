@@ -1,0 +1,286 @@
+"""Runs that differ in the seed alone are a group: its mean with Student's interval, its place among the others.
+
+Two groups are told apart where Welch's 95 % interval of the difference of their means excludes 0 (Welch 1947): seeds
+of either group vary on their own, and no correction is made for the number of groups. One seed tells nothing of that.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from disvae.comparison.direction import better
+from disvae.comparison.results import Row
+from disvae.config import ConfigError
+from disvae.knobs import WEIGHTS, Knob
+
+TERMS = (
+    "val/elbo",
+    "val/reconstruction",
+    "val/kl",
+    "val/overlap/mutual_information",
+    "val/structure/total_correlation",
+    "val/structure/kl_qz_pz",
+)
+"""Terms that are compared beside the scores."""
+
+FAILED = ("failed", "diverged")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds and its 95 % interval, with n - 1 degrees of freedom; no interval of one seed."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    values: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        """How many seeds."""
+        return len(self.values)
+
+    @property
+    def half(self) -> float | None:
+        """Half the interval."""
+        return None if self.high is None else self.high - self.mean
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and interval of at least one value."""
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Estimate(mean, None, None, tuple(values))
+    half = _quantile(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return Estimate(mean, mean - half, mean + half, tuple(values))
+
+
+def told_apart(one: Estimate, other: Estimate) -> bool | None:
+    """Whether Welch's 95 % interval of the difference excludes 0; None where either has one seed."""
+    if one.n == 1 or other.n == 1:
+        return None
+    a, b = (float(np.var(e.values, ddof=1)) / e.n for e in (one, other))
+    difference = abs(one.mean - other.mean)
+    if a + b == 0:
+        return difference > 0
+    df = (a + b) ** 2 / (a**2 / (one.n - 1) + b**2 / (other.n - 1))
+    return difference > _quantile(df) * math.sqrt(a + b)
+
+
+def _quantile(df: float) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, df))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished runs that differ in the seed alone, by seed. `name` is what tells it from the others of its dataset."""
+
+    name: str  # objective=beta_tc, beta=4
+    knobs: Mapping[str, Knob]
+    rows: tuple[Row, ...]
+
+    def estimate(self, tag: str) -> Estimate | None:
+        """Over the seeds that have it; None where none has."""
+        values = [row.metrics[tag] for row in self.rows if _number(row.metrics.get(tag))]
+        return estimate(values) if values else None
+
+    def error(self, tag: str) -> float | None:
+        """Half the 95 % interval of a single seed's value from its images (half-samples), not from seeds."""
+        if len(self.rows) != 1 or tag not in self.rows[0].errors:
+            return None
+        return self.rows[0].half(tag)
+
+    @property
+    def seeds(self) -> list[Knob]:
+        """Of its runs, in their order."""
+        return [row.knobs.get("seed") for row in self.rows]
+
+    def best(self, tag: str) -> Row | None:
+        """The run with the best value of a tag that has a better end."""
+        rows = [row for row in self.rows if _number(row.metrics.get(tag))]
+        return max(rows, key=lambda row: better(tag) * row.metrics[tag], default=None)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A group's place, 1 for the best and shared by equal means; `told_apart` from the best, None: not known."""
+
+    place: int
+    group: Group
+    estimate: Estimate
+    told_apart: bool | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The runs of one dataset. `axes`: the knobs that vary, the seed apart, with their sorted values, the first first."""
+
+    dataset: str  # sprites, or sprites with the settings that tell it from another
+    groups: tuple[Group, ...]
+    axes: Mapping[str, tuple[Knob, ...]]
+    tags: tuple[str, ...]  # to show: those asked for, or `headline`
+    unfinished: tuple[Row, ...] = ()
+    failed: tuple[Row, ...] = ()
+    repeated: tuple[Row, ...] = ()  # finished runs of a configuration and a seed that another folder holds
+    rows: tuple[Row, ...] = field(default=())  # all of these
+
+    @property
+    def finished(self) -> list[Row]:
+        """The runs of the groups."""
+        return [row for group in self.groups for row in group.rows]
+
+    @property
+    def headline(self) -> list[str]:
+        """The scores that at least one finished run has, without their details, then TERMS."""
+        return _headline(self.finished)
+
+    @property
+    def numeric(self) -> list[str]:
+        """Axes of numbers, to draw along."""
+        return [name for name, values in self.axes.items() if all(_number(value) for value in values)]
+
+    def rank(self, tag: str) -> list[Ranked]:
+        """Groups that have the tag, best first; where neither end is better, the highest first and none told apart."""
+        sign = better(tag) or 1
+        found = [(group, of) for group in self.groups if (of := group.estimate(tag)) is not None]
+        found.sort(key=lambda pair: -sign * pair[1].mean)
+        ranked: list[Ranked] = []
+        for i, (group, of) in enumerate(found):
+            place = ranked[-1].place if ranked and ranked[-1].estimate.mean == of.mean else i + 1
+            apart = told_apart(found[0][1], of) if place > 1 else False
+            ranked.append(Ranked(place, group, of, apart))
+        return ranked
+
+    def front(self, x: str, y: str) -> list[Group]:
+        """Groups that no other one beats in one of two tags without losing in the other, along x.
+
+        Raises:
+            ValueError: a tag that has no better end.
+        """
+        signs = better(x), better(y)
+        if 0 in signs:
+            raise ValueError(f"a front needs tags with a better end, got {x} and {y}")
+        points = {}
+        for i, group in enumerate(self.groups):
+            of_x, of_y = group.estimate(x), group.estimate(y)
+            if of_x is not None and of_y is not None:
+                points[i] = (signs[0] * of_x.mean, signs[1] * of_y.mean)
+        kept = [
+            i
+            for i, (a, b) in points.items()
+            if not any(c >= a and d >= b and (c, d) != (a, b) for c, d in points.values())
+        ]
+        return [self.groups[i] for i in sorted(kept, key=lambda i: signs[0] * points[i][0])]
+
+    def controls(self, tag: str) -> dict[str, float]:
+        """What the negative controls and chance score on average over the finished runs that have them."""
+        found: dict[str, list[float]] = {}
+        for row in self.finished:
+            for source, value in row.controls.get(tag, {}).items():
+                if _number(value):
+                    found.setdefault(source, []).append(value)
+        return {source: float(np.mean(values)) for source, values in found.items()}
+
+
+def compare(
+    rows: Iterable[Row],
+    where: Mapping[str, Sequence[Knob]] | None = None,
+    tags: Sequence[str] = (),
+    by: Sequence[str] = (),
+) -> list[Comparison]:
+    """Runs by dataset with its settings, and in each by all knobs but the seed.
+
+    `where` keeps the runs whose knobs have one of the values; a job that failed before it had knobs stays. `tags` are
+    the ones to show, `by` the axes that come first.
+
+    Raises:
+        ConfigError: a knob or an axis that no run has.
+    """
+    rows = list(rows)
+    known = {name for row in rows for name in row.knobs}
+    for name in [*(where or {}), *by]:
+        if name not in known:
+            raise ConfigError(f"{name} is no knob of these runs; they have {', '.join(sorted(known))}")
+    kept = [row for row in rows if not row.knobs or all(row.knobs.get(k, ...) in v for k, v in (where or {}).items())]
+    datasets: dict[str, list[Row]] = {}
+    for row in kept:
+        datasets.setdefault(_dataset(row), []).append(row)
+    return [_of_dataset(name, found, tags, by) for name, found in datasets.items()]
+
+
+def _of_dataset(dataset: str, rows: Sequence[Row], tags: Sequence[str], by: Sequence[str]) -> Comparison:
+    finished = [row for row in rows if row.state == "finished"]
+    axes = _axes(finished, by)
+    grouped: dict[str, list[Row]] = {}
+    repeated = []
+    for row in finished:
+        same = grouped.setdefault(_key(row), [])
+        if any(row.knobs.get("seed") == other.knobs.get("seed") for other in same):
+            repeated.append(row)
+        else:
+            same.append(row)
+    groups = []
+    for of_group in grouped.values():
+        knobs = {name: value for name, value in of_group[0].knobs.items() if name != "seed"}
+        name = ", ".join(f"{axis}={shown(knobs[axis])}" for axis in axes if axis in knobs)
+        ordered = sorted(of_group, key=lambda row: _order(row.knobs.get("seed")))
+        groups.append(Group(name or dataset, knobs, tuple(ordered)))
+    groups.sort(key=lambda group: [_order(group.knobs[axis]) if axis in group.knobs else (3, 0, "") for axis in axes])
+    return Comparison(
+        dataset=dataset,
+        groups=tuple(groups),
+        axes=axes,
+        tags=tuple(tags) or tuple(_headline(finished)),
+        unfinished=tuple(row for row in rows if row.state not in ("finished", *FAILED)),
+        failed=tuple(row for row in rows if row.state in FAILED),
+        repeated=tuple(repeated),
+        rows=tuple(rows),
+    )
+
+
+def _headline(rows: Sequence[Row]) -> list[str]:
+    found = dict.fromkeys(tag for row in rows for tag in row.metrics)
+    scores = [tag for tag in found if tag.startswith("metric") and tag.count("/") == 2 and "-runs/" not in tag]
+    return scores + [tag for tag in TERMS if tag in found]
+
+
+def _dataset(row: Row) -> str:
+    return str(row.knobs.get("dataset", ""))
+
+
+def _axes(rows: Sequence[Row], by: Sequence[str]) -> dict[str, tuple[Knob, ...]]:
+    """Groups' choices first, then weights, then the rest; those of `by` before all."""
+    found: dict[str, set[Knob]] = {}
+    for row in rows:
+        for name, value in row.knobs.items():
+            found.setdefault(name, set()).add(value)
+    vary = [name for name, values in found.items() if len(values) > 1 and name != "seed"]
+    first = [*by, "objective", *WEIGHTS]
+    vary.sort(key=lambda name: first.index(name) if name in first else len(first))
+    return {name: tuple(sorted(found[name], key=_order)) for name in vary}
+
+
+def _key(row: Row) -> str:
+    return repr(sorted((name, value) for name, value in row.knobs.items() if name != "seed"))
+
+
+def _order(value: Knob) -> tuple[int, float, str]:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return (0, float(value), "")
+    return (1, 0.0, str(value))
+
+
+def shown(value: Knob) -> str:
+    """A knob's value as it is typed: 4 for 4.0."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
