@@ -1,4 +1,4 @@
-"""Which end of a term or score is the better one, where either is: the one place that knows. docs/metrics.md says why."""
+"""Which end of a term or score is the better one, where either is: the one place that knows."""
 
 HIGHER = {
     "elbo",
@@ -19,6 +19,7 @@ HIGHER = {
     "component_nmi",
     "log_likelihood",
     "udr",
+    "jemmig/normalised",
 }
 """Terms, and metrics whose scores are the better the higher."""
 
@@ -42,19 +43,14 @@ NEITHER = {"kl", "mutual_information", "count", "active_units", "components_used
 def better(tag: str) -> int:
     """1 where higher is better, -1 where lower is, 0 where neither is or nobody knows: `metric/mig/histogram` is 1."""
     parts = tag.split("/")
-    name = parts[-1]
-    if tag.startswith("metric"):
-        label = parts[1].partition("-")[0]  # mig-bins40 is mig
-        name = parts[2]
-        if f"{label}/{name}" == "jemmig/normalised":
-            return 1
-        if f"{label}/{name}" in LOWER:
-            return -1
-        if name not in LOWER | NEITHER:
-            return int(label in HIGHER)
-    if name in LOWER:
-        return -1
-    return int(name in HIGHER)
+    label, name = "", parts[-1]
+    if parts[0].startswith("metric") and len(parts) > 2:
+        label, name = parts[1].partition("-")[0], parts[2]  # mig-bins40 is mig
+    for known in (f"{label}/{name}", name, label):
+        for sign, tags in ((1, HIGHER), (-1, LOWER), (0, NEITHER)):
+            if known in tags:
+                return sign
+    return 0
 
 
 def said(tag: str) -> str:

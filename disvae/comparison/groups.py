@@ -4,6 +4,7 @@ Two groups are told apart where Welch's 95 % interval of the difference of their
 of either group vary on their own, and no correction is made for the number of groups. One seed tells nothing of that.
 """
 
+import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -118,9 +119,9 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The runs of one dataset. `axes`: the knobs that vary, the seed apart, with their sorted values, the first first."""
+    """The runs of one dataset. `axes`: the knobs that vary, the seed apart, with their sorted values."""
 
-    dataset: str  # sprites, or sprites with the settings that tell it from another
+    dataset: str  # sprites; with the settings that tell it from another: sprites, dataset.scales=2
     groups: tuple[Group, ...]
     axes: Mapping[str, tuple[Knob, ...]]
     tags: tuple[str, ...]  # to show: those asked for, or `headline`
@@ -145,7 +146,7 @@ class Comparison:
         return [name for name, values in self.axes.items() if all(_number(value) for value in values)]
 
     def rank(self, tag: str) -> list[Ranked]:
-        """Groups that have the tag, best first; where neither end is better, the highest first and none told apart."""
+        """Groups that have the tag, best first; where neither end is better, the highest."""
         sign = better(tag) or 1
         found = [(group, of) for group in self.groups if (of := group.estimate(tag)) is not None]
         found.sort(key=lambda pair: -sign * pair[1].mean)
@@ -195,22 +196,61 @@ def compare(
 ) -> list[Comparison]:
     """Runs by dataset with its settings, and in each by all knobs but the seed.
 
-    `where` keeps the runs whose knobs have one of the values; a job that failed before it had knobs stays. `tags` are
-    the ones to show, `by` the axes that come first.
+    `where` keeps the runs whose knobs have one of the values; of a job without a configuration only what was typed is
+    known. `tags` are the ones to show, `by` the axes that come first.
 
     Raises:
-        ConfigError: a knob or an axis that no run has.
+        ConfigError: a knob, a value or an axis that no run has.
     """
-    rows = list(rows)
-    known = {name for row in rows for name in row.knobs}
-    for name in [*(where or {}), *by]:
-        if name not in known:
-            raise ConfigError(f"{name} is no knob of these runs; they have {', '.join(sorted(known))}")
-    kept = [row for row in rows if not row.knobs or all(row.knobs.get(k, ...) in v for k, v in (where or {}).items())]
-    datasets: dict[str, list[Row]] = {}
-    for row in kept:
-        datasets.setdefault(_dataset(row), []).append(row)
-    return [_of_dataset(name, found, tags, by) for name, found in datasets.items()]
+    rows, where = list(rows), where or {}
+    for name in [*where, *by]:
+        _check(name, rows)
+    for name, wanted in where.items():
+        has = {row.knobs[name] for row in rows if name in row.knobs}
+        for value in wanted:
+            if value not in has:
+                there = ", ".join(shown(other) for other in sorted(has, key=_order))
+                raise ConfigError(f"no run has {name}={shown(value)}; they have {there}")
+    kept = [row for row in rows if all(_matches(row, name, wanted) for name, wanted in where.items())]
+    return [_of_dataset(name, found, tags, by) for name, found in _by_dataset(kept).items()]
+
+
+def _check(name: str, rows: Sequence[Row]) -> None:
+    known = list(dict.fromkeys(name for row in rows for name in row.knobs))
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"they have {', '.join(known)}"
+        raise ConfigError(f"{name} is no knob of these runs; {hint}")
+
+
+def _matches(row: Row, name: str, wanted: Sequence[Knob]) -> bool:
+    return row.knobs[name] in wanted if name in row.knobs else row.typed
+
+
+def _by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by the dataset and those of its settings that differ among the runs of this name.
+
+    Jobs whose dataset is not known go with the only one there is.
+    """
+    settings: dict[str, list[dict[str, Knob]]] = {}
+    for row in rows:
+        if not row.typed and "dataset" in row.knobs:
+            of = settings.setdefault(str(row.knobs["dataset"]), [])
+            if (mine := _settings(row)) not in of:
+                of.append(mine)
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        name = str(row.knobs.get("dataset", next(iter(settings)) if len(settings) == 1 else "unknown dataset"))
+        mine, all_of_name = _settings(row), settings.get(name, [])
+        if row.typed and all_of_name:
+            mine = next((of for of in all_of_name if of.items() >= mine.items()), all_of_name[0])
+        differ = [key for key in mine if any(of.get(key, ...) != mine[key] for of in all_of_name)]
+        found.setdefault(", ".join([name, *(f"{key}={shown(mine[key])}" for key in differ)]), []).append(row)
+    return found
+
+
+def _settings(row: Row) -> dict[str, Knob]:
+    return {key: value for key, value in row.knobs.items() if key.startswith("dataset.")}
 
 
 def _of_dataset(dataset: str, rows: Sequence[Row], tags: Sequence[str], by: Sequence[str]) -> Comparison:
@@ -247,10 +287,6 @@ def _headline(rows: Sequence[Row]) -> list[str]:
     found = dict.fromkeys(tag for row in rows for tag in row.metrics)
     scores = [tag for tag in found if tag.startswith("metric") and tag.count("/") == 2 and "-runs/" not in tag]
     return scores + [tag for tag in TERMS if tag in found]
-
-
-def _dataset(row: Row) -> str:
-    return str(row.knobs.get("dataset", ""))
 
 
 def _axes(rows: Sequence[Row], by: Sequence[str]) -> dict[str, tuple[Knob, ...]]:

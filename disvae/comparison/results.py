@@ -1,13 +1,14 @@
 """What runs came to, read from their folders: knobs, terms, scores, controls, and what failed. Imports no torch."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from disvae.config import ConfigError
 from disvae.knobs import Knob, flat
 from disvae.runs import Run
-from disvae.sweep.record import FOLDER, Sweep
+from disvae.sweep.record import FOLDER, Job, Sweep
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Row:
 
     `metrics` holds the values of metrics.json by tag and `errors` their standard errors; `controls` what the negative
     controls and `chance` score, by tag and source; `intervals` the ends of the scores' own 95 % intervals, from the
-    images of this run; `peers` the folders' names of the runs that metrics of several runs compared.
+    images of this run; `peers` the folders' names of the runs that UDR compared. Of a `typed` row, which has no
+    configuration, only the knobs of its overrides are known.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Row:
     controls: dict[str, dict[str, float]] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     peers: frozenset[str] = frozenset()
+    typed: bool = False
 
     def half(self, tag: str) -> float | None:
         """Half the 95 % interval of a value, of its images alone; None where it has none."""
@@ -45,36 +48,56 @@ def collect(paths: Iterable[Path]) -> list[Row]:
     Raises:
         ConfigError: a path that does not exist, or nothing is found.
     """
-    rows: dict[Path | str, Row] = {}
+    paths = list(paths)
+    rows: dict[Path, Row] = {}
     for path in paths:
         if not path.exists():
             raise ConfigError(f"{path} does not exist; name runs' folders, a folder of runs, or a sweeps/*.json")
         for key, row in _below(path):
-            rows.setdefault(key, row)
+            known = rows.setdefault(key, row)
+            if row.error and not known.error and known.state != "finished":
+                rows[key] = replace(known, error=row.error)  # the launcher knows of a crash what the run could not say
     if not rows:
         raise ConfigError(f"no runs in {', '.join(map(str, paths))}")
     return list(rows.values())
 
 
-def _below(path: Path) -> Iterator[tuple[Path | str, Row]]:
+def _below(path: Path) -> Iterator[tuple[Path, Row]]:
     if path.is_file():
         yield from _of_sweep(Sweep.read(path))
         return
     for status in sorted(path.rglob("status.json")):
         yield status.parent.resolve(), of_run(Run(status.parent))
-    for record in sorted(path.rglob(f"{FOLDER}/*.json")):
+    for record in sorted(path.glob("*.json") if path.name == FOLDER else path.rglob(f"{FOLDER}/*.json")):
         yield from _of_sweep(Sweep.read(record))
 
 
-def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path | str, Row]]:
+def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path, Row]]:
     for job in sweep.jobs:
-        run = sweep.run(job)
-        if run is None:
-            yield job.name, Row(job.name, None, "failed", error=job.error or "")
-        elif run.status()["state"] == "new":
-            yield run.path.resolve(), Row(job.name, run.path, "failed" if job.error else "new", error=job.error or "")
-        else:
-            yield run.path.resolve(), of_run(run)
+        run, error = sweep.run(job), job.error or ""
+        if run is not None and (run.path / "status.json").exists():
+            row = of_run(run)
+            yield run.path.resolve(), row if row.state == "finished" else replace(row, error=row.error or error)
+            continue
+        state = "failed" if error or run is None else "new"
+        path = None if run is None else run.path
+        row = Row(job.name, path, state, error=error, knobs=_typed(job), typed=True)
+        yield (path or sweep.out / job.name).resolve(), row
+
+
+def _typed(job: Job) -> dict[str, Knob]:
+    pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
+    return {key: knob(value) for key, _, value in pairs if value}
+
+
+def knob(text: str) -> Knob:
+    """A knob's value as it was typed: 4 is 4.0, `true` is True."""
+    if text in (named := {"true": True, "false": False, "null": None}):
+        return named[text]
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def of_run(run: Run) -> Row:
@@ -82,6 +105,8 @@ def of_run(run: Run) -> Row:
     try:
         status = run.status()
         values = run.metrics()
+        scores = run.scores()
+        found = list(_flat(scores))
         return Row(
             name=run.path.name,
             path=run.path,
@@ -91,20 +116,25 @@ def of_run(run: Run) -> Row:
             knobs=flat(run.config()) if (run.path / "config.yaml").exists() else {},
             metrics={tag: value for tag, value in values.items() if not tag.endswith("_se")},
             errors={tag.removesuffix("_se"): value for tag, value in values.items() if tag.endswith("_se")},
-            controls=_controls(run),
+            controls={tag: others for tag, _, others in found if others},
+            intervals={tag: (of["low"], of["high"]) for tag, of, _ in found if of.get("low") is not None},
+            peers=_peers(scores),
         )
     except ConfigError as error:
         return Row(run.path.name, run.path, "failed", error=str(error))
 
 
-def _controls(run: Run) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    for stage, entries in run.scores().items():
+def _flat(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float], dict[str, float]]]:
+    """Tag, the model's score with its interval, and the values of the controls and chance."""
+    for stage, entries in scores.items():
         for label, entry in entries.items():
             for name, sources in entry["scores"].items():
                 others = {source: score["value"] for source, score in sources.items() if source != "model"}
-                if name in entry["chance"]:
+                if name in entry.get("chance", {}):
                     others["chance"] = entry["chance"][name]
-                if others:
-                    found[f"{stage}/{label}/{name}"] = others
-    return found
+                yield f"{stage}/{label}/{name}", sources.get("model", {}), others
+
+
+def _peers(scores: Mapping[str, Any]) -> frozenset[str]:
+    udr = scores.get("metric-runs", {}).get("udr", {"protocol": {}})
+    return frozenset(Path(path).name for path in udr["protocol"].get("runs", ()))
