@@ -1,0 +1,237 @@
+"""A comparison in the terminal and as CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
+
+from disvae.comparison import udr
+from disvae.comparison.direction import better, said, short
+from disvae.comparison.groups import Comparison, Group, shown
+from disvae.comparison.results import Row
+from disvae.runs import write_atomically
+from disvae.table import number
+
+LISTED = 20
+"""Runs without a result that the terminal shows; the report and the CSV have all."""
+
+
+def columns(comparison: Comparison, chosen: Sequence[str], sort: str) -> list[str]:
+    """The tags to show: `sort` first, then the chosen ones, or the first score of each metric and the main terms."""
+    if chosen:
+        return list(dict.fromkeys([sort, *chosen]))
+    firsts: dict[str, str] = {}
+    for tag in comparison.headline:
+        firsts.setdefault(tag.rpartition("/")[0] if tag.startswith("metric/") else tag, tag)
+    scores = [tag for tag in firsts.values() if tag.startswith("metric/")][:4]
+    terms = ["val/reconstruction", "val/overlap/mutual_information", "val/structure/total_correlation"]
+    rest = [tag for tag in firsts.values() if tag not in scores + terms]
+    there = [tag for tag in [*scores, *terms, *rest] if tag in comparison.headline]
+    return list(dict.fromkeys([sort, *there]))
+
+
+def main_tag(comparison: Comparison) -> str | None:
+    """What groups are ranked by if nobody says: the first of its tags that has a better end."""
+    return next((tag for tag in (*comparison.tags, *comparison.headline) if better(tag)), None)
+
+
+def print_comparison(comparison: Comparison, chosen: Sequence[str], sort: str | None, screen: Console) -> None:
+    """What was found, the groups best first with reference lines, and the runs that have no result and why."""
+    screen.print(f"\n[bold]{escape(comparison.dataset)}[/]: {found(comparison)}", highlight=False, soft_wrap=True)
+    sort = sort if sort is not None else main_tag(comparison)
+    if not comparison.groups:
+        screen.print("no finished run: nothing to compare yet", highlight=False)
+    elif sort is None:
+        screen.print("the finished runs have no scores or terms to compare", highlight=False)
+    else:
+        _print_groups(comparison, chosen, sort, screen)
+    _print_without_result("failed", comparison.failed, screen)
+    _print_without_result("not finished", comparison.unfinished, screen)
+    _print_without_result("left out, the same configuration and seed as another run", comparison.repeated, screen)
+
+
+def found(comparison: Comparison) -> str:
+    """How many runs there are and in which state: `16 runs: 12 finished in 6 groups, 3 running, 1 failed`."""
+    counts: dict[str, int] = {}
+    for row in comparison.rows:
+        counts[row.state] = counts.get(row.state, 0) + 1
+    first = f"{counts.pop('finished', 0)} finished"
+    if comparison.groups:
+        first += f" in {_counted(len(comparison.groups), 'group')}"
+    states = [f"{n} {'not started' if state == 'new' else state}" for state, n in counts.items()]
+    return f"{_counted(len(comparison.rows), 'run')}: {', '.join([first, *states])}"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, screen: Console) -> None:
+    tags = columns(comparison, chosen, sort)
+    table = _table(comparison, tags, sort)
+    while not chosen and len(tags) > 1 and _width(table, screen) > screen.width:
+        tags = tags[:-1]
+        table = _table(comparison, tags, sort)
+    screen.print(table, width=max(screen.width, _width(table, screen)), crop=False)
+    few = [group for group in comparison.groups if len(group.rows) == 1]
+    lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % interval (Student's t)"]
+    if len(few) < len(comparison.groups):
+        lines.append("* best of its column   ≈ not told apart from it by these seeds (Welch, 95 %)")
+    if few:
+        whose = "groups of one seed" if len(few) < len(comparison.groups) else "every group has one seed"
+        lines.append(f"{whose}: (±) is the interval of the images, not of seeds; another seed may change the order")
+    left = [short(tag) for tag in comparison.headline if tag not in tags]
+    if left and not chosen:
+        lines.append(f"more columns with metric=[...]: {', '.join(left)}")
+    for line in lines:
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _width(table: Table, screen: Console) -> int:
+    """That its longest lines need."""
+    return Measurement.get(screen, screen.options.update(width=10_000), table).maximum
+
+
+def _table(comparison: Comparison, tags: Sequence[str], sort: str) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("#", justify="right", no_wrap=True)
+    for axis in comparison.axes or ["runs"]:
+        table.add_column(axis, no_wrap=True)
+    table.add_column("seeds", justify="right", no_wrap=True)
+    ranks = {tag: {id(ranked.group): ranked for ranked in comparison.rank(tag)} for tag in tags}
+    for tag in tags:
+        arrow = {1: "↑", -1: "↓", 0: ""}[better(tag)]
+        table.add_column(f"{short(tag).replace('/', chr(10))} {arrow}".rstrip(), justify="right", no_wrap=True)
+    with_sort = [ranked.group for ranked in comparison.rank(sort)]
+    ordered = with_sort + [group for group in comparison.groups if id(group) not in ranks[sort]]
+    for group in ordered:
+        place = ranks[sort].get(id(group))
+        knobs = [escape(shown(group.knobs[axis])) if axis in group.knobs else "" for axis in comparison.axes]
+        cells = []
+        for tag in tags:
+            ranked = ranks[tag].get(id(group))
+            if ranked is None:
+                cells.append("")
+                continue
+            text = _cell(group, tag)
+            if better(tag) and ranked.place == 1:
+                text = f"[bold]{text} *[/]"
+            elif better(tag) and ranked.told_apart is False:
+                text = f"{text} ≈"
+            elif better(tag):
+                text = f"{text}  "
+            cells.append(text)
+        rank = str(place.place) if place and better(sort) else ""
+        table.add_row(rank, *(knobs or [escape(group.name)]), str(len(group.rows)), *cells)
+    table.add_section()
+    references = {tag: comparison.controls(tag) for tag in tags}
+    for source in dict.fromkeys(source for of_tag in references.values() for source in of_tag):
+        cells = [
+            f"{of[source]:.4g}{'  ' if better(tag) else ''}" if source in of else "" for tag, of in references.items()
+        ]
+        table.add_row("", source, *[""] * max(len(comparison.axes) - 1, 0), "", *cells, style="dim")
+    return table
+
+
+def _cell(group: Group, tag: str) -> str:
+    of = group.estimate(tag)
+    assert of is not None
+    images = group.error(tag)
+    if of.half is None and images is not None:
+        value, half = number(of.mean, images).split(" ")
+        return f"{value} ({half})"
+    text = number(of.mean, of.half)
+    return f"{text} n={of.n}" if of.n < len(group.rows) else text
+
+
+def _print_without_result(what: str, rows: Sequence[Row], screen: Console) -> None:
+    if not rows:
+        return
+    screen.print(f"\n{what}:", highlight=False)
+    for row in rows[:LISTED]:
+        at = f" at step {row.step:,}" if row.step else ""
+        state = "not started" if row.state == "new" else row.state
+        reason = f": {row.error.splitlines()[0]}" if row.error else ""
+        where = row.name if row.path is None else str(row.path)
+        screen.print(f"  {where}\n    {state}{at}{reason}", highlight=False, markup=False, soft_wrap=True)
+    if len(rows) > LISTED:
+        screen.print(f"  and {len(rows) - LISTED} more, in the CSV", highlight=False)
+
+
+def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
+    """Which seeds UDR chooses in each group, and what the supervised score `sort` says of them."""
+    found = udr.choices(comparison.groups, sort)
+    if not found:
+        screen.print(
+            "\nno UDR of these groups: udr=true computes it, for groups of at least two seeds", highlight=False
+        )
+        return
+    name = short(sort)
+    table = Table(box=SIMPLE_HEAD, title=f"Chosen without labels, by UDR, and judged by {name}", title_justify="left")
+    heads = ["median UDR", "UDR chooses seed", f"its {name}", "best seed", f"its {name}", "mean of seeds", "worst"]
+    table.add_column("group", no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right")
+    for choice in found:
+        chosen = " or ".join(shown(row.knobs.get("seed")) for row in choice.chosen)
+        table.add_row(
+            escape(choice.group.name),
+            f"{choice.agreement:.3f}",
+            chosen,
+            f"{choice.value:.4g}",
+            shown(choice.best.knobs.get("seed")),
+            f"{choice.best_value:.4g}",
+            f"{choice.mean:.4g}",
+            f"{choice.worst:.4g}",
+        )
+    screen.print()
+    screen.print(table)
+    if any(len(choice.chosen) > 1 for choice in found):
+        screen.print("or: UDR ties, as it always does between two seeds; the value is their mean", highlight=False)
+    if len(found) > 1:
+        chosen_group, best = udr.among(found), max(found, key=lambda choice: better(sort) * choice.mean)
+        screen.print(
+            f"of the groups UDR chooses {chosen_group.group.name} ({name} {chosen_group.mean:.4g}), "
+            f"{name} itself {best.group.name} ({best.mean:.4g})",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
+    """A row for each run with its folder, its group, its state, every knob, and every value with its `_se`.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    rows = [row for comparison in comparisons for row in comparison.rows]
+    groups = {id(row): group.name for each in comparisons for group in each.groups for row in group.rows}
+    knobs = list(dict.fromkeys(name for row in rows for name in row.knobs))
+    tags = dict.fromkeys(tag for row in rows for tag in row.metrics)
+    with_errors = {tag for row in rows for tag in row.errors}
+    values = [name for tag in tags for name in ((tag, f"{tag}_se") if tag in with_errors else (tag,))]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "run", "group", "state", "step", "error", *knobs, *values])
+    for row in rows:
+        cells = row.metrics | {f"{tag}_se": error for tag, error in row.errors.items()}
+        writer.writerow(
+            [
+                "" if row.path is None else row.path,
+                row.name,
+                groups.get(id(row), ""),
+                row.state,
+                row.step,
+                row.error,
+                *(shown(row.knobs[name]) if name in row.knobs else "" for name in knobs),
+                *(cells.get(name, "") for name in values),
+            ]
+        )
+    write_atomically(path, text.getvalue())

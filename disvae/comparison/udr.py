@@ -1,0 +1,90 @@
+"""Which seed, and which group, UDR chooses without labels, beside what a supervised score does. Duan et al. 2020."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from disvae.comparison.direction import better
+from disvae.comparison.groups import Comparison, Group
+from disvae.comparison.results import Row
+from disvae.runs import Run
+
+TAG = "metric-runs/udr/spearman"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Of one group: the runs with the highest UDR (several where they tie, always with two seeds) and `agreement`, the
+    median of UDR over the seeds; by the supervised score the value of UDR's choice (mean of those that tie), the best
+    run and its value, the mean over seeds and the worst value.
+    """
+
+    group: Group
+    chosen: tuple[Row, ...]
+    agreement: float
+    value: float
+    best: Row
+    best_value: float
+    mean: float
+    worst: float
+
+
+def stale(group: Group) -> bool:
+    """Whether some run of the group has no UDR, or one among other runs than the group's."""
+    return any(row.peers != _names(group) or TAG not in row.metrics for row in group.rows)
+
+
+def _names(group: Group) -> frozenset[str]:
+    return frozenset(row.path.name for row in group.rows if row.path is not None)
+
+
+def choices(groups: Iterable[Group], tag: str) -> list[Choice]:
+    """For the groups of two runs or more whose UDR is there, of these very runs, and whose runs all have the tag."""
+    found = []
+    for group in groups:
+        if len(group.rows) < 2 or stale(group) or any(tag not in row.metrics for row in group.rows):
+            continue
+        agreement = [row.metrics[TAG] for row in group.rows]
+        values = [row.metrics[tag] for row in group.rows]
+        chosen = [i for i, udr in enumerate(agreement) if np.isclose(udr, max(agreement), rtol=1e-9, atol=0)]
+        best = max(range(len(values)), key=lambda i: better(tag) * values[i])
+        found.append(
+            Choice(
+                group=group,
+                chosen=tuple(group.rows[i] for i in chosen),
+                agreement=float(np.median(agreement)),
+                value=float(np.mean([values[i] for i in chosen])),
+                best=group.rows[best],
+                best_value=values[best],
+                mean=float(np.mean(values)),
+                worst=min(values, key=lambda value: better(tag) * value),
+            )
+        )
+    return found
+
+
+def among(choices: Sequence[Choice]) -> Choice:
+    """The group that UDR chooses: the highest median over its seeds."""
+    return max(choices, key=lambda choice: choice.agreement)
+
+
+def compute(comparison: Comparison) -> int:
+    """UDR of every group of two runs or more where it is missing or among other runs; how many groups there were.
+
+    Each run's network encodes 10,000 images; the scores go into its folder.
+
+    Raises:
+        ConfigError: a run without its checkpoint, or one that is in use.
+    """
+    groups = [group for group in comparison.groups if len(group.rows) > 1 and stale(group)]
+    if not groups:
+        return 0
+    from disvae import evaluation
+    from disvae.evaluate import settings
+
+    chosen, score = settings(["metric=[udr]"])
+    for group in groups:
+        runs = [Run(row.path) for row in group.rows if row.path is not None]
+        evaluation.compare(runs, evaluation.choose(chosen, []), score)
+    return len(groups)
