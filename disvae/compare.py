@@ -26,7 +26,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from disvae.comparison.direction import short
+from disvae.comparison.direction import better, short
 from disvae.comparison.groups import Comparison, compare
 from disvae.comparison.results import Row, collect, knob
 from disvae.config import ConfigError
@@ -74,7 +74,7 @@ def _show(comparisons: Sequence[Comparison], chosen: Sequence[str], sort: str | 
     screen = console()
     for comparison in comparisons:
         print_comparison(comparison, chosen, sort, screen)
-        judge = sort or main_tag(comparison)
+        judge = sort if sort is not None and better(sort) else main_tag(comparison)
         if with_udr and judge is not None:
             print_choices(comparison, judge, screen)
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from disvae.comparison import udr
 from disvae.comparison.direction import better, said, short
-from disvae.comparison.groups import Comparison, Group, shown
+from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
 from disvae.runs import write_atomically
 from disvae.table import number
@@ -23,13 +23,13 @@ LISTED = 20
 
 
 def columns(comparison: Comparison, chosen: Sequence[str], sort: str) -> list[str]:
-    """The tags to show: `sort` first, then the chosen ones, or the first score of each metric and the main terms."""
+    """The tags to show: `sort` first, then the chosen ones, or of the first metrics a score each, and the main terms."""
     if chosen:
         return list(dict.fromkeys([sort, *chosen]))
     firsts: dict[str, str] = {}
     for tag in comparison.headline:
         firsts.setdefault(tag.rpartition("/")[0] if tag.startswith("metric/") else tag, tag)
-    scores = [tag for tag in firsts.values() if tag.startswith("metric/")][:4]
+    scores = [tag for tag in firsts.values() if tag.startswith("metric/")][:3]
     terms = ["val/reconstruction", "val/overlap/mutual_information", "val/structure/total_correlation"]
     rest = [tag for tag in firsts.values() if tag not in scores + terms]
     there = [tag for tag in [*scores, *terms, *rest] if tag in comparison.headline]
@@ -74,15 +74,19 @@ def _counted(n: int, what: str) -> str:
 
 def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, screen: Console) -> None:
     tags = columns(comparison, chosen, sort)
-    table = _table(comparison, tags, sort)
+    ranks = {tag: {id(ranked.group): ranked for ranked in comparison.rank(tag)} for tag in tags}
+    table = _table(comparison, tags, sort, ranks)
     while not chosen and len(tags) > 1 and _width(table, screen) > screen.width:
         tags = tags[:-1]
-        table = _table(comparison, tags, sort)
-    screen.print(table, width=max(screen.width, _width(table, screen)), crop=False)
+        table = _table(comparison, tags, sort, ranks)
+    wide = max(screen.width, _width(table, screen))  # what was asked for is never cut
+    Console(file=screen.file, width=wide, force_terminal=screen.is_terminal).print(table)
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % interval (Student's t)"]
     if len(few) < len(comparison.groups):
         lines.append("* best of its column   ≈ not told apart from it by these seeds (Welch, 95 %)")
+    else:
+        lines.append("* best of its column")
     if few:
         whose = "groups of one seed" if len(few) < len(comparison.groups) else "every group has one seed"
         lines.append(f"{whose}: (±) is the interval of the images, not of seeds; another seed may change the order")
@@ -98,17 +102,16 @@ def _width(table: Table, screen: Console) -> int:
     return Measurement.get(screen, screen.options.update(width=10_000), table).maximum
 
 
-def _table(comparison: Comparison, tags: Sequence[str], sort: str) -> Table:
+def _table(comparison: Comparison, tags: Sequence[str], sort: str, ranks: Mapping[str, Mapping[int, Ranked]]) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("#", justify="right", no_wrap=True)
     for axis in comparison.axes or ["runs"]:
         table.add_column(axis, no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
-    ranks = {tag: {id(ranked.group): ranked for ranked in comparison.rank(tag)} for tag in tags}
     for tag in tags:
         arrow = {1: "↑", -1: "↓", 0: ""}[better(tag)]
         table.add_column(f"{short(tag).replace('/', chr(10))} {arrow}".rstrip(), justify="right", no_wrap=True)
-    with_sort = [ranked.group for ranked in comparison.rank(sort)]
+    with_sort = [ranked.group for ranked in ranks[sort].values()]
     ordered = with_sort + [group for group in comparison.groups if id(group) not in ranks[sort]]
     for group in ordered:
         place = ranks[sort].get(id(group))

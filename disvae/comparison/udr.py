@@ -1,9 +1,9 @@
 """Which seed, and which group, UDR chooses without labels, beside what a supervised score does. Duan et al. 2020."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from statistics import fmean, median
 
 from disvae.comparison.direction import better
 from disvae.comparison.groups import Comparison, Group
@@ -47,17 +47,17 @@ def choices(groups: Iterable[Group], tag: str) -> list[Choice]:
             continue
         agreement = [row.metrics[TAG] for row in group.rows]
         values = [row.metrics[tag] for row in group.rows]
-        chosen = [i for i, udr in enumerate(agreement) if np.isclose(udr, max(agreement), rtol=1e-9, atol=0)]
+        chosen = [i for i, udr in enumerate(agreement) if math.isclose(udr, max(agreement))]
         best = max(range(len(values)), key=lambda i: better(tag) * values[i])
         found.append(
             Choice(
                 group=group,
                 chosen=tuple(group.rows[i] for i in chosen),
-                agreement=float(np.median(agreement)),
-                value=float(np.mean([values[i] for i in chosen])),
+                agreement=median(agreement),
+                value=fmean(values[i] for i in chosen),
                 best=group.rows[best],
                 best_value=values[best],
-                mean=float(np.mean(values)),
+                mean=fmean(values),
                 worst=min(values, key=lambda value: better(tag) * value),
             )
         )
