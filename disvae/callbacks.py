@@ -18,16 +18,18 @@ from disvae.interrupt import Interrupted
 from disvae.module import VAEModule, scalars
 from disvae.runs import Run
 from disvae.scoring import MODEL, score
+from disvae.summary import begin
 
 log = logging.getLogger(__name__)
 
 
 class Curves(pl.Callback):
-    """The terms to TensorBoard: `train/*` every `every` steps, `val/*` at each validation; nats per image."""
+    """The terms to TensorBoard: `train/*` every `log_every` steps, `val/*` at each validation; nats per image."""
 
-    def __init__(self, folder: Path, every: int) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.every = every
+        self.config = config
+        self.every = config["log_every"]
 
     def write(self, stage: str, values: Mapping[str, float], step: int) -> None:
         """Points at `step` under `STAGE/NAME`."""
@@ -42,11 +44,12 @@ class Curves(pl.Callback):
         """Be ready to write after a checkpoint of `step`; points that came after it are dropped from view."""
         if not hasattr(self, "writer"):
             self.writer = SummaryWriter(str(self.folder), purge_step=step + 1, flush_secs=10)
+            begin(self.writer, self.config)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Write this step's terms if it is one of every `every`."""
+        """Write this step's terms if it is one of every `log_every`."""
         if trainer.global_step % self.every == 0:
             self.write("train", scalars(outputs), trainer.global_step)
 

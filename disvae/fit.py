@@ -23,6 +23,7 @@ from disvae.module import Diverged
 from disvae.progress import Progress
 from disvae.runs import Run, provenance
 from disvae.sources import check
+from disvae.summary import write_scores
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """float32, and bfloat16 in the networks alone; float16 would need its loss scaled, float64 images of float64."""
@@ -93,7 +94,7 @@ def fit(
         during = choose(config["metric"], [], by_default=usual_metrics).of_one()
         at_end = choose(config["metric"], config["final"], by_default=usual_metrics).of_one()
         checkpoints = Checkpoints(run, config["checkpoint_every"], config["eval_every"])
-        curves = Curves(run.path, config["log_every"])
+        curves = Curves(run.path, config)
         scores = Scores(curves, during, config["steps"], config["score"]["seed"])
         stop = StopOnSignal(checkpoints)
         callbacks = [curves, scores, checkpoints, stop]
@@ -117,14 +118,16 @@ def fit(
                     check(built, config["score"])
                 if checkpoint is None or at_step < config["steps"] or "val/elbo" not in run.metrics():
                     run.save_metrics(_train(run, trainer, built, checkpoint, checkpoints))
+                curves.close()  # a later file of events follows
                 if at_end.metrics:
-                    curves.close()  # a later file of events follows
                     device = trainer.strategy.root_device
                     if not brief:
                         print(f"Scoring by {len(at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
                     said = evaluate(run, at_end, config["score"], built=built, device=device)
                     if not brief and said:
                         print(said)
+                else:
+                    write_scores(run.path, config, {}, run.metrics(), config["steps"])
         except Diverged as error:
             run.mark("diverged", trainer.global_step, error=str(error))
             good = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint was reached"

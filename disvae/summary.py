@@ -1,5 +1,11 @@
-"""A run's last scores for TensorBoard: a point of each, and its row in HParams."""
+"""What lets TensorBoard compare runs: each one's knobs, its final scores, and which curves belong together.
 
+As long as no run declares an experiment, TensorBoard's HParams shows the knobs and the last scalars of all runs, knobs
+that differ first; a declaration would stand for all runs, and be the first it meets. So none is written. Columns go by
+name, five to begin with: the scores at a run's end are `final/*`, before the curves; a run not at its end has none.
+"""
+
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,46 +13,64 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-COLUMNS = (
-    "val/elbo",
-    "val/reconstruction",
-    "val/kl",
-    "val/overlap/mutual_information",
-    "val/structure/total_correlation",
-    "val/structure/kl_qz_pz",
-)
-"""Terms that TensorBoard's HParams shows beside the scores."""
+from disvae.config import metric_nodes
+from disvae.knobs import WEIGHTS, flat
+
+TERMS = {
+    "ELBO and its terms": {
+        "ELBO, validation": ["val/elbo"],
+        "Reconstruction, validation": ["val/reconstruction"],
+        "KL, validation": ["val/kl"],
+        "ELBO, training": ["train/elbo"],
+        "Reconstruction, training": ["train/reconstruction"],
+        "KL, training": ["train/kl"],
+    },
+    "Overlap and structure": {
+        "Overlap: mutual information of x and z": ["val/overlap/mutual_information"],
+        "Structure: KL(q(z) ‖ p(z))": ["val/structure/kl_qz_pz"],
+        "Structure: total correlation": ["val/structure/total_correlation"],
+    },
+}
+"""Charts by category, as the regular expressions of their tags."""
 
 
-def knobs(config: Mapping[str, Any]) -> dict[str, str | int | float]:
-    """What tells runs apart, flat: the options by name and the weights."""
-    named = {
-        group: config[group]["_target_"].rpartition(".")[2]
-        for group in ("objective", "dataset", "model", "prior", "posterior", "likelihood", "optimizer")
-    }
-    weights = {key: value for key, value in config["objective"].items() if isinstance(value, (int, float))}
-    for key in ("beta", "alpha", "capacity"):
-        schedule = config["objective"].get(key)
-        if isinstance(schedule, Mapping):
-            weights[key] = schedule["value"]
-    sizes = {key: config[key] for key in ("z_dim", "batch_size", "steps", "seed")}
-    return named | weights | sizes
+def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
+    """The run's knobs and the layout of its curves; the same again where a run is continued."""
+    _, start, _ = hparams(flat(config), {})
+    writer._get_file_writer().add_summary(start)
+    scores = {label: [f"metric/{re.escape(label)}/[^/]+"] for label in metric_nodes(config["metric"], [])}
+    layout = TERMS | ({"Scores": scores} if scores else {})
+    writer.add_custom_scalars(
+        {
+            category: {title: ["Multiline", [f"^{tag}$" for tag in tags]] for title, tags in charts.items()}
+            for category, charts in layout.items()
+        }
+    )
+
+
+def final(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The scores and terms of `metrics`: `metric/mig/histogram` as `final/mig/histogram`, `val/elbo` as `final/elbo`.
+
+    Left out are errors, details by factor or latent, weights, and the loss, which each objective has of its own.
+    """
+    found = {}
+    for tag, value in metrics.items():
+        stage, _, name = tag.partition("/")
+        is_score = stage.startswith("metric") and name.count("/") == 1
+        is_term = stage == "val" and name not in (*WEIGHTS, "loss") and "_per_dimension/" not in name
+        if (is_score or is_term or tag == "held_out/elbo") and not tag.endswith("_se"):
+            found[f"final/{name if stage in ('metric', 'val') else tag}"] = value
+    return found
 
 
 def write_scores(
     folder: Path, config: Mapping[str, Any], scores: Mapping[str, float], metrics: Mapping[str, float], step: int
 ) -> None:
-    """New `scores` by tag at `step`, and the row with the columns that `metrics`, all of the run's, have.
-
-    TensorBoard keeps the first row it sees: scores that a finished run is given later are curves but no columns.
-    """
+    """New `scores` by tag at `step`, and all `metrics` of the run as its final ones."""
+    _, start, end = hparams(flat(config), {})
     with SummaryWriter(str(folder)) as writer:
-        for tag, value in scores.items():
+        for tag, value in {**scores, **final(metrics)}.items():
             if not tag.endswith("_se"):
                 writer.add_scalar(tag, value, step)
-        columns = [
-            tag for tag in metrics if tag.startswith("metric/") and tag.count("/") == 2 and not tag.endswith("_se")
-        ]
-        columns += [tag for tag in metrics if tag in COLUMNS]
-        for summary in hparams(knobs(config), dict.fromkeys(columns, 0)):
+        for summary in (start, end):
             writer._get_file_writer().add_summary(summary)
