@@ -20,10 +20,11 @@ from disvae.config import ConfigError, read_keys
 from disvae.evaluation import choose, evaluate
 from disvae.interrupt import Interrupted
 from disvae.module import Diverged
-from disvae.progress import Progress
+from disvae.progress import Progress, Reporting
 from disvae.runs import Run, provenance
 from disvae.sources import check
 from disvae.summary import write_scores
+from disvae.task import Report
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """float32, and bfloat16 in the networks alone; float16 would need its loss scaled, float64 images of float64."""
@@ -74,11 +75,18 @@ def _resume_point(run: Run) -> tuple[Path | None, int]:
 
 
 def fit(
-    run: Run, config: Mapping[str, Any], *, force: bool = False, brief: bool = False, usual_metrics: bool = False
-) -> None:
-    """Train to the last step and score; the results are in the run's folder. `brief` shows no progress.
+    run: Run,
+    config: Mapping[str, Any],
+    *,
+    force: bool = False,
+    brief: bool = False,
+    usual_metrics: bool = False,
+    report: Report | None = None,
+) -> bool:
+    """Train to the last step and score; the results are in the run's folder. False if it was finished already.
 
-    `usual_metrics`: those of the configuration were not asked for, and where they are not for the data nothing is said.
+    `brief` shows no progress; `report` is told of it. `usual_metrics`: those of the configuration were not asked for,
+    and where they are not for the data nothing is said.
 
     Raises:
         ConfigError: the parts cannot go together, or a file cannot be read or written.
@@ -89,6 +97,8 @@ def fit(
     with run.lock():
         if force:
             run.clear()
+        elif run.finished():  # by another process, since somebody looked
+            return False
         checkpoint, at_step = _resume_point(run)
         sessions = run.provenance().get("sessions", [])
         during = choose(config["metric"], [], by_default=usual_metrics).of_one()
@@ -100,6 +110,9 @@ def fit(
         callbacks = [curves, scores, checkpoints, stop]
         if not brief:
             callbacks.append(Progress(config["steps"], config["batch_size"]))
+        if report:
+            callbacks.append(Reporting(report))
+            report("preparing", at_step)
         trainer = _trainer(run, config, callbacks)
         session = provenance(str(trainer.strategy.root_device), torch.get_num_threads())
         started = time.monotonic()
@@ -123,6 +136,8 @@ def fit(
                     device = trainer.strategy.root_device
                     if not brief:
                         print(f"Scoring by {len(at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
+                    if report:
+                        report("scoring", config["steps"])
                     said = evaluate(run, at_end, config["score"], built=built, device=device)
                     if not brief and said:
                         print(said)
@@ -145,6 +160,7 @@ def fit(
                 session["wall_s"] = round(time.monotonic() - started, 1)
                 run.create(config, {"sessions": [*sessions, session]})
         run.mark("finished", config["steps"])
+        return True
 
 
 def _trainer(run: Run, config: Mapping[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:

@@ -7,14 +7,10 @@ from typing import Any
 import pytorch_lightning as pl
 from tqdm import tqdm
 
+from disvae.clock import duration
 from disvae.data import Batch
 from disvae.module import VAEModule
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+from disvae.task import Report
 
 
 class Progress(pl.Callback):
@@ -53,7 +49,7 @@ class Progress(pl.Callback):
             for name, key in (("loss", "loss"), ("reconstruction", "reconstruction"), ("KL", "kl"))
         ]
         speed = f"{done * self.batch_size / elapsed:,.0f} images/s"
-        return " · ".join([f"step {step:,}/{self.steps:,}", speed, f"{_duration(left)} left", *terms]) + self.tc
+        return " · ".join([f"step {step:,}/{self.steps:,}", speed, f"{duration(left)} left", *terms]) + self.tc
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -90,3 +86,28 @@ class Progress(pl.Callback):
         """Leave the terminal clean."""
         if hasattr(self, "bar"):
             self.bar.close()
+
+
+class Reporting(pl.Callback):
+    """Tells somebody else what goes on, at most every `every` seconds while training."""
+
+    def __init__(self, report: Report, every: float = 0.5) -> None:
+        self.report = report
+        self.every = every
+        self.told = 0.0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Tell the step if the last telling is long enough ago."""
+        if time.monotonic() - self.told >= self.every:
+            self.told = time.monotonic()
+            self.report("training", trainer.global_step)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The step stands still for a while."""
+        self.report("validating", trainer.global_step)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The same, for the held-out images."""
+        self.report("validating", trainer.global_step)

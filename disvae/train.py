@@ -16,68 +16,35 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from disvae import config as knobs
 from disvae.config import ConfigError
-from disvae.interrupt import Interrupted, interruptible
-from disvae.runs import Run, readable
-
-
-class JobFailed(CompactHydraException):
-    """One job of a sweep failed; Hydra goes on with the others and prints this without its frames."""
+from disvae.interrupt import Interrupted
+from disvae.sweep.axes import expand
+from disvae.task import JobFailed, Task
 
 
 def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, brief: bool) -> float | None:
-    """Check, find the run folder, train or resume; returns the final validation ELBO in nats per image.
+    """Check, find the run folder, train or resume; returns the result that `optimize` names.
 
     `brief` prints a line where one of many runs would print a table.
 
     Raises:
-        ConfigError: before anything is computed, naming the key, its value and what to type.
+        ConfigError: before anything is computed, naming the key, its value and what to type; or at the end, when the
+            run has no result of the name in `optimize`.
     """
-    knobs.check_choices(choices)
-    knobs.check_values(cfg)
-    knobs.check_knobs(cfg, overrides, choices["objective"])
-    config = knobs.resolved(cfg)
+    task = Task.of(cfg, overrides, choices)
     if cfg.preview is not None:
         from disvae.fit import preview_schedules
 
         preview_schedules(cfg, Path(cfg.out))
         return None
-    skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
-    run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
-    asked = any(override.lstrip("+~").startswith("metric") for override in overrides)
-    if not cfg.force and run.status()["state"] == "finished" and "val/elbo" in run.metrics():
-        print(f"Already finished: {run.path} (force=true repeats it)")
-        if asked and knobs.metric_nodes(config["metric"], []).keys() - run.scored():
-            from disvae.evaluation import choose, evaluate
-
-            with interruptible(), run.lock():
-                evaluate(run, choose(config["metric"], []).of_one(), config["score"])
-        elif any(override.lstrip("+~").startswith(("final", "score.")) for override in overrides):
-            print(f"For other scores of it: python -m disvae.evaluate {run.path} metric=[...] score.NAME=VALUE")
-    else:
-        from disvae.fit import fit
-
-        fit(run, config, force=cfg.force, brief=brief, usual_metrics=not asked)
-    elbo = run.metrics()["val/elbo"]
-    if brief:
-        from disvae.table import notes
-
-        print(
-            f"{run.path.name}: validation ELBO {elbo:.4g} nats per image",
-            *(note for note in notes(run) if "collapse" in note),
-            sep=" · ",
-        )
-    else:
-        from disvae.table import print_result
-
-        print_result(run)
-    return elbo
+    task.do(brief=brief)
+    task.print_result(brief=brief)
+    return task.result()
 
 
 def _job(cfg: DictConfig) -> float | None:
@@ -98,7 +65,7 @@ def _job(cfg: DictConfig) -> float | None:
             raise
     print(message, file=sys.stderr)
     if job.mode == RunMode.MULTIRUN and status < 128:
-        raise JobFailed("disvae: a job of the sweep failed; its message stands above, the other jobs were run")
+        raise JobFailed(message)
     sys.exit(status)
 
 
@@ -109,6 +76,7 @@ def main() -> None:
         print(knobs.help_text(program))
         return
     try:
+        sys.argv[1:] = map(expand, sys.argv[1:])
         knobs.check_metric_names(sys.argv[1:])
     except ConfigError as error:
         print(f"disvae: {error}", file=sys.stderr)

@@ -1,12 +1,53 @@
 """Where Hydra looks for launchers and sweepers; what they do is in disvae/sweep."""
 
+import sys
+from collections.abc import Sequence
+from typing import Any
+
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+
+from disvae.sweep.axes import combinations, expand, zipped
 
 
 class DisvaeLauncher(BasicLauncher):
-    """Jobs one after another."""
+    """A process a job, and only for jobs that are not finished: disvae/sweep/launch.py."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Do all jobs; one that fails is among the answers."""
+        from disvae.sweep.launch import launch  # Hydra imports this file also for a single run
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        return launch(self.config, self.hydra_context, job_overrides, initial_job_idx)
 
 
 class DisvaeSweeper(BasicSweeper):
-    """Hydra's grid."""
+    """Hydra's grid, with ranges and axes that go together; a job that fails never stops the others."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run every job; the process ends with status 1 if one failed."""
+        assert self.config is not None
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        given = [f"{name}={values}" for name, values in self.params.items()] + arguments
+        axes = {}
+        for override in parser.parse_overrides([expand(argument) for argument in given]):
+            [values] = self.split_arguments([override], None)
+            axes[override.get_key_element().lstrip("+")] = [value for [value] in values]
+        jobs = combinations(axes, zipped(self.config.zip))
+        returns: list[JobReturn] = []
+        for batch in self.split_overrides_to_chunks(jobs, self.max_batch_size):
+            returns += self.launcher.launch(batch, initial_job_idx=len(returns))
+        if any(job.status == JobStatus.FAILED for job in returns):
+            if not isinstance(self.launcher, DisvaeLauncher):  # which has said it
+                for job in returns:
+                    if job.status == JobStatus.FAILED:
+                        print(f"failed: {' '.join(job.overrides or [])}: {job._return_value}", file=sys.stderr)
+            # Hydra leaves it out when a sweep ends by an exception
+            self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name="config")
+            sys.exit(1)
+        return returns

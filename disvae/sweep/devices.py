@@ -1,0 +1,80 @@
+"""GPUs and who uses them: a lease is a file lock, so that a process that dies in any way gives its own back."""
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Without one of these (NVIDIA, AMD, WSL) a Linux machine has no GPU, and torch need not be asked."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU: its identity on this machine, and its name in CUDA_VISIBLE_DEVICES."""
+
+    uuid: str
+    visible: str
+
+
+def _list(answer: "multiprocessing.queues.SimpleQueue[list[str]]") -> None:
+    import torch
+
+    answer.put([str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())])
+
+
+def named(uuids: Sequence[str], visible: str | None) -> list[Device]:
+    """Devices in torch's order, under their names in CUDA_VISIBLE_DEVICES where that is set (`visible`)."""
+    names = [str(i) for i in range(len(uuids))] if visible is None else visible.split(",")
+    return [Device(uuid, name.strip()) for uuid, name in zip(uuids, names, strict=False)]
+
+
+def find(accelerator: str) -> list[Device]:
+    """The GPUs a sweep may use; none for accelerator=cpu. A process of its own looks: CUDA does not survive a fork."""
+    if accelerator == "cpu" or (os.name == "posix" and os.uname().sysname == "Linux" and not _has_node()):
+        return []
+    context = multiprocessing.get_context("spawn")
+    answer = context.SimpleQueue()
+    process = context.Process(target=_list, args=(answer,))
+    process.start()
+    process.join()
+    uuids = answer.get() if process.exitcode == 0 else []
+    return named(uuids, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _has_node() -> bool:
+    return any(Path(node).exists() for node in NODES)
+
+
+def folder() -> Path:
+    """Where this user's leases lie, the same for all sweeps of the machine."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return Path(tempfile.gettempdir()) / f"disvae-leases-{user}"
+
+
+def lease(devices: Sequence[Device], per_device: int, wait: Callable[[], None], pause: float = 1.0) -> FileLock:
+    """Take a free slot, on an empty GPU before a second one on another, and show this process that GPU alone.
+
+    Held until this process ends. `wait` is called once if other sweeps hold all of them. Call it before CUDA is used.
+    """
+    folder().mkdir(mode=0o700, exist_ok=True)
+    waiting = False
+    while True:
+        for slot in range(per_device):
+            for device in devices:
+                lock = FileLock(folder() / f"{device.uuid}-{slot}.lock")
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    continue
+                os.environ["CUDA_VISIBLE_DEVICES"] = device.visible
+                return lock
+        if not waiting:
+            wait()
+        waiting = True
+        time.sleep(pause)

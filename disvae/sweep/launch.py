@@ -1,0 +1,172 @@
+"""The launcher of `python -m disvae.train -m`: what is to do, in processes, and what came of it."""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from disvae.config import ConfigError
+from disvae.interrupt import Interrupted, interruptible
+from disvae.runs import now, readable
+from disvae.sweep import devices, machine
+from disvae.sweep.entry import Entry
+from disvae.sweep.pool import Context, Pool, processes
+from disvae.sweep.record import Job, Sweep
+from disvae.sweep.view import summary, view
+from disvae.task import JobFailed, Task
+
+NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every")
+"""Arguments that leave a sweep the same."""
+
+
+def launch(config: DictConfig, context: HydraContext, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+    """Do what of the jobs is not done; the process ends here if a signal came or `out` cannot be written."""
+    try:
+        with interruptible():
+            launcher = Launcher(config, context, [list(job) for job in jobs])
+            launcher.plan(first)
+            record = launcher.record(first)
+        stopped = launcher.run()
+        summary(launcher.entries, record.path, record.out)
+        launcher.close(record)
+    except Interrupted as error:
+        print(f"disvae: {error}; what was computed is kept", file=sys.stderr)
+        sys.exit(128 + error.signum)
+    except ConfigError as error:
+        print(f"disvae: {error}", file=sys.stderr)
+        sys.exit(2)
+    if stopped is not None:
+        sys.exit(128 + stopped)
+    return [launcher.result(entry) for entry in launcher.entries]
+
+
+class Launcher:
+    """One multirun."""
+
+    def __init__(self, config: DictConfig, context: HydraContext, jobs: Sequence[list[str]]) -> None:
+        self.config = config
+        self.context = context
+        common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+        names = [",".join(o for o in overrides if o not in common) or "defaults" for overrides in jobs]
+        self.entries = [Entry(overrides, name) for overrides, name in zip(jobs, names, strict=True)]
+        self.started: tuple[Context, int, list[devices.Device]] | None = None
+
+    def plan(self, first: int) -> None:
+        """Compose and check every job, and look what is left of it to do; those that cannot be fail here."""
+        for number, entry in enumerate(self.entries, first):
+            try:
+                config = self._compose(entry.overrides, number)
+                entry.config = config
+                if config.preview is not None:
+                    raise ConfigError("preview=schedule draws the schedules of one run: leave -m out")
+                overrides, choices = config.hydra.overrides.task, config.hydra.runtime.choices
+                entry.task = Task.of(config, list(overrides), dict(choices))
+                if not entry.task.left():
+                    entry.state = "skipped"
+                elif self.started is None:  # while the rest is composed, the processes' server imports torch
+                    self.started = self._prepare(config)
+            except (ConfigError, OmegaConfBaseException, HydraException) as error:
+                entry.settle("failed", str(error))
+
+    def _compose(self, overrides: list[str], number: int) -> DictConfig:
+        config = self.context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        return config
+
+    def _prepare(self, config: DictConfig) -> tuple[Context, int, list[devices.Device]]:
+        """How to start processes, how many at once, and on which GPUs."""
+        found = devices.find(config.trainer.accelerator)
+        asked = config.launcher.processes
+        slots = len(found) * config.launcher.per_device or machine.processes(asked)
+        if found and asked != "auto":
+            slots = min(slots, asked)
+        slots = min(slots, len(self.entries))  # of those that are done, too: who goes on has the same threads
+        machine.share_threads(slots)
+        return processes(), slots, found
+
+    def record(self, first: int) -> Sweep:
+        """List the jobs where status and compare find them.
+
+        Raises:
+            ConfigError: `out` cannot be written.
+        """
+        arguments = [
+            argument
+            for argument in self.config.hydra.overrides.task
+            if argument.lstrip("+~").partition("=")[0].partition(".")[0] not in NOT_OF_THE_SWEEP
+        ]
+        command = f"python -m disvae.train {shlex.join(sys.argv[1:])}"
+        out = Path(self.config.out)
+        sweep = Sweep.find(out, readable(arguments, ()), arguments, command, now())
+        if first:  # a sweeper that searches launches more than once
+            sweep = Sweep.read(sweep.path)
+        for entry in self.entries:
+            run = None if entry.task is None else os.path.relpath(entry.task.run.path, out)
+            sweep.jobs.append(Job(entry.overrides, run, entry.reason if entry.task is None else None))
+        sweep.write()
+        return sweep
+
+    def run(self) -> int | None:
+        """Do what is left; returns the signal that came, if one did."""
+        left = [entry for entry in self.entries if entry.state == "waiting"]
+        context, slots, found = self.started or (None, 0, [])
+        shown = view(self.entries, slots)
+        shown.say(self._opening(left, slots, found))
+        for entry in self.entries:
+            if entry.state == "failed":
+                shown.ended(entry)
+        if context is None:
+            return None
+        settings = self.config.launcher
+        pool = Pool(
+            context, shown, slots=slots, devices=found, per_device=settings.per_device, retries=settings.retries
+        )
+        return pool.run(left)
+
+    def _opening(self, left: Sequence[Entry], slots: int, found: Sequence[devices.Device]) -> str:
+        begun = sum(entry.task is not None and entry.task.run.last.exists() for entry in left)
+        skipped = sum(entry.state == "skipped" for entry in self.entries)
+        said = [
+            f"{len(self.entries)} job{'s' * (len(self.entries) != 1)}",
+            f"{skipped} finished before" if skipped else "",
+            f"{begun} to go on" if begun else "",
+            f"{len(left) - begun} new" if len(left) > begun else "",
+        ]
+        if slots:
+            said.append(f"{slots} at once" + (f" on {len(found)} GPU{'s' * (len(found) != 1)}" if found else ""))
+            threads = os.environ["OMP_NUM_THREADS"]
+            said.append(f"{threads} thread{'s' * (threads != '1')} each")
+        return " · ".join(filter(None, said))
+
+    def close(self, record: Sweep) -> None:
+        """Keep the reasons that no run's folder could take."""
+        errors = False
+        for entry, job in zip(self.entries, record.jobs[-len(self.entries) :], strict=True):
+            if entry.state == "failed" and entry.task is not None and entry.task.run.status()["state"] == "new":
+                job.error, errors = entry.reason, True
+        if errors:
+            record.write()
+
+    def result(self, entry: Entry) -> JobReturn:
+        """What Hydra, its sweepers and its callbacks are told of a job."""
+        answer = JobReturn(overrides=entry.overrides, working_dir=os.getcwd())
+        if entry.config is not None:
+            answer.cfg = OmegaConf.masked_copy(entry.config, [str(key) for key in entry.config if key != "hydra"])
+            answer.hydra_cfg = OmegaConf.masked_copy(entry.config, "hydra")
+        try:
+            if entry.state == "failed" or entry.task is None:
+                raise ConfigError(entry.reason)
+            answer.return_value, answer.status = entry.task.result(), JobStatus.COMPLETED
+        except ConfigError as error:
+            answer.return_value, answer.status = JobFailed(f"disvae: {entry.name}: {error}"), JobStatus.FAILED
+        if entry.config is not None:
+            self.context.callbacks.on_job_end(config=entry.config, job_return=answer)
+        return answer

@@ -1,0 +1,36 @@
+"""What this machine carries: cores and memory that are this process's to use. Imports no torch."""
+
+import os
+from pathlib import Path
+
+GIB = 2**30
+JOB_MEMORY = 2 * GIB
+"""What a job on the CPU is taken to need: torch, the images and their codes."""
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Bytes of memory, the container's where it has fewer."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no such control group, or "max"
+        return total
+
+
+def processes(asked: int | str) -> int:
+    """Jobs at once on the CPU: as `asked`, or as many as cores and memory carry."""
+    return asked if isinstance(asked, int) else max(1, min(cores(), memory() // JOB_MEMORY))
+
+
+def share_threads(slots: int) -> int:
+    """Give each of `slots` processes its share of the cores, unless the user has; returns the threads of one.
+
+    For processes that are yet to start: OpenMP and MKL read it when they are loaded.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // slots)))
+    return int(os.environ["OMP_NUM_THREADS"].partition(",")[0])

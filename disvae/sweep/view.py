@@ -1,0 +1,203 @@
+"""One view of a sweep: bars on a terminal, a line now and then elsewhere, and the table at the end."""
+
+import os
+import shlex
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from disvae.clock import duration
+from disvae.config import ConfigError
+from disvae.sweep.entry import Entry, time_left
+
+
+def first_line(text: str) -> str:
+    """The first line that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+class View:
+    """Told by the launcher what happens to its entries; plain lines."""
+
+    def __init__(self, screen: Console, entries: Sequence[Entry], slots: int) -> None:
+        self.screen = screen
+        self.entries = list(entries)
+        self.slots = slots
+        self.said_busy: set[int] = set()
+
+    def __enter__(self) -> "View":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.screen.print(Text(line), soft_wrap=True)
+
+    def count(self) -> str:
+        """`[ 4/24]`."""
+        total = str(len(self.entries))
+        return f"[{sum(entry.settled for entry in self.entries):>{len(total)}}/{total}]"
+
+    def left(self) -> str:
+        """`12:30 left`, or nothing."""
+        seconds = time_left(self.entries, self.slots)
+        return "" if seconds is None else f"{duration(seconds)} left"
+
+    def started(self, entry: Entry) -> None:
+        """Its process runs."""
+
+    def moved(self, entry: Entry) -> None:
+        """It told its step."""
+
+    def ended(self, entry: Entry) -> None:
+        """Its process has ended, whether or not there will be another."""
+        if entry.state == "busy" and id(entry) in self.said_busy:
+            return
+        if entry.state == "busy":
+            self.said_busy.add(id(entry))
+        took = duration(entry.spent)
+        reason = first_line(entry.reason)
+        said = {
+            "finished": f"finished {entry.name} in {took}{_elbo(entry)}",
+            "elsewhere": f"finished by another process: {entry.name}",
+            "failed": f"failed {entry.name}: {reason}",
+            "busy": f"in use by another process, later again: {entry.name}",
+            "waiting": f"crashed, later again: {entry.name}: {reason}",
+            "interrupted": f"interrupted {entry.name}: {reason}",
+        }
+        self.say(f"{self.count()} {said[entry.state]}")
+
+
+class Lines(View):
+    """Also says every `pause` seconds which jobs run."""
+
+    def __init__(self, screen: Console, entries: Sequence[Entry], slots: int, pause: float = 60.0) -> None:
+        super().__init__(screen, entries, slots)
+        self.pause = pause
+        self.shown = time.monotonic()
+
+    def moved(self, entry: Entry) -> None:
+        """Say how all of them are if the last time is long enough ago."""
+        if time.monotonic() - self.shown < self.pause:
+            return
+        self.shown = time.monotonic()
+        running = [
+            f"{one.name} {one.activity} {one.step:,}/{one.steps:,}" for one in self.entries if one.state == "running"
+        ]
+        self.say(" · ".join(filter(None, [f"{self.count()} running: {'; '.join(running)}", self.left()])))
+
+
+class Bars(View):
+    """A bar for each running job, and one for all."""
+
+    def __init__(self, screen: Console, entries: Sequence[Entry], slots: int) -> None:
+        super().__init__(screen, entries, slots)
+        self.progress = Progress(
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)
+            ),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),
+            TextColumn("{task.fields[said]}", markup=False, table_column=Column(no_wrap=True)),
+            console=screen,
+            expand=True,
+            transient=True,
+            refresh_per_second=4,
+        )
+        self.bars: dict[int, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self.total = self.progress.add_task("all jobs", total=len(self.entries), said="")
+        self.progress.start()
+        self._show_total()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def _show_total(self) -> None:
+        settled = sum(entry.settled for entry in self.entries)
+        failed = sum(entry.state == "failed" for entry in self.entries)
+        said = [f"{settled}/{len(self.entries)}", f"{failed} failed" if failed else "", self.left()]
+        self.progress.update(self.total, completed=settled, said=" · ".join(filter(None, said)))
+
+    def started(self, entry: Entry) -> None:
+        """Give it a bar."""
+        bar = self.progress.add_task(entry.name, total=entry.steps, said=entry.activity)
+        self.bars[id(entry)] = bar
+        self.moved(entry)
+
+    def moved(self, entry: Entry) -> None:
+        """Move its bar."""
+        said = f"{entry.step:,}/{entry.steps:,} {entry.activity}"
+        self.progress.update(self.bars[id(entry)], completed=entry.step, said=said)
+        self._show_total()
+
+    def ended(self, entry: Entry) -> None:
+        """Take its bar away and say what became of it."""
+        if id(entry) in self.bars:
+            self.progress.remove_task(self.bars.pop(id(entry)))
+        super().ended(entry)
+        self._show_total()
+
+
+def view(entries: Sequence[Entry], slots: int) -> View:
+    """Bars on a terminal, lines elsewhere."""
+    screen = Console()
+    return (Bars if screen.is_terminal else Lines)(screen, entries, slots)
+
+
+def _elbo(entry: Entry) -> str:
+    if entry.task is None:
+        return ""
+    try:
+        return f" · validation ELBO {entry.task.run.metrics()['val/elbo']:.4g}"
+    except (ConfigError, KeyError):
+        return ""
+
+
+def summary(entries: Sequence[Entry], record: Path, out: Path) -> None:
+    """How many jobs came to which end, every failure with its reason and log, and what to type next."""
+    screen = Console()
+    titles = {
+        "finished": "done",
+        "skipped": "skipped: finished before",
+        "elsewhere": "skipped: finished by another process",
+        "failed": "failed",
+        "interrupted": "interrupted",
+        "waiting": "not started",
+    }
+    counts = Counter("waiting" if entry.state == "busy" else entry.state for entry in entries)
+    table = Table("jobs", Column("number", justify="right"), box=SIMPLE_HEAD)
+    for state, title in titles.items():
+        if counts[state]:
+            table.add_row(title, str(counts[state]))
+    screen.print(table)
+
+    def say(line: str) -> None:
+        screen.print(Text(line), soft_wrap=True)
+
+    for entry in entries:
+        if entry.state == "failed":
+            say(f"failed: {entry.name}: {first_line(entry.reason)}")
+            if entry.task and (log := entry.task.run.path / "log.txt").exists():
+                say(f"        log: {shlex.quote(str(log))}")
+    if counts["interrupted"] or counts["waiting"] or counts["failed"]:
+        say("The same command again does what is not finished.")
+    datasets = {entry.task.run.path.parent for entry in entries if entry.task}
+    folder = datasets.pop() if len(datasets) == 1 else out
+    say(f"Compare:      python -m disvae.compare {shlex.quote(os.path.relpath(record))}")
+    say(f"TensorBoard:  tensorboard --logdir {shlex.quote(os.path.relpath(folder))}")

@@ -1,0 +1,118 @@
+"""What a command asks of one run, and what of it is left to do. Imports no torch until there is."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig
+
+from disvae import config as knobs
+from disvae.config import ConfigError
+from disvae.interrupt import interruptible
+from disvae.runs import Run, readable
+
+Report = Callable[[str, int], None]
+"""Told what a run does, `training`, and at which step."""
+
+
+class JobFailed(CompactHydraException):
+    """One job of a sweep failed, and why; the launcher goes on with the others."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run that was asked for, checked."""
+
+    run: Run
+    config: dict[str, Any]
+    overrides: tuple[str, ...]
+    force: bool
+    optimize: str
+
+    @classmethod
+    def of(cls, cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> "Task":
+        """Check a composed configuration and find its run folder.
+
+        Raises:
+            ConfigError: naming the key, its value and what to type.
+        """
+        knobs.check_choices(choices)
+        knobs.check_values(cfg)
+        knobs.check_knobs(cfg, overrides, choices["objective"])
+        config = knobs.resolved(cfg)
+        skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
+        run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
+        return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)
+
+    @property
+    def metrics_asked(self) -> bool:
+        """Whether metrics were chosen by hand; the usual ones are for a run that is trained anyway."""
+        return any(override.lstrip("+~").startswith("metric") for override in self.overrides)
+
+    def left(self) -> str:
+        """`training`, `scores` or, where nothing is left to do, ``."""
+        if self.force or not self.run.finished():
+            return "training"
+        wanted = knobs.metric_nodes(self.config["metric"], []).keys() if self.metrics_asked else set()
+        return "scores" if wanted - self.run.scored() else ""
+
+    def do(self, *, brief: bool, report: Report | None = None) -> bool:
+        """Train or resume, or score what is trained; False where somebody else had done it.
+
+        `brief` shows no progress; `report` is told of it.
+
+        Raises:
+            ConfigError: the parts cannot go together, or a file cannot be read or written.
+            InUse: another process trains this very run.
+            Stopped: the loss diverged or a signal came.
+        """
+        left = self.left()
+        if left == "training":
+            from disvae.fit import fit
+
+            usual = not self.metrics_asked
+            return fit(self.run, self.config, force=self.force, brief=brief, usual_metrics=usual, report=report)
+        print(f"Already finished: {self.run.path} (force=true repeats it)")
+        if left == "scores":
+            from disvae.evaluation import choose, evaluate
+
+            if report:
+                report("scoring", self.config["steps"])
+            with interruptible(), self.run.lock():
+                evaluate(self.run, choose(self.config["metric"], []).of_one(), self.config["score"])
+            return True
+        if any(override.lstrip("+~").startswith(("final", "score.")) for override in self.overrides):
+            print(f"For other scores of it: python -m disvae.evaluate {self.run.path} metric=[...] score.NAME=VALUE")
+        return False
+
+    def result(self) -> float:
+        """The result that `optimize` names.
+
+        Raises:
+            ConfigError: the run has none of this name.
+        """
+        metrics = self.run.metrics()
+        if self.optimize not in metrics:
+            there = ", ".join(difflib.get_close_matches(self.optimize, metrics, n=3) or ["val/elbo"])
+            raise ConfigError(
+                f"optimize={self.optimize} is not among the results of {self.run.path}; there are {there} ..."
+            )
+        return metrics[self.optimize]
+
+    def print_result(self, *, brief: bool) -> None:
+        """The final table; `brief`: a line."""
+        if brief:
+            from disvae.table import notes
+
+            print(
+                f"{self.run.path.name}: validation ELBO {self.run.metrics()['val/elbo']:.4g} nats per image",
+                *(note for note in notes(self.run) if "collapse" in note),
+                sep=" · ",
+            )
+        else:
+            from disvae.table import print_result
+
+            print_result(self.run)
