@@ -84,7 +84,31 @@ def check_values(cfg: DictConfig) -> None:
         raise ConfigError(f"force must be true or false, got {cfg.force!r}")
     if cfg.final != "all" and (isinstance(cfg.final, str) or set(cfg.final) - set(options("metric"))):
         raise ConfigError(f"final must be all or a list of {', '.join(options('metric'))}, got {cfg.final}")
+    _check_launcher(cfg.launcher)
+    _check_optimize(cfg)
     check_score(cfg.score)
+
+
+def _check_launcher(launcher: Mapping[str, Any]) -> None:
+    if launcher["processes"] != "auto":
+        _number("launcher.processes (or auto)", launcher["processes"], least=1, whole=True)
+    _number("launcher.per_device", launcher["per_device"], least=1, whole=True)
+    _number("launcher.retries", launcher["retries"], least=0, whole=True)
+
+
+def _check_optimize(cfg: DictConfig) -> None:
+    """The result that a sweeper searches for will be there."""
+    stage, _, name = str(cfg.optimize).partition("/")
+    if stage.partition("-")[0] not in ("train", "val", "held_out", "metric") or not name:
+        raise ConfigError(
+            f"optimize must be a tag of metrics.json, val/elbo or metric/mig/histogram, got {cfg.optimize!r}"
+        )
+    metric = name.partition("/")[0].partition("-")[0]
+    at_end = set(cfg.get("metric") or ()) | set(options("metric") if cfg.final == "all" else cfg.final)
+    if stage.startswith("metric") and metric not in at_end:
+        raise ConfigError(
+            f"optimize={cfg.optimize} needs {metric} among the metrics at the end: final=all or final=[{metric}]"
+        )
 
 
 def check_score(score: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
+from disvae.config import ConfigError
 from disvae.sweep.axes import combinations, expand, zipped
 
 
@@ -28,7 +29,14 @@ class DisvaeSweeper(BasicSweeper):
     """Hydra's grid, with ranges and axes that go together; a job that fails never stops the others."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run every job; the process ends with status 1 if one failed."""
+        """Run every job; the process ends with status 1 if one failed, 2 if the sweep cannot be."""
+        try:
+            return self._sweep(arguments)
+        except ConfigError as error:
+            print(f"disvae: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    def _sweep(self, arguments: list[str]) -> list[JobReturn]:
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None

@@ -8,7 +8,11 @@ import pytest
 import disvae
 
 ROOT = Path(disvae.__file__).parent
-FAMILIES = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()} - {"experiment", "sweep", "comparison"}
+FAMILIES = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()} - {
+    "experiment",
+    "sweep",
+    "comparison",
+}
 FRAMEWORKS = {"hydra", "omegaconf", "pytorch_lightning", "lightning_fabric"}
 
 
@@ -36,7 +40,9 @@ def test_families_import_neither_frameworks_nor_one_another(family):
             )
 
 
-@pytest.mark.parametrize("entry", ["train", "evaluate", "score", "status", "compare", "config", "knobs", "runs", "interrupt"])
+@pytest.mark.parametrize(
+    "entry", ["train", "evaluate", "score", "status", "compare", "config", "knobs", "runs", "interrupt"]
+)
 def test_the_command_line_imports_torch_only_to_compute(entry):
     heavy = {
         "torch",

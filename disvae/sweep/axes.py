@@ -1,0 +1,73 @@
+"""The axes of a sweep: ranges as lists of values, and which axes form a grid and which go together."""
+
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from disvae.config import ConfigError
+
+RANGES: dict[str, Callable[[float, float, float], float]] = {
+    "linspace": lambda start, stop, share: start + share * (stop - start),
+    "logspace": lambda start, stop, share: 10 ** (start + share * (stop - start)),
+    "geomspace": lambda start, stop, share: start * (stop / start) ** share,
+}
+"""Values at a share of the way, by NumPy's names and conventions: logspace(0,2,3) is 1, 10, 100."""
+
+
+def expand(argument: str) -> str:
+    """`beta=logspace(0,2,3)` as `beta=1,10,100`, to six digits; Hydra itself knows range(0,10) and lists.
+
+    Raises:
+        ConfigError: not two ends and a whole number of at least two values.
+    """
+    key, equals, value = argument.partition("=")
+    pattern = rf"\b({'|'.join(RANGES)})\(([^()]*)\)"
+    return key + equals + re.sub(pattern, lambda found: _values(argument, *found.groups()), value)
+
+
+def _values(argument: str, name: str, inner: str) -> str:
+    try:
+        start, stop, n = (float(number) for number in inner.split(","))
+        if n < 2 or n != int(n) or (name == "geomspace" and not start * stop > 0):
+            raise ValueError
+        return ",".join(f"{RANGES[name](start, stop, i / (n - 1)):.6g}" for i in range(int(n)))
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{argument}: {name} takes two ends{' of one sign' if name == 'geomspace' else ''} and how many values, at "
+            f"least 2, as in beta=logspace(0,2,9); got {name}({inner})"
+        ) from error
+
+
+def combinations(axes: Mapping[str, Sequence[str]], zipped: Sequence[str]) -> list[list[str]]:
+    """The jobs, one value of each axis (name -> overrides), the last axis fastest; those `zipped` go as one axis.
+
+    Raises:
+        ConfigError: `zipped` names one axis alone, something that is none, or axes of different lengths.
+    """
+    lengths = {name: len(axes.get(name, ())) for name in zipped}
+    if zipped and (len(lengths) < 2 or min(lengths.values()) < 2 or len(set(lengths.values())) > 1):
+        said = ", ".join(f"{name} has {n} value{'' if n == 1 else 's'}" for name, n in lengths.items())
+        raise ConfigError(
+            f"zip=[{','.join(zipped)}] must name two or more axes of the same length, as in beta=1,4 alpha=0,10 "
+            f"zip=[beta,alpha]; {said}"
+        )
+    together = list(zip(*(axes[name] for name in lengths), strict=True))
+    places: list[Sequence[tuple[str, ...]]] = []
+    for name, values in axes.items():
+        if name not in lengths:
+            places.append([(value,) for value in values])
+        elif name == next(name for name in axes if name in lengths):
+            places.append(together)
+    return [list(itertools.chain(*job)) for job in itertools.product(*places)]
+
+
+def zipped(value: object) -> list[str]:
+    """The names in zip=[...].
+
+    Raises:
+        ConfigError: it is no list of names.
+    """
+    names = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"zip must be a list of axes, as in zip=[beta,alpha], got {value!r}")
+    return [str(name) for name in names]
