@@ -9,17 +9,12 @@ computed again in the same way replaces what it had. Without metric= every one t
 Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM, which leave what was scored.
 """
 
-import logging
-import os
-import signal
-import sys
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from disvae import config as knobs
+from disvae.command import command, paths
 from disvae.config import ConfigError
-from disvae.interrupt import Interrupted, interruptible
 from disvae.runs import Run
 
 
@@ -46,21 +41,6 @@ def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ConfigError(f"{', '.join(map(str, tree.keys() - {'metric', 'score'}))} is read by nothing; see --help")
     knobs.check_score(tree["score"])
     return tree.get("metric", {}), tree["score"]
-
-
-def paths(arguments: Sequence[str], key: str) -> tuple[list[Path], list[str]]:
-    """The paths among the arguments, with or without `KEY=` before them, and the overrides that are left.
-
-    A run's folder has commas and equals signs in its name, so what exists on disk is a path.
-    """
-    found, overrides = [], []
-    for argument in arguments:
-        named = argument.removeprefix(f"{key}=")
-        if named != argument or "=" not in argument or Path(argument).exists():
-            found.append(Path(named))
-        else:
-            overrides.append(argument)
-    return found, overrides
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -107,30 +87,9 @@ def _show(run: Run, stages: Sequence[str], labels: Collection[str], said: str) -
         raise ConfigError("nothing could be scored")
 
 
-def command(describe: str | None, work: Callable[[Sequence[str]], None], without: Collection[str] = ()) -> None:
-    """A command line whose errors are one message, with --help from the module's docstring and conf/."""
-    arguments = sys.argv[1:]
-    if any(argument in ("-h", "--help") for argument in arguments):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # of a reader that has seen enough
-        print(knobs.score_help(describe or "", without))
-        return
-    # Before torch loads OpenMP: threads that wait sleep soon; where cores are shared, spinning costs much.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    logging.basicConfig(format="%(message)s")
-    try:
-        with interruptible():
-            work(arguments)
-    except ConfigError as error:
-        print(f"disvae: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Interrupted as error:
-        print(f"disvae: {error}; what was scored is kept", file=sys.stderr)
-        sys.exit(128 + error.signum)
-
-
 def main() -> None:
     """The command line."""
-    command(__doc__, evaluate)
+    command(lambda: knobs.score_help(__doc__ or ""), evaluate, kept="scored")
 
 
 if __name__ == "__main__":

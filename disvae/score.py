@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from disvae import config as knobs
+from disvae.command import command, paths
 from disvae.config import ConfigError
-from disvae.evaluate import command, paths, settings
+from disvae.evaluate import settings
 from disvae.runs import write_atomically
 
 log = logging.getLogger(__name__)
@@ -107,7 +109,7 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
 
 def main() -> None:
     """The command line."""
-    command(__doc__, score, OF_RUNS)
+    command(lambda: knobs.score_help(__doc__ or "", OF_RUNS), score, kept="scored")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def test_families_import_neither_frameworks_nor_one_another(family):
 
 
 @pytest.mark.parametrize(
-    "entry", ["train", "evaluate", "score", "status", "compare", "config", "knobs", "runs", "interrupt"]
+    "entry", ["train", "evaluate", "score", "command", "status", "compare", "config", "knobs", "runs", "interrupt"]
 )
 def test_the_command_line_imports_torch_only_to_compute(entry):
     heavy = {

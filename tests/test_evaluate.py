@@ -15,8 +15,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from disvae import codes_file
+from disvae.command import paths
 from disvae.config import ConfigError, resolved
-from disvae.evaluate import evaluate, paths, settings
+from disvae.evaluate import evaluate, settings
 from disvae.evaluation import choose, stage
 from disvae.fit import Stopped, fit
 from disvae.module import VAEModule

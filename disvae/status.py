@@ -1,0 +1,89 @@
+"""List runs, or the jobs of a sweep, and how far each has come.
+
+    python -m disvae.status
+    python -m disvae.status outputs/sprites
+    python -m disvae.status outputs/sweeps/SWEEP.json state=failed,killed
+
+Without a path: outputs. The states: new (not begun), running, finished; interrupted and killed (the same command goes
+on), diverged and failed (with the reason).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from disvae.command import command, paths
+from disvae.comparison.results import Row, collect
+from disvae.config import ConfigError
+
+STATES = {
+    "new": "dim",
+    "running": "cyan",
+    "finished": "green",
+    "interrupted": "yellow",
+    "killed": "yellow",
+    "diverged": "red",
+    "failed": "red",
+}
+"""In the order of a run's life, and the terminal's colour of each."""
+
+PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
+"""Paths stay whole, to be copied."""
+
+
+def status(arguments: Sequence[str]) -> None:
+    """Print a line for each run and their number by state.
+
+    Raises:
+        ConfigError: a path without runs, or a state that is none.
+    """
+    from disvae.table import console
+
+    folders, overrides = paths(arguments, "path")
+    wanted = _wanted(overrides)
+    rows = collect(folders or [Path("outputs")])
+    screen = console()
+    for row in rows:
+        if row.state in wanted:
+            state = f"[{STATES[row.state]}]{row.state:<11}[/]"
+            screen.print(f"{state} {_step(row):>15}  {_elbo(row):<13}  {escape(_place(row))}", **PLAIN)
+            if row.error:
+                screen.print(f"{'':<11} {escape(row.error.splitlines()[0])}", **PLAIN)
+    counts = Counter(row.state for row in rows)
+    said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    screen.print(f"{len(rows)} run{'s' if len(rows) > 1 else ''}: {said}", **PLAIN)
+
+
+def _wanted(overrides: Sequence[str]) -> list[str]:
+    wanted = list(STATES)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        wanted = value.split(",")
+        if key != "state" or set(wanted) - STATES.keys():
+            raise ConfigError(f"{override} is no filter: state={','.join(STATES)} is, one or several of them")
+    return wanted
+
+
+def _step(row: Row) -> str:
+    steps = row.knobs.get("steps")
+    return f"{row.step:,}" + (f"/{steps:,.0f}" if isinstance(steps, float) else "")
+
+
+def _place(row: Row) -> str:
+    return row.name if row.path is None else str(row.path)
+
+
+def _elbo(row: Row) -> str:
+    return f"ELBO {row.metrics['val/elbo']:.2f}" if "val/elbo" in row.metrics else ""
+
+
+def main() -> None:
+    """The command line."""
+    command(lambda: __doc__ or "", status)
+
+
+if __name__ == "__main__":
+    main()
