@@ -11,6 +11,7 @@ different datasets are compared apart.
   metric=[a,b]      columns: scores (mig/histogram), all of a metric (mig) or terms (elbo, kl, val/overlap/entropy)
   by=beta,alpha     the axes that come first: x of the figures, then y of the heat maps
   sort=mig/histogram  what groups are ranked by
+  traversals=false  none in the report: they load networks of the best and the median run (seconds to a minute)
   udr=true          which seed UDR chooses without labels, computed where it is missing (minutes: images are encoded)
   csv=FILE report=FILE  where to write; without, results.csv and report.html in the folder that holds the runs, or
                     beside a sweep's record under its name; csv=none, report=none: not at all
@@ -21,20 +22,17 @@ Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM.
 import difflib
 import os
 import re
-import signal
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from disvae.command import command, paths
 from disvae.comparison.direction import better, short
 from disvae.comparison.groups import Comparison, compare
 from disvae.comparison.results import Row, collect, knob
 from disvae.config import ConfigError
-from disvae.evaluate import paths
-from disvae.interrupt import Interrupted, interruptible
 from disvae.knobs import Knob
 
-OPTIONS = ("metric", "by", "sort", "udr", "csv", "report")
+OPTIONS = ("metric", "by", "sort", "udr", "traversals", "csv", "report")
 
 
 def compare_paths(arguments: Sequence[str]) -> None:
@@ -48,9 +46,7 @@ def compare_paths(arguments: Sequence[str]) -> None:
         raise ConfigError("name runs' folders, a folder of runs or a sweep: python -m disvae.compare outputs")
     options, where = _options(overrides)
     targets = {name: _target(name, options.get(name), places) for name in ("csv", "report")}
-    with_udr = options.get("udr", "false")
-    if with_udr not in ("true", "false"):
-        raise ConfigError(f"udr must be true or false, got {with_udr}")
+    with_udr, with_traversals = _flag("udr", options, False), _flag("traversals", options, True)
     rows = collect(places)
     chosen = [tag for name in _list(options.get("metric", "")) for tag in tags_of(name, rows)]
     sort = tags_of(options["sort"], rows)[0] if "sort" in options else next(iter(chosen), None)
@@ -58,13 +54,23 @@ def compare_paths(arguments: Sequence[str]) -> None:
     comparisons = compare(rows, where, chosen, by)
     if not comparisons:
         raise ConfigError(f"no run has all of {', '.join(o for o in overrides if o.partition('=')[0] not in OPTIONS)}")
-    if with_udr == "true":
+    if with_udr:
         from disvae.comparison import udr
 
         if sum([udr.compute(comparison) for comparison in comparisons]):
             comparisons = compare(collect(places), where, chosen, by)
-    _show(comparisons, chosen, sort, with_udr == "true")
-    _write(comparisons, targets["csv"], targets["report"])
+    _show(comparisons, chosen, sort, with_udr)
+    print()
+    if targets["csv"] is not None:
+        from disvae.comparison.tables import write_csv
+
+        write_csv(comparisons, targets["csv"])
+        print(f"every run and value:  {targets['csv']}")
+    if targets["report"] is not None:
+        from disvae.comparison.report import write_report
+
+        write_report(comparisons, targets["report"], sort=sort, with_traversals=with_traversals)
+        print(f"report with figures:  {targets['report']}")
 
 
 def _show(comparisons: Sequence[Comparison], chosen: Sequence[str], sort: str | None, with_udr: bool) -> None:
@@ -79,18 +85,11 @@ def _show(comparisons: Sequence[Comparison], chosen: Sequence[str], sort: str | 
             print_choices(comparison, judge, screen)
 
 
-def _write(comparisons: Sequence[Comparison], table: Path | None, report: Path | None) -> None:
-    print()
-    if table is not None:
-        from disvae.comparison.tables import write_csv
-
-        write_csv(comparisons, table)
-        print(f"every run and value:  {table}")
-    if report is not None:
-        from disvae.comparison.report import write_report
-
-        write_report(comparisons, report)
-        print(f"report with figures:  {report}")
+def _flag(name: str, options: Mapping[str, str], default: bool) -> bool:
+    value = options.get(name, str(default).lower())
+    if value not in ("true", "false"):
+        raise ConfigError(f"{name} must be true or false, got {value}")
+    return value == "true"
 
 
 def _options(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[Knob]]]:
@@ -151,20 +150,7 @@ def _target(name: str, given: str | None, places: Sequence[Path]) -> Path | None
 
 def main() -> None:
     """The command line."""
-    arguments = sys.argv[1:]
-    if any(argument in ("-h", "--help") for argument in arguments):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # of a reader that has seen enough
-        print(__doc__)
-        return
-    try:
-        with interruptible():
-            compare_paths(arguments)
-    except ConfigError as error:
-        print(f"disvae: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Interrupted as error:
-        print(f"disvae: {error}", file=sys.stderr)
-        sys.exit(128 + error.signum)
+    command(lambda: __doc__ or "", compare_paths)
 
 
 if __name__ == "__main__":

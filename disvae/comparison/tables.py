@@ -23,7 +23,7 @@ LISTED = 20
 
 
 def columns(comparison: Comparison, chosen: Sequence[str], sort: str) -> list[str]:
-    """The tags to show: `sort` first, then the chosen ones, or of the first metrics a score each, and the main terms."""
+    """The tags to show: `sort` first, then the chosen ones, or a score of each of the first metrics and main terms."""
     if chosen:
         return list(dict.fromkeys([sort, *chosen]))
     firsts: dict[str, str] = {}
@@ -79,8 +79,9 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
     while not chosen and len(tags) > 1 and _width(table, screen) > screen.width:
         tags = tags[:-1]
         table = _table(comparison, tags, sort, ranks)
-    wide = max(screen.width, _width(table, screen))  # what was asked for is never cut
-    Console(file=screen.file, width=wide, force_terminal=screen.is_terminal).print(table)
+    width, screen.width = screen.width, max(screen.width, _width(table, screen))  # what was asked for is never cut
+    screen.print(table)
+    screen.width = width
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % interval (Student's t)"]
     if len(few) < len(comparison.groups):

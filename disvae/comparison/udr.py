@@ -40,7 +40,12 @@ def _names(group: Group) -> frozenset[str]:
 
 
 def choices(groups: Iterable[Group], tag: str) -> list[Choice]:
-    """For the groups of two runs or more whose UDR is there, of these very runs, and whose runs all have the tag."""
+    """For the groups of two runs or more whose UDR is there, of these very runs, and whose runs all have the tag.
+
+    None for a tag without a better end.
+    """
+    if not better(tag):
+        return []
     found = []
     for group in groups:
         if len(group.rows) < 2 or stale(group) or any(tag not in row.metrics for row in group.rows):
