@@ -10,6 +10,7 @@ for a configuration that cannot be, 4 for a loss that diverged, 130 and 143 for 
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from disvae import config as knobs
 from disvae.config import ConfigError
 from disvae.interrupt import Interrupted
 from disvae.sweep.axes import expand
+from disvae.sweep.engine import check_installed
 from disvae.task import JobFailed, Task
 
 
@@ -48,9 +50,15 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
 
 
 def _job(cfg: DictConfig) -> float | None:
-    """Run Hydra's job; whatever the user can mend ends in one message, never in a stack of frames."""
+    """Run Hydra's job; whatever the user can mend ends in one message, never in a stack of frames.
+
+    An engine calls it in a process of its own, perhaps elsewhere; there, any end is an answer to the sweep.
+    """
     job = HydraConfig.get()
-    logging.getLogger("disvae").setLevel(logging.INFO)
+    by_engine = job.mode == RunMode.MULTIRUN and job.runtime.choices["hydra/launcher"] != "basic"
+    _set_up()
+    if by_engine:
+        os.chdir(job.runtime.cwd)
     try:
         return train(cfg, list(job.overrides.task), job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
     except (ConfigError, OmegaConfBaseException) as error:  # the latter: a reference to nothing, a value left open
@@ -61,12 +69,23 @@ def _job(cfg: DictConfig) -> float | None:
         status, message = 128 + error.signum, f"disvae: {error}; what was computed is kept"
     except Exception as error:
         status, message = getattr(error, "exit_status", 0), f"disvae: {error}"
-        if not status:
+        if not status and not by_engine:
             raise
+        if not status:
+            traceback.print_exc()
+            message = f"{type(error).__name__}: {error}"  # the error itself may not survive the way back
     print(message, file=sys.stderr)
-    if job.mode == RunMode.MULTIRUN and status < 128:
+    if by_engine or (job.mode == RunMode.MULTIRUN and status < 128):
         raise JobFailed(message)
     sys.exit(status)
+
+
+def _set_up() -> None:
+    """What a process needs before it imports torch."""
+    # Threads that wait sleep soon; where cores are shared, spinning costs 20 times a step.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    logging.basicConfig(format="%(message)s")  # to stderr: what takes long, and what was mended
+    logging.getLogger("disvae").setLevel(logging.INFO)
 
 
 def main() -> None:
@@ -78,12 +97,11 @@ def main() -> None:
     try:
         sys.argv[1:] = map(expand, sys.argv[1:])
         knobs.check_metric_names(sys.argv[1:])
+        check_installed(sys.argv[1:])
     except ConfigError as error:
         print(f"disvae: {error}", file=sys.stderr)
         sys.exit(2)
-    # Before torch loads OpenMP: threads that wait sleep soon; where cores are shared, spinning costs 20 times a step.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    logging.basicConfig(format="%(message)s")  # to stderr: what takes long, and what was mended
+    _set_up()
     hydra.main(version_base="1.3", config_path=str(knobs.conf_dir()), config_name="config")(_job)()
 
 

@@ -11,6 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from disvae.config import ConfigError
 from disvae.sweep.axes import combinations, expand, zipped
+from disvae.sweep.engine import carry
 
 
 class DisvaeLauncher(BasicLauncher):
@@ -49,7 +50,10 @@ class DisvaeSweeper(BasicSweeper):
         jobs = combinations(axes, zipped(self.config.zip))
         returns: list[JobReturn] = []
         for batch in self.split_overrides_to_chunks(jobs, self.max_batch_size):
-            returns += self.launcher.launch(batch, initial_job_idx=len(returns))
+            if isinstance(self.launcher, DisvaeLauncher):
+                returns += self.launcher.launch(batch, initial_job_idx=len(returns))
+            else:
+                returns += carry(self.launcher, batch, len(returns))
         if any(job.status == JobStatus.FAILED for job in returns):
             if not isinstance(self.launcher, DisvaeLauncher):  # which has said it
                 for job in returns:

@@ -1,0 +1,38 @@
+"""Launchers of others that carry the same jobs: Ray, and Slurm through submitit."""
+
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+
+from disvae.config import ConfigError
+
+EXTRAS = {"ray": ("ray", "hydra_ray_launcher"), "submitit": ("slurm", "hydra_submitit_launcher")}
+"""How the names of their options begin: disvae's extra and Hydra's plugin. Our own `slurm_gpu` is one of submitit's."""
+
+
+def check_installed(arguments: Iterable[str]) -> None:
+    """Raises ConfigError for a launcher whose extra is not installed, naming what to install."""
+    for argument in arguments:
+        key, _, name = argument.partition("=")
+        extra, plugin = EXTRAS.get(name.partition("_")[0].replace("slurm", "submitit"), ("", ""))
+        if key == "hydra/launcher" and extra and importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
+            raise ConfigError(f'{argument} needs what is not installed: pip install "disvae[{extra}]"')
+
+
+def carry(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
+    """Have an engine do the jobs; where it loses one, or is stopped, the process ends with a message of one line."""
+    try:
+        return launcher.launch(jobs, initial_job_idx=first)
+    except (ConfigError, HydraException):
+        raise
+    except KeyboardInterrupt:
+        status, reason = 130, "stopped"
+    except Exception as error:  # of the engine's many: a worker killed, a queue that is not there
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        status, reason = 1, f"{type(launcher).__name__}: {lines[0] if lines else type(error).__name__}"
+    print(f"disvae: {reason}; the same command continues what is not finished", file=sys.stderr)
+    sys.exit(status)
