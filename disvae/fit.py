@@ -152,7 +152,8 @@ def fit(
             run.mark("interrupted", step, error=str(error))
             raise Stopped(f"{error} at step {step}; the same command continues it", 128 + error.signum) from error
         except BaseException as error:
-            run.mark("failed", trainer.global_step or run.status()["step"], error=f"{type(error).__name__}: {error}")
+            state = "interrupted" if isinstance(error, SystemExit) else "failed"  # Slurm's limit: requeued by a handler
+            run.mark(state, trainer.global_step or run.status()["step"], error=f"{type(error).__name__}: {error}")
             raise
         finally:
             curves.close()

@@ -24,7 +24,10 @@ def check_installed(arguments: Iterable[str]) -> None:
 
 
 def carry(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
-    """Have an engine do the jobs; where it loses one, or is stopped, the process ends with a message of one line."""
+    """Have an engine do the jobs; where it loses one, or is stopped, the process ends with a message.
+
+    Jobs of a queue go on without it.
+    """
     try:
         return launcher.launch(jobs, initial_job_idx=first)
     except (ConfigError, HydraException):
@@ -33,6 +36,9 @@ def carry(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int) -> Sequ
         status, reason = 130, "stopped"
     except Exception as error:  # of the engine's many: a worker killed, a queue that is not there
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        status, reason = 1, f"{type(launcher).__name__}: {lines[0] if lines else type(error).__name__}"
-    print(f"disvae: {reason}; the same command continues what is not finished", file=sys.stderr)
+        status, reason = 1, f"{type(launcher).__name__}: {' '.join(lines[:2]) or type(error).__name__}"
+    print(
+        f"disvae: {reason}\npython -m disvae.status OUT shows the jobs; the same command continues what is not finished",
+        file=sys.stderr,
+    )
     sys.exit(status)
