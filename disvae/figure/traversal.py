@@ -56,7 +56,7 @@ def traversal(vae: VAE, x: Tensor, *, title: str = "", most: int = 12, inactive:
     own = (mean[0] - places).abs().argmin(0)  # (D,): the column nearest to the image's own code
 
     rows, (H, W) = len(shown), x.shape[2:]
-    figure = Figure(figsize=(8.4, 1.2 + 0.72 * max(rows, 2) * H / W), layout="constrained")
+    figure = Figure(figsize=(8.4, 1.0 + 0.72 * max(rows, 2) * H / W), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, len(PROBABILITIES)))
     _draw(left, fixed)
     left.set_xticks([])

@@ -1,0 +1,69 @@
+"""Traversals of a comparison's best and median run. Imports torch: the report asks for it last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from disvae.build import make
+from disvae.checkpoint import load
+from disvae.comparison.direction import better, short
+from disvae.comparison.groups import Comparison
+from disvae.comparison.results import Row
+from disvae.config import ConfigError
+from disvae.figure.traversal import traversal
+from disvae.runs import Run
+from disvae.sources import restored
+
+IMAGES = 256
+"""Of the dataset, the same for every run: the first is the fixed one, all of them tell which latents are active."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run's traversal, or why there is none."""
+
+    title: str
+    row: Row | None
+    figure: Figure | None
+    reason: str = ""
+
+
+def best_and_median(comparison: Comparison, tag: str) -> list[tuple[str, Row]]:
+    """The best run by a tag and the middle one, the lower of two; one run alone is just that."""
+    rows = [row for row in comparison.finished if tag in row.metrics and row.path is not None]
+    rows.sort(key=lambda row: (better(tag) or 1) * row.metrics[tag])
+    if len(rows) < 2:
+        return [("only run", row) for row in rows]
+    named = [("best run", rows[-1]), ("median run", rows[(len(rows) - 1) // 2])]
+    return named if len(rows) > 2 else [("best run", rows[1]), ("other run", rows[0])]
+
+
+def traversals(comparison: Comparison, tag: str) -> list[Shown]:
+    """The best and the median run by a tag, about one image of their dataset."""
+    shown: list[Shown] = []
+    named = best_and_median(comparison, tag)
+    try:
+        x = _images(named)
+        for what, row in named:
+            assert row.path is not None
+            run = Run(row.path)
+            vae = restored(run.config(), load(run.last), tuple(x.shape[1:])).eval()
+            title = f"{what} by {short(tag)} ({row.metrics[tag]:.4g}): {row.name}"
+            shown.append(Shown(title, row, traversal(vae, x, title=f"{what} by {short(tag)}, {row.metrics[tag]:.4g}")))
+    except (ConfigError, ValueError) as error:
+        shown.append(Shown("", None, None, str(error)))
+    return shown
+
+
+def _images(named: Sequence[tuple[str, Row]]) -> torch.Tensor:
+    path = named[0][1].path
+    assert path is not None
+    dataset = make(Run(path).config()["dataset"], "dataset")
+    if min(dataset.x_shape[1:]) < 2:
+        raise ConfigError("no traversals: the data are points, not pictures")
+    order = np.random.default_rng(0).permutation(len(dataset.images))[:IMAGES]
+    images: torch.Tensor = dataset.images.take(torch.from_numpy(order))
+    return images
