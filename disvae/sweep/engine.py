@@ -38,7 +38,7 @@ def carry(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int) -> Sequ
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         status, reason = 1, f"{type(launcher).__name__}: {' '.join(lines[:2]) or type(error).__name__}"
     print(
-        f"disvae: {reason}\npython -m disvae.status outputs shows the jobs; the same command continues those unfinished",
+        f"disvae: {reason}\npython -m disvae.status outputs shows what is done; the same command does the rest",
         file=sys.stderr,
     )
     sys.exit(status)
