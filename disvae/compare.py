@@ -20,6 +20,7 @@ Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM.
 """
 
 import difflib
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ from disvae.comparison.groups import Comparison, compare
 from disvae.comparison.results import Row, collect, knob
 from disvae.config import ConfigError
 from disvae.knobs import Knob
+
+log = logging.getLogger(__name__)
 
 OPTIONS = ("metric", "by", "sort", "udr", "traversals", "csv", "report")
 
@@ -57,8 +60,11 @@ def compare_paths(arguments: Sequence[str]) -> None:
     if with_udr:
         from disvae.comparison import udr
 
-        if sum([udr.compute(comparison) for comparison in comparisons]):
-            comparisons = compare(collect(places), where, chosen, by)
+        print("UDR, where it is missing: each network encodes images, some seconds a run")
+        for comparison in comparisons:
+            for group, reason in udr.compute(comparison).items():
+                log.warning("no UDR of %s: %s", group, reason)
+        comparisons = compare(collect(places), where, chosen, by)
     _show(comparisons, chosen, sort, with_udr)
     print()
     if targets["csv"] is not None:
@@ -80,7 +86,7 @@ def _show(comparisons: Sequence[Comparison], chosen: Sequence[str], sort: str | 
     screen = console()
     for comparison in comparisons:
         print_comparison(comparison, chosen, sort, screen)
-        judge = sort if sort is not None and better(sort) else main_tag(comparison)
+        judge = main_tag(comparison, sort if sort is not None and better(sort) else None)
         if with_udr and judge is not None:
             print_choices(comparison, judge, screen)
 

@@ -213,7 +213,14 @@ def compare(
                 there = ", ".join(shown(other) for other in sorted(has, key=_order))
                 raise ConfigError(f"no run has {name}={shown(value)}; they have {there}")
     kept = [row for row in rows if all(_matches(row, name, wanted) for name, wanted in where.items())]
-    return [_of_dataset(name, found, tags, by) for name, found in _by_dataset(kept).items()]
+    comparisons = [_of_dataset(name, found, tags, by) for name, found in _by_dataset(kept).items()]
+    vary = dict.fromkeys(axis for comparison in comparisons for axis in comparison.axes)
+    for name in by:
+        if name not in vary:
+            raise ConfigError(
+                f"by={name}: it does not vary among the finished runs; {', '.join(vary) or 'nothing'} does"
+            )
+    return comparisons
 
 
 def _check(name: str, rows: Sequence[Row]) -> None:

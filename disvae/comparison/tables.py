@@ -23,9 +23,9 @@ LISTED = 20
 
 
 def columns(comparison: Comparison, chosen: Sequence[str], sort: str) -> list[str]:
-    """The tags to show: `sort` first, then the chosen ones, or a score of each of the first metrics and main terms."""
+    """The tags to show: `sort` first, then the chosen ones that there are, or a few scores and terms."""
     if chosen:
-        return list(dict.fromkeys([sort, *chosen]))
+        return [tag for tag in dict.fromkeys([sort, *chosen]) if comparison.rank(tag)]
     firsts: dict[str, str] = {}
     for tag in comparison.headline:
         firsts.setdefault(tag.rpartition("/")[0] if tag.startswith("metric/") else tag, tag)
@@ -36,15 +36,17 @@ def columns(comparison: Comparison, chosen: Sequence[str], sort: str) -> list[st
     return list(dict.fromkeys([sort, *there]))
 
 
-def main_tag(comparison: Comparison) -> str | None:
-    """What groups are ranked by if nobody says: the first of its tags that has a better end."""
-    return next((tag for tag in (*comparison.tags, *comparison.headline) if better(tag)), None)
+def main_tag(comparison: Comparison, wanted: str | None = None) -> str | None:
+    """What groups are ranked by: the tag that is `wanted` if any has it, else the first of theirs with a better end."""
+    if wanted is not None and comparison.rank(wanted):
+        return wanted
+    return next((tag for tag in (*comparison.tags, *comparison.headline) if better(tag) and comparison.rank(tag)), None)
 
 
 def print_comparison(comparison: Comparison, chosen: Sequence[str], sort: str | None, screen: Console) -> None:
     """What was found, the groups best first with reference lines, and the runs that have no result and why."""
     screen.print(f"\n[bold]{escape(comparison.dataset)}[/]: {found(comparison)}", highlight=False, soft_wrap=True)
-    sort = sort if sort is not None else main_tag(comparison)
+    sort = main_tag(comparison, sort)
     if not comparison.groups:
         screen.print("no finished run: nothing to compare yet", highlight=False)
     elif sort is None:
@@ -53,7 +55,7 @@ def print_comparison(comparison: Comparison, chosen: Sequence[str], sort: str | 
         _print_groups(comparison, chosen, sort, screen)
     _print_without_result("failed", comparison.failed, screen)
     _print_without_result("not finished", comparison.unfinished, screen)
-    _print_without_result("left out, the same configuration and seed as another run", comparison.repeated, screen)
+    _print_without_result("left out, the same knobs and seed as another run", comparison.repeated, screen)
 
 
 def found(comparison: Comparison) -> str:
@@ -91,6 +93,10 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
     if few:
         whose = "groups of one seed" if len(few) < len(comparison.groups) else "every group has one seed"
         lines.append(f"{whose}: (±) is the interval of the images, not of seeds; another seed may change the order")
+    if any(
+        estimate.n < len(group.rows) for tag in tags for group in comparison.groups if (estimate := group.estimate(tag))
+    ):
+        lines.append("n=: as many seeds have this value")
     left = [short(tag) for tag in comparison.headline if tag not in tags]
     if left and not chosen:
         lines.append(f"more columns with metric=[...]: {', '.join(left)}")
@@ -172,9 +178,7 @@ def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
     """Which seeds UDR chooses in each group, and what the supervised score `sort` says of them."""
     found = udr.choices(comparison.groups, sort)
     if not found:
-        screen.print(
-            "\nno UDR of these groups: udr=true computes it, for groups of at least two seeds", highlight=False
-        )
+        screen.print("\nno choice by UDR: it needs groups of at least two seeds with scores", highlight=False)
         return
     name = short(sort)
     table = Table(box=SIMPLE_HEAD, title=f"Chosen without labels, by UDR, and judged by {name}", title_justify="left")

@@ -8,6 +8,7 @@ from statistics import fmean, median
 from disvae.comparison.direction import better
 from disvae.comparison.groups import Comparison, Group
 from disvae.comparison.results import Row
+from disvae.config import ConfigError
 from disvae.runs import Run
 
 TAG = "metric-runs/udr/spearman"
@@ -74,22 +75,21 @@ def among(choices: Sequence[Choice]) -> Choice:
     return max(choices, key=lambda choice: choice.agreement)
 
 
-def compute(comparison: Comparison) -> int:
-    """UDR of every group of two runs or more where it is missing or among other runs; how many groups there were.
+def compute(comparison: Comparison) -> dict[str, str]:
+    """UDR of every group of two runs or more where it is missing or among other runs; by group why it could not be.
 
     Each run's network encodes 10,000 images; the scores go into its folder.
-
-    Raises:
-        ConfigError: a run without its checkpoint, or one that is in use.
     """
-    groups = [group for group in comparison.groups if len(group.rows) > 1 and stale(group)]
-    if not groups:
-        return 0
-    from disvae import evaluation
-    from disvae.evaluate import settings
+    failed = {}
+    for group in comparison.groups:
+        if len(group.rows) > 1 and stale(group):
+            from disvae import evaluation
+            from disvae.evaluate import settings
 
-    chosen, score = settings(["metric=[udr]"])
-    for group in groups:
-        runs = [Run(row.path) for row in group.rows if row.path is not None]
-        evaluation.compare(runs, evaluation.choose(chosen, []), score)
-    return len(groups)
+            chosen, score = settings(["metric=[udr]"])
+            try:
+                runs = [Run(row.path) for row in group.rows if row.path is not None]
+                evaluation.compare(runs, evaluation.choose(chosen, []), score)
+            except ConfigError as error:
+                failed[group.name] = str(error)
+    return failed

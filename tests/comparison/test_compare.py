@@ -65,6 +65,13 @@ def test_columns_and_the_order_are_chosen(out, capsys):
     assert "by elbo, higher is better" in capsys.readouterr().out
 
 
+def test_a_report_is_written_beside_the_runs(out, capsys):
+    compare_paths([str(out), "traversals=false"])
+    assert str(out / "report.html") in capsys.readouterr().out
+    report = (out / "report.html").read_text()
+    assert all(path.name in report for path in (out / "clusters").iterdir())
+
+
 def test_files_go_where_they_are_sent_or_nowhere(out, tmp_path):
     compare(out, f"csv={tmp_path / 'mine.csv'}")
     assert len(table(tmp_path / "mine.csv")) == 5
@@ -118,6 +125,8 @@ def test_objectives_with_other_knobs_stand_in_one_table(config, composed, tmp_pa
         ("metric=zzz", "zzz is no score or term of these runs; the runs have mig/histogram"),
         ("sort=mig/histgram", "did you mean mig/histogram"),
         ("by=bet", "bet is no knob of these runs; did you mean beta"),
+        ("by=seed", "by=seed: it does not vary among the finished runs; beta does"),
+        ("traversals=1", "traversals must be true or false, got 1"),
         ("betta=4", "betta is no knob of these runs; did you mean beta"),
         ("beta=3", "no run has beta=3; they have 1, 4"),
         ("udr=yes", "udr must be true or false, got yes"),
@@ -185,9 +194,11 @@ def test_udr_that_is_there_is_not_computed_again(out, capsys):
     assert "of the groups UDR chooses beta=4 (mig/histogram 0.52), mig/histogram itself beta=4 (0.52)" in said
 
 
-def test_udr_needs_checkpoints_where_it_is_missing(out):
-    with pytest.raises(ConfigError, match=r"last\.ckpt"):
-        compare(out, "udr=true")
+def test_udr_that_cannot_be_had_is_said_and_the_rest_is_compared(out, capsys, caplog):
+    compare(out, "udr=true")
+    assert "no UDR of beta=1" in caplog.text
+    assert "last.ckpt" in caplog.text
+    assert "no choice by UDR" in capsys.readouterr().out
 
 
 def test_udr_is_computed_for_groups_of_seeds_among_themselves(composed, tiny, tmp_path, capsys):
@@ -201,3 +212,14 @@ def test_udr_is_computed_for_groups_of_seeds_among_themselves(composed, tiny, tm
     before = (tmp_path / "beta=4,seed=1" / "scores.json").stat().st_mtime_ns
     compare(tmp_path, "udr=true")
     assert (tmp_path / "beta=4,seed=1" / "scores.json").stat().st_mtime_ns == before
+
+
+def test_a_dataset_without_the_chosen_scores_is_ranked_by_its_own(out, config, capsys):
+    other = config | {"dataset": config["dataset"] | {"scale": 9}}
+    for seed in (0, 1):
+        fabricate(out, other, 2, seed)
+    compare(out, "metric=[mig,kl]", "csv=none")
+    first, second = capsys.readouterr().out.split("clusters, dataset.scale=9: ")
+    assert "by mig/histogram" in first
+    assert "by elbo" in second
+    assert "mig" not in second

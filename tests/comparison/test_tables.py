@@ -58,7 +58,8 @@ def test_one_seed_is_said_to_be_one_and_shows_the_interval_of_its_images():
 
 def test_a_score_that_a_seed_lacks_says_how_many_have_it():
     (of,) = compare([row(1, 0, mig=0.3), row(1, 1, mig=0.5), row(1, 2)])
-    assert lines(shown(of), "n=2")
+    assert lines(shown(of), "sprites", "n=2")
+    assert lines(shown(of), "n=: as many seeds")
 
 
 def test_a_group_without_the_score_comes_last_without_a_place():
@@ -173,8 +174,8 @@ def test_udrs_choice_stands_beside_the_supervised_one():
     assert line.split() == ["sprites", "0.500", "1", "0.3", "2", "0.6", "0.3333", "0.1"]
 
 
-def test_without_udr_it_is_said_how_to_get_it():
+def test_without_a_choice_it_is_said_what_it_needs():
     screen = Console()
     with screen.capture() as capture:
         print_choices(compare([row(1, mig=0.2)])[0], MIG, screen)
-    assert "udr=true" in capture.get()
+    assert "at least two seeds" in capture.get()
