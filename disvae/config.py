@@ -1,6 +1,7 @@
 """The configuration at the door: where conf/ lies, what the knobs may be, which of them are read. Imports no torch."""
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -193,10 +194,12 @@ def _node(tree: Any, dotted: str) -> Any:
     return tree
 
 
-def own_keys() -> set[str]:
+@functools.cache
+def own_keys() -> frozenset[str]:
     """The top-level keys of conf/: knobs and groups. Any other is a user's variable that something must refer to."""
     groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    return groups | {"score"} | {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")} - {"defaults"}
+    knobs = {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")}
+    return frozenset(groups | {"score"} | knobs - {"defaults"})
 
 
 def read_keys(cfg: DictConfig) -> set[str]:

@@ -25,6 +25,9 @@ from disvae.task import JobFailed, Task
 NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every")
 """Arguments that leave a sweep the same."""
 
+MANY = 30
+"""Jobs that take seconds to be composed, about 0.1 s each."""
+
 
 def launch(config: DictConfig, context: HydraContext, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
     """Do what of the jobs is not done; the process ends here if a signal came or `out` cannot be written."""
@@ -60,6 +63,8 @@ class Launcher:
 
     def plan(self, first: int) -> None:
         """Compose and check every job, and look what is left of it to do; those that cannot be fail here."""
+        if len(self.entries) > MANY:
+            print(f"Checking {len(self.entries)} jobs ...", flush=True)
         for number, entry in enumerate(self.entries, first):
             try:
                 config = self._compose(entry.overrides, number)

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
@@ -52,6 +53,7 @@ class Outcome:
 
 def work(task: Task, connection: Connection, devices: Sequence[Device], per_device: int) -> None:
     """The whole life of the process; its last word is an Outcome, if it has one."""
+    _print_to(Path(os.devnull))  # until there is a log
     os.setsid()  # the terminal's Ctrl-C is for the launcher, which tells this process
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which outlives a process that is killed
     threading.Thread(target=_end_with_the_launcher, args=(connection,), daemon=True).start()
@@ -74,7 +76,8 @@ def _attempt(task: Task, connection: Connection, devices: Sequence[Device], per_
             _log_to(task)
             held = lease(devices, per_device, lambda: report("waiting for a GPU", 0)) if devices else None
             done = task.do(brief=False, report=report)
-            task.print_result(brief=False)
+            if done:
+                task.print_result(brief=False)
             del held
         return Outcome("finished" if done else "elsewhere")
     except InUse as error:
@@ -98,11 +101,16 @@ def _of(error: Exception, run: Run) -> Outcome:
     return Outcome("failed", f"{type(error).__name__}: {error}", again=True)
 
 
-def _log_to(task: Task) -> None:
-    """From here on all this process and its libraries print goes to the run's log.txt."""
-    with (task.run.path / "log.txt").open("ab", buffering=0) as log:
+def _print_to(path: Path) -> None:
+    """From here on all that this process and its libraries print goes there."""
+    with path.open("ab", buffering=0) as file:
         for descriptor in (1, 2):
-            os.dup2(log.fileno(), descriptor)
+            os.dup2(file.fileno(), descriptor)
+
+
+def _log_to(task: Task) -> None:
+    """What is printed goes to the run's log.txt."""
+    _print_to(task.run.path / "log.txt")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.argv = ["python -m disvae.train", *task.overrides]  # for the run's provenance

@@ -1,0 +1,120 @@
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from disvae.sweep.entry import Entry, time_left
+from disvae.sweep.view import Bars, Lines, summary, view
+
+
+class FakeTask:
+    """As much of a task as is shown."""
+
+    def __init__(self, run):
+        self.run = run
+        self.config = {"steps": 100}
+
+
+@pytest.fixture
+def entries(tmp_path):
+    from disvae.runs import Run
+
+    made = [Entry([f"seed={i}"], name=f"seed={i}", task=FakeTask(Run(tmp_path / str(i)))) for i in range(4)]
+    for entry in made:
+        entry.task.run.path.mkdir()
+    return made
+
+
+def finish(entry, seconds):
+    entry.begin()
+    entry.started -= seconds
+    entry.step = 100
+    entry.settle("finished")
+
+
+def test_time_left_is_what_a_step_cost_for_the_steps_ahead_shared_by_the_slots(entries):
+    assert time_left(entries, 2) is None
+    finish(entries[0], 50)
+    assert time_left(entries, 2) == pytest.approx(3 * 50 / 2, rel=0.01)
+    entries[1].begin()
+    entries[1].started -= 25
+    entries[1].step = 50
+    assert time_left(entries, 2) == pytest.approx((50 + 200) * 0.5 / 2, rel=0.01)
+    for entry in entries[2:]:
+        entry.settle("skipped")
+    assert time_left(entries, 2) == pytest.approx(25, rel=0.01), "one job takes one slot"
+
+
+def test_lines_say_how_a_job_ended_and_how_many_are_over(entries):
+    text = io.StringIO()
+    shown = Lines(Console(file=text), entries, 2)
+    finish(entries[0], 400)
+    entries[0].task.run.save_metrics({"val/elbo": -107.23})
+    shown.ended(entries[0])
+    entries[1].begin()
+    entries[1].settle("failed", "OSError: no\nmore")
+    shown.ended(entries[1])
+    for _ in range(2):
+        entries[2].settle("busy")
+        shown.ended(entries[2])
+    assert text.getvalue().splitlines() == [
+        "[1/4] finished seed=0 in 6:40 · validation ELBO -107.2",
+        "[2/4] failed seed=1: OSError: no",
+        "[2/4] in use by another process, later again: seed=2",
+    ]
+
+
+def test_lines_say_now_and_then_what_runs(entries):
+    text = io.StringIO()
+    shown = Lines(Console(file=text), entries, 2, pause=10)
+    entries[0].begin()
+    entries[0].started = time.monotonic() - 20
+    entries[0].step, entries[0].activity = 50, "training"
+    shown.moved(entries[0])
+    assert text.getvalue() == ""
+    shown.shown -= 11
+    shown.moved(entries[0])
+    shown.moved(entries[0])
+    assert text.getvalue() == "[0/4] running: seed=0 training 50/100 · 1:10 left\n"
+
+
+def test_a_terminal_has_a_bar_for_each_running_job_and_one_for_all(entries):
+    text = io.StringIO()
+    with Bars(Console(file=text, force_terminal=True, width=120), entries, 2) as shown:
+        entries[0].begin()
+        shown.started(entries[0])
+        entries[0].step, entries[0].activity = 50, "validating"
+        shown.moved(entries[0])
+        shown.progress.refresh()
+        frame = text.getvalue()
+        assert "seed=0" in frame
+        assert "50/100 validating" in frame
+        assert "all jobs" in frame
+        assert "0/4" in frame
+        entries[0].settle("failed", "it broke")
+        shown.ended(entries[0])
+        assert len(shown.progress.tasks) == 1
+        shown.progress.refresh()
+    assert "[1/4] failed seed=0: it broke" in text.getvalue()
+    assert "1/4 · 1 failed" in text.getvalue()
+
+
+def test_the_summary_counts_ends_and_gives_reasons_with_their_logs(entries, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    entries[0].settle("skipped")
+    entries[1].settle("failed", "\nit broke\nbadly")
+    (entries[1].task.run.path / "log.txt").touch()
+    entries[2].settle("elsewhere")
+    summary(entries, tmp_path / "sweeps/x.json", tmp_path)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {"skipped: finished before 1", "skipped: finished by another process 1", "failed 1", "not started 1"} < set(
+        lines
+    )
+    assert "failed: seed=1: it broke" in lines
+    assert f"log: {entries[1].task.run.path / 'log.txt'}" in lines
+    assert "Compare: python -m disvae.compare sweeps/x.json" in lines
+
+
+def test_off_a_terminal_there_are_no_bars(entries):
+    assert isinstance(view(entries, 1), Lines)
