@@ -135,7 +135,7 @@ def evaluate(
     )
     scored = run.scores().get(name, {})
     now = {label: scored[label] for label in results}
-    write_scores(run.path, run.config(), flat({name: now}), run.metrics(), protocol["step"])
+    write_scores(run.path, flat({name: now}), run.metrics(), protocol["step"])
     return chosen.left_out(results)
 
 

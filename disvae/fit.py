@@ -142,7 +142,7 @@ def fit(
                     if not brief and said:
                         print(said)
                 else:
-                    write_scores(run.path, config, {}, run.metrics(), config["steps"])
+                    write_scores(run.path, {}, run.metrics(), config["steps"])
         except Diverged as error:
             run.mark("diverged", trainer.global_step, error=str(error))
             good = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint was reached"

@@ -63,14 +63,11 @@ def final(metrics: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def write_scores(
-    folder: Path, config: Mapping[str, Any], scores: Mapping[str, float], metrics: Mapping[str, float], step: int
-) -> None:
+def write_scores(folder: Path, scores: Mapping[str, float], metrics: Mapping[str, float], step: int) -> None:
     """New `scores` by tag at `step`, and all `metrics` of the run as its final ones."""
-    _, start, end = hparams(flat(config), {})
+    _, _, end = hparams({}, {})
     with SummaryWriter(str(folder)) as writer:
         for tag, value in {**scores, **final(metrics)}.items():
             if not tag.endswith("_se"):
                 writer.add_scalar(tag, value, step)
-        for summary in (start, end):
-            writer._get_file_writer().add_summary(summary)
+        writer._get_file_writer().add_summary(end)

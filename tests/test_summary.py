@@ -37,7 +37,7 @@ def run(folder: Path, config: dict, metrics: dict[str, float] | None) -> None:
     curves.write("val", {"elbo": -95.0}, 10)
     curves.close()
     if metrics is not None:
-        write_scores(folder, config, {tag: v for tag, v in metrics.items() if tag.startswith("metric")}, metrics, 20)
+        write_scores(folder, {tag: v for tag, v in metrics.items() if tag.startswith("metric")}, metrics, 20)
 
 
 def compared(logdir: Path) -> tuple[Experiment, ListSessionGroupsResponse]:
@@ -93,7 +93,7 @@ def test_columns_do_not_depend_on_which_run_is_read_first_nor_when_it_was_scored
 
 def test_a_score_that_is_computed_again_replaces_its_column(config, tmp_path):
     run(tmp_path / "a", config(), TERMS | SCORES)
-    write_scores(tmp_path / "a", config(), {}, TERMS | {"metric/mig/histogram": 0.75}, 20)
+    write_scores(tmp_path / "a", {}, TERMS | {"metric/mig/histogram": 0.75}, 20)
     (row,) = compared(tmp_path)[1].session_groups
     assert values(row)["final/mig/histogram"] == 0.75
 
