@@ -125,7 +125,7 @@ class _Report:
             for i, chosen in enumerate(pages[:MOST_PANELS]):
                 if len(pages) > 1:
                     same = {line.rest[:1] for line in chosen}
-                    first = figures.Line(*same, ()).label if len(same) == 1 else f"part {i + 1}"
+                    first = figures.Line(same.pop(), ()).label if len(same) == 1 else f"part {i + 1}"
                     yield f"<h3>{escape(first)} ({i + 1} of {len(pages)})</h3>"
                 yield _key(chosen)
                 yield _panels(
