@@ -55,7 +55,7 @@ def collect(paths: Iterable[Path]) -> list[Row]:
             raise ConfigError(f"{path} does not exist; name runs' folders, a folder of runs, or a sweeps/*.json")
         for key, row in _below(path):
             known = rows.setdefault(key, row)
-            if row.error and not known.error and known.state != "finished":
+            if row.error and not known.error:
                 rows[key] = replace(known, error=row.error)  # the launcher knows of a crash what the run could not say
     if not rows:
         raise ConfigError(f"no runs in {', '.join(map(str, paths))}")

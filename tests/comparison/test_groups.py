@@ -147,6 +147,9 @@ def test_a_job_without_a_run_goes_with_its_dataset_or_the_only_one():
     job = Row("beta=9", None, "failed", error="no", knobs={"beta": 9.0}, typed=True)
     (found,) = compare([row(1, mig=0.1), job])
     assert found.failed == (job,)
+    typed = Row("dataset=sprites", None, "failed", knobs={"dataset": "sprites"}, typed=True)
+    (found,) = compare([typed, row(1, knobs={"dataset.scales": 2.0})])
+    assert (found.dataset, found.failed) == ("sprites", (typed,))
     named = Row("dataset=shapes3d", None, "failed", knobs={"dataset": "shapes3d"}, typed=True)
     both = compare([row(1, mig=0.1), row(1, dataset="shapes3d", mig=0.1), named, job])
     assert [len(each.failed) for each in both] == [0, 1, 1]
