@@ -57,9 +57,9 @@ def _job(cfg: DictConfig) -> float | None:
     job = HydraConfig.get()
     by_engine = job.mode == RunMode.MULTIRUN and job.runtime.choices["hydra/launcher"] != "basic"
     _set_up()
-    if by_engine:
-        os.chdir(job.runtime.cwd)
     try:
+        if by_engine:
+            os.chdir(job.runtime.cwd)  # the sweep's paths are relative to it
         return train(cfg, list(job.overrides.task), job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
     except (ConfigError, OmegaConfBaseException) as error:  # the latter: a reference to nothing, a value left open
         status, message = 2, f"disvae: {error}"
