@@ -62,7 +62,7 @@ class _Report:
     def __init__(self, comparisons: Sequence[Comparison], path: Path, sort: str | None) -> None:
         self.comparisons = comparisons
         self.folder = path.absolute().parent
-        self.sorts = [sort if sort is not None else main_tag(comparison) for comparison in comparisons]
+        self.sorts = [main_tag(comparison, sort) for comparison in comparisons]
         runs = sum(len(comparison.rows) for comparison in comparisons)
         self.title = f"disvae: comparison of {runs} {'run' if runs == 1 else 'runs'}"
 
