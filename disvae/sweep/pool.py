@@ -34,7 +34,7 @@ def processes() -> Context:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["disvae.fit", "disvae.sweep.worker"])
+    context.set_forkserver_preload(["disvae.fit", "disvae.table", "disvae.sweep.worker"])
     forkserver.ensure_running()
     return context
 
@@ -180,7 +180,8 @@ class Pool:
             if self.deadline is None:
                 outcome = Outcome("failed", reason, again=True)
             else:
-                outcome = Outcome("interrupted", f"{reason} before it wrote a checkpoint; the one before counts")
+                reason = "stopped before it wrote a checkpoint; the one before counts"
+                outcome = Outcome("interrupted", reason)
             mark_dead(entry.task.run, outcome.kind, reason)
         self._settle(entry, outcome)
 

@@ -113,7 +113,7 @@ def _log_to(task: Task) -> None:
     _print_to(task.run.path / "log.txt")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    sys.argv = ["python -m disvae.train", *task.overrides]  # for the run's provenance
+    sys.orig_argv = [sys.executable, "-m", "disvae.train", *task.overrides]  # for the run's provenance
     logging.basicConfig(format="%(message)s")
     logging.getLogger("disvae").setLevel(logging.INFO)
     print(f"--- {now()} process {os.getpid()}: python -m disvae.train {shlex.join(task.overrides)}")
