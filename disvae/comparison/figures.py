@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 
 from disvae.comparison.direction import better, short
 from disvae.comparison.groups import Comparison, Estimate, Group, shown
+from disvae.comparison.results import Row
 from disvae.knobs import Knob
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -199,7 +200,7 @@ def ranking(comparison: Comparison, tag: str, ends: tuple[float, float] | None =
     axes.set_ylim(len(ranked) - 0.4, -0.6)
     axes.set_xlim(ends or limits([comparison], tag) or (0, 1))
     for name, value in comparison.controls(tag).items():
-        axes.axvline(value, color="0.6", linewidth=1, linestyle=":" if name == "chance" else "-", zorder=0)
+        axes.axvline(value, color="0.6", linewidth=1, linestyle=":" if name == "chance" else "-", zorder=1)
         axes.annotate(name, (value, 1), xycoords=("data", "axes fraction"), rotation=60, fontsize=7, color="0.35")
     axes.set_xlabel(unit(tag) or "score")
     axes.set_title(titled(tag), loc="left", fontsize=11, pad=30 if comparison.controls(tag) else 6)
@@ -228,7 +229,7 @@ def _levels(axes: Axes, levels: Mapping[str, float]) -> None:
         places = [min(place, high - least * (len(places) - 1 - i)) for i, place in enumerate(places)]
     beside = axes.get_yaxis_transform()  # x in shares of the panel, y in values
     for (name, value), place in zip(names, places, strict=True):
-        axes.axhline(value, color="0.6", linewidth=1, linestyle=":" if name == "chance" else "-", zorder=0)
+        axes.axhline(value, color="0.6", linewidth=1, linestyle=":" if name == "chance" else "-", zorder=1)
         axes.plot([1, 1.03], [value, place], color="0.7", linewidth=0.7, transform=beside, clip_on=False)
         axes.text(1.04, place, name, fontsize=8, color="0.35", va="center", transform=beside)
 
@@ -419,6 +420,10 @@ def overlap_structure(
     return figure
 
 
+def _pair(row: Row, x: str, y: str) -> tuple[float, float]:
+    return row.metrics.get(x, math.nan), row.metrics.get(y, math.nan)
+
+
 def _scatter(axes: Axes, comparison: Comparison, x: str, y: str, chosen: Sequence[Line], axis: str | None) -> int:
     """Groups as large marks at their means, seeds as small ones; a mark is named by its value of `axis`."""
     seeds: list[tuple[float, float]] = []
@@ -432,7 +437,7 @@ def _scatter(axes: Axes, comparison: Comparison, x: str, y: str, chosen: Sequenc
             if of_x is None or of_y is None:
                 continue
             means.append((of_x.mean, of_y.mean))
-            runs = [(row.metrics[x], row.metrics[y]) for row in group.rows if x in row.metrics and y in row.metrics]
+            runs = [pair for row in group.rows if all(map(math.isfinite, pair := _pair(row, x, y)))]
             seeds += [*(runs if few else []), means[-1]]
             if few and len(runs) > 1:
                 axes.plot(*zip(*runs, strict=True), color=colour, marker=".", markersize=7, linestyle="", alpha=0.4)

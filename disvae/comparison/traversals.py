@@ -1,5 +1,6 @@
 """Traversals of a comparison's best and median run. Imports torch: the report asks for it last."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,9 @@ class Shown:
 
 def best_and_median(comparison: Comparison, tag: str) -> list[tuple[str, Row]]:
     """The best run by a tag and the middle one, the lower of two; one run alone is just that."""
-    rows = [row for row in comparison.finished if tag in row.metrics and row.path is not None]
+    rows = [
+        row for row in comparison.finished if math.isfinite(row.metrics.get(tag, math.nan)) and row.path is not None
+    ]
     rows.sort(key=lambda row: (better(tag) or 1) * row.metrics[tag])
     if len(rows) < 2:
         return [("only run", row) for row in rows]

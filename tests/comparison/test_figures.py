@@ -227,3 +227,12 @@ def test_scores_of_several_datasets_have_one_scale():
 )
 def test_units(tag, unit):
     assert figures.unit(tag) == unit
+
+
+def test_values_that_are_not_finite_are_left_out():
+    rows = runs()
+    rows[0].metrics["val/kl"] = float("nan")
+    comparison = one(rows)
+    axes = figures.rate_distortion(comparison, figures.lines(comparison, "beta"), "beta").axes[0]
+    np.testing.assert_allclose(line(axes, "").get_xdata(), [10, 20 / 3, 4])
+    assert np.isfinite(axes.get_xlim()).all()

@@ -12,20 +12,22 @@ PRIORS = ("gaussian", "anisotropic", "laplace", "student_t", "sparse", "mixture"
 
 def a_vae(composed, *overrides):
     torch.manual_seed(0)
-    typed = ["prior.variances=equal"] if "prior=anisotropic" in overrides else []
+    typed = ["prior.variances=equal"] if overrides == ("prior=anisotropic",) else []
     config = resolved(
         composed("model=mlp", "model.encoder_hidden=[8]", "model.decoder_hidden=[8]", "z_dim=4", *overrides, *typed)
     )
     return make_vae(config, (1, 16, 16)).eval()
 
 
-def knowing(vae, scales):
-    """Give the encoder latents whose means vary over images by `scales`."""
+def knowing(vae, scales, offsets=(0.0, 0.0, 0.0, 0.0)):
+    """Give the encoder latents whose means vary over images by `scales` about `offsets`."""
     D = len(scales)
 
     def encoder(x):
         values = torch.linspace(-1, 1, len(x)) if len(x) > 1 else torch.zeros(1)
-        return torch.cat([values[:, None] * torch.tensor(scales), torch.full((len(x), D), -3.0)], 1)
+        return torch.cat(
+            [values[:, None] * torch.tensor(scales) + torch.tensor(offsets), torch.full((len(x), D), -3.0)], 1
+        )
 
     vae.model.encoder.forward = encoder
     return vae
@@ -71,12 +73,20 @@ def test_latents_are_sorted_by_kl_and_the_inactive_ones_grey_and_last(composed):
     assert figure.get_suptitle() == "a run\n2 of 4 latents are active, 2 of them shown, 2 of the others in grey"
 
 
+def test_a_latent_far_from_the_prior_that_does_not_vary_is_last_all_the_same(composed):
+    vae = knowing(a_vae(composed), [1.0, 0.0, 3.0, 2.0], offsets=[0.0, 9.0, 0.0, 0.0])
+    labels = [label.get_text() for label in traversal(vae, torch.rand(50, 1, 16, 16)).axes[1].get_yticklabels()]
+    assert [label.split()[0] for label in labels] == ["z2", "z3", "z0", "z1"]
+    assert float(labels[3].split()[1]) > 40
+
+
 def test_a_row_changes_its_own_latent_alone(composed):
-    vae = knowing(a_vae(composed), [1.0, 0.0, 0.0, 3.0])
+    vae = a_vae(composed, "prior=anisotropic", "prior.variances=[1,1,1,4]", "prior.mean_variance=1.75")
+    vae = knowing(vae, [1.0, 0.0, 0.0, 3.0])  # the prior's standard deviation of z3 is 2
     vae.model.decoder.forward = lambda z: z[:, 3].view(-1, 1, 1, 1).expand(-1, 1, 16, 16)
     x = torch.rand(51, 1, 16, 16)
     shown = np.asarray(traversal(vae, x).axes[1].images[0].get_array()).reshape(-1, 16, 9, 16)[:, 0, :, 0]
-    np.testing.assert_allclose(shown[0], torch.linspace(-2, 2, 9).sigmoid(), atol=1e-4)  # z3 has the first row
+    np.testing.assert_allclose(shown[0], torch.linspace(-4, 4, 9).sigmoid(), atol=1e-4)  # z3 has the first row
     np.testing.assert_allclose(shown[1], torch.tensor(-3.0).sigmoid().expand(9), atol=1e-4)  # z3 of the first image
 
 
