@@ -1,56 +1,44 @@
-"""Which end of a term or score is the better one, where either is: the one place that knows."""
+"""Which end of a term or score is the better one, where either is."""
 
-HIGHER = {
-    "elbo",
-    "mig",
-    "mig_analytic",
-    "factor_vae",
-    "higgins",
-    "sap",
-    "dci",
-    "dci_forest",
-    "irs",
-    "infomec",
-    "modularity",
-    "explicitness",
-    "sparsity",
-    "class_magnitude",
-    "label_accuracy",
-    "component_nmi",
-    "log_likelihood",
-    "udr",
-    "jemmig/normalised",
+import re
+from functools import cache
+
+from disvae.config import conf_dir
+
+TERMS = {
+    "elbo": 1,
+    "reconstruction": -1,  # -log p(x|z)
+    "total_correlation": -1,
+    "dimension_wise_kl": -1,
+    "kl_qz_pz": -1,
+    "kl_pz_qz": -1,
+    "mmd": -1,
 }
-"""Terms, and metrics whose scores are the better the higher."""
+"""Terms of a run by the last part of their tag; of all others, the KL and I(x;z) among them, no end is better."""
 
-LOWER = {
-    "reconstruction",  # -log p(x|z)
-    "total_correlation",
-    "correlation",
-    "dimension_wise_kl",
-    "kl_qz_pz",
-    "kl_pz_qz",
-    "mmd",
-    "jemmig/jemmig",
-    "log_likelihood/gap",
-}
-"""Terms and scores that are the better the lower."""
+SIGNS = {"lower is better": -1, "no end is better": 0}
+"""What the YAML of a metric says of its scores, `# lower is better: NAME, NAME; no end is better: NAME`."""
 
-NEITHER = {"kl", "mutual_information", "count", "active_units", "components_used", "effective_samples", "informative"}
-"""Known, and no better at either end."""
+
+@cache
+def exceptions(metric: str) -> dict[str, int] | None:
+    """The scores of an option of conf/metric of which more is not better; None where it is no option."""
+    path = conf_dir() / "metric" / f"{metric}.yaml"
+    if not path.is_file():
+        return None
+    found: dict[str, int] = {}
+    for said, names in re.findall(rf"({'|'.join(SIGNS)}): ([\w, ]+)", path.read_text(encoding="utf-8")):
+        found |= dict.fromkeys(names.split(", "), SIGNS[said])
+    return found
 
 
 def better(tag: str) -> int:
     """1 where higher is better, -1 where lower is, 0 where neither is or nobody knows: `metric/mig/histogram` is 1."""
     parts = tag.split("/")
-    label, name = "", parts[-1]
-    if parts[0].startswith("metric") and len(parts) > 2:
-        label, name = parts[1].partition("-")[0], parts[2]  # mig-bins40 is mig
-    for known in (f"{label}/{name}", name, label):
-        for sign, tags in ((1, HIGHER), (-1, LOWER), (0, NEITHER)):
-            if known in tags:
-                return sign
-    return 0
+    if not parts[0].startswith("metric"):
+        return TERMS.get(parts[-1], 0)
+    found = exceptions(parts[1].partition("-")[0]) if len(parts) > 2 else None  # mig-bins40 is mig
+    return 0 if found is None else found.get(parts[2], 1)
 
 
 def said(tag: str) -> str:
