@@ -9,7 +9,9 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+import disvae
 from disvae.build import build
+from disvae.comparison.direction import exceptions
 from disvae.config import ConfigError, check_knobs, conf_dir, description, options, resolved
 
 SMALL = {
@@ -155,3 +157,10 @@ def test_a_model_given_on_the_command_line_beats_the_datasets_own(composed):
 )
 def test_every_option_opens_with_a_line_for_help(path):
     assert 20 <= len(description(path)) <= 118
+
+
+@pytest.mark.parametrize("metric", options("metric"))
+def test_scores_of_which_more_is_not_better_are_scores_of_their_metric(metric):
+    for name, sign in exceptions(metric).items():
+        assert sign in (-1, 0)
+        assert f'"{name}"' in (Path(disvae.__file__).parent / "metric" / f"{metric}.py").read_text(encoding="utf-8")
