@@ -116,9 +116,9 @@ class Bars(View):
             refresh_per_second=4,
         )
         self.bars: dict[int, TaskID] = {}
+        self.total = self.progress.add_task("all jobs", total=len(self.entries), said="")
 
     def __enter__(self) -> "Bars":
-        self.total = self.progress.add_task("all jobs", total=len(self.entries), said="")
         self.progress.start()
         self._show_total()
         return self

@@ -100,6 +100,14 @@ def test_a_terminal_has_a_bar_for_each_running_job_and_one_for_all(entries):
     assert "1/4 · 1 failed" in text.getvalue()
 
 
+def test_a_terminal_hears_of_jobs_that_cannot_be_before_the_first_one_runs(entries):
+    text = io.StringIO()
+    shown = Bars(Console(file=text, force_terminal=True, width=120), entries, 2)
+    entries[0].settle("failed", "beta must be >= 0")
+    shown.ended(entries[0])
+    assert "[1/4] failed seed=0: beta must be >= 0" in text.getvalue()
+
+
 def test_the_summary_counts_ends_and_gives_reasons_with_their_logs(entries, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     entries[0].settle("skipped")
