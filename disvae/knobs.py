@@ -7,8 +7,11 @@ from disvae.config import identity
 
 Knob = str | int | float | bool | None
 
-HIDDEN = ("split", "trainer", "dataset.path", "eval_")
-"""Knobs, or groups of them, that say how a run is done rather than what."""
+HOW = ("split.", "trainer.", "eval_")
+"""Beginnings of the knobs that say how a run is done and measured rather than what: where they vary, they come last."""
+
+WHERE = "dataset.path"
+"""The one knob that tells no runs apart: where the data are."""
 
 WEIGHTS = ("beta", "alpha", "capacity")
 """Values of schedules, known on the command line without their objective's name."""
@@ -21,7 +24,7 @@ def flat(config: Mapping[str, Any]) -> dict[str, Knob]:
     """
     found: dict[str, Knob] = {}
     _flatten(identity(config), "", found)
-    return {name: value for name, value in found.items() if not name.startswith(HIDDEN)}
+    return {name: value for name, value in found.items() if name != WHERE}
 
 
 def _flatten(node: Mapping[str, Any], above: str, found: dict[str, Knob]) -> None:

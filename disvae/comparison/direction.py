@@ -41,6 +41,13 @@ def better(tag: str) -> int:
     return 0 if found is None else found.get(parts[2], 1)
 
 
+@cache
+def without_labels(tag: str) -> bool:
+    """Whether a score is of the codes alone, as its metric's YAML says."""
+    path = conf_dir() / "metric" / f"{tag.split('/')[1].partition('-')[0]}.yaml"
+    return path.is_file() and "# without labels" in path.read_text(encoding="utf-8")
+
+
 def said(tag: str) -> str:
     """The same in words."""
     return {1: "higher is better", -1: "lower is better", 0: "neither end is better"}[better(tag)]

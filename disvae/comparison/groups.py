@@ -14,10 +14,10 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from disvae.comparison.direction import better
+from disvae.comparison.direction import better, without_labels
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
-from disvae.knobs import WEIGHTS, Knob
+from disvae.knobs import HOW, WEIGHTS, Knob
 
 TERMS = (
     "val/elbo",
@@ -138,7 +138,7 @@ class Comparison:
 
     @property
     def headline(self) -> list[str]:
-        """The scores that at least one finished run has, without their details, then TERMS."""
+        """What at least one finished run has: scores without their details, those by labels first, then TERMS."""
         return _headline(self.finished)
 
     @property
@@ -218,7 +218,7 @@ def compare(
     for name in by:
         if name not in vary:
             raise ConfigError(
-                f"by={name}: it does not vary among the finished runs; {', '.join(vary) or 'nothing'} does"
+                f"by={name} does not vary among the finished runs; what varies: {', '.join(vary) or 'nothing'}"
             )
     return comparisons
 
@@ -294,18 +294,19 @@ def _of_dataset(dataset: str, rows: Sequence[Row], tags: Sequence[str], by: Sequ
 def _headline(rows: Sequence[Row]) -> list[str]:
     found = dict.fromkeys(tag for row in rows for tag in row.metrics)
     scores = [tag for tag in found if tag.startswith("metric") and tag.count("/") == 2 and "-runs/" not in tag]
+    scores.sort(key=without_labels)
     return scores + [tag for tag in TERMS if tag in found]
 
 
 def _axes(rows: Sequence[Row], by: Sequence[str]) -> dict[str, tuple[Knob, ...]]:
-    """Groups' choices first, then weights, then the rest; those of `by` before all."""
+    """The objective first, then weights, then the rest, how runs are done last; those of `by` before all."""
     found: dict[str, set[Knob]] = {}
     for row in rows:
         for name, value in row.knobs.items():
             found.setdefault(name, set()).add(value)
     vary = [name for name, values in found.items() if len(values) > 1 and name != "seed"]
     first = [*by, "objective", *WEIGHTS]
-    vary.sort(key=lambda name: first.index(name) if name in first else len(first))
+    vary.sort(key=lambda name: first.index(name) if name in first else len(first) + name.startswith(HOW))
     return {name: tuple(sorted(found[name], key=_order)) for name in vary}
 
 

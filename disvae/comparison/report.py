@@ -16,7 +16,7 @@ from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.page import Cell, Head, anchor, page, picture, section, table
 from disvae.comparison.results import Row
 from disvae.comparison.schedules import schedule_figure
-from disvae.comparison.tables import found, main_tag
+from disvae.comparison.tables import found, main_tag, trust
 from disvae.config import ConfigError
 from disvae.knobs import Knob
 from disvae.runs import Run, now, write_atomically
@@ -88,13 +88,15 @@ class _Report:
         tables = []
         for comparison, sort in zip(self.comparisons, self.sorts, strict=True):
             if comparison.groups and sort is not None:
-                tables.append(_name(comparison, self) + _groups_table(comparison, sort))
+                verdict = trust(comparison, sort)
+                said = f"<p><b>{escape(verdict[0].upper() + verdict[1:])}.</b></p>" if verdict else ""
+                tables.append(_name(comparison, self) + said + _groups_table(comparison, sort))
             else:
                 tables.append(f"{_name(comparison, self)}<p>No finished run with values yet.</p>")
         caption = (
             "A row is a group: runs that differ in the seed alone. Mean over seeds ± half its 95 % interval (Student's "
-            "t); of one seed, (±) is the interval of the images alone. ★ best of the column; ≈ not told apart from it "
-            "by these seeds (Welch, 95 %). Grey rows: negative controls and chance, means over the runs. ↑ higher is "
+            "t); of one seed, (±) is the interval of the images alone. ★ best mean of the column; ≈ not told apart from "
+            "it by these seeds (Welch, 95 %). Grey rows: negative controls and chance, means over the runs. ↑ higher is "
             "better, ↓ lower. A click on a heading sorts; pointing at a cell shows each seed's value."
         )
         return section("Groups", tables, caption)

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from disvae.comparison import udr
-from disvae.comparison.direction import better, said, short
+from disvae.comparison.direction import better, said, short, without_labels
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
 from disvae.runs import write_atomically
@@ -27,9 +27,9 @@ def columns(comparison: Comparison, chosen: Sequence[str], sort: str) -> list[st
     if chosen:
         return [tag for tag in dict.fromkeys([sort, *chosen]) if comparison.rank(tag)]
     firsts: dict[str, str] = {}
-    for tag in comparison.headline:
+    for tag in sorted(comparison.headline, key=lambda tag: not better(tag)):  # of a metric a score to go by
         firsts.setdefault(tag.rpartition("/")[0] if tag.startswith("metric/") else tag, tag)
-    scores = [tag for tag in firsts.values() if tag.startswith("metric/")][:3]
+    scores = [tag for tag in comparison.headline if tag.startswith("metric/") and tag in firsts.values()][:3]
     terms = ["val/reconstruction", "val/overlap/mutual_information", "val/structure/total_correlation"]
     rest = [tag for tag in firsts.values() if tag not in scores + terms]
     there = [tag for tag in [*scores, *terms, *rest] if tag in comparison.headline]
@@ -37,10 +37,14 @@ def columns(comparison: Comparison, chosen: Sequence[str], sort: str) -> list[st
 
 
 def main_tag(comparison: Comparison, wanted: str | None = None) -> str | None:
-    """What groups are ranked by: the tag that is `wanted` if any has it, else the first of theirs with a better end."""
+    """What groups are ranked by, of what any has and has a better end unless it is `wanted`: the first score by labels,
+    the ELBO, then anything.
+    """
     if wanted is not None and comparison.rank(wanted):
         return wanted
-    return next((tag for tag in (*comparison.tags, *comparison.headline) if better(tag) and comparison.rank(tag)), None)
+    by_labels = [tag for tag in comparison.tags if tag.startswith("metric") and not without_labels(tag)]
+    candidates = (*by_labels, "val/elbo", *comparison.tags, *comparison.headline)
+    return next((tag for tag in candidates if better(tag) and comparison.rank(tag)), None)
 
 
 def print_comparison(comparison: Comparison, chosen: Sequence[str], sort: str | None, screen: Console) -> None:
@@ -70,6 +74,21 @@ def found(comparison: Comparison) -> str:
     return f"{_counted(len(comparison.rows), 'run')}: {', '.join([first, *states])}"
 
 
+def trust(comparison: Comparison, sort: str) -> str:
+    """Whether these seeds tell the first group by `sort` from the others; nothing where neither end is better."""
+    others = comparison.rank(sort)[1:]
+    if not others or not better(sort):
+        return ""
+    known = [each.told_apart for each in others if each.told_apart is not None]
+    what = f"by {short(sort)} the first group is"
+    if not known:
+        return f"{what} told apart from no other: that takes two seeds of each, better three or more"
+    if not any(known):
+        return f"{what} told apart from no other: do not rely on this order; more seeds may tell"
+    unknown = f"; of {len(others) - len(known)} not known, one seed each" if len(known) < len(others) else ""
+    return f"{what} told apart from {sum(known)} of {len(others)} others{unknown}"
+
+
 def _counted(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
@@ -87,9 +106,10 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % interval (Student's t)"]
     if len(few) < len(comparison.groups):
-        lines.append("* best of its column   ≈ not told apart from it by these seeds (Welch, 95 %)")
+        lines.append("* best mean of its column   ≈ not told apart from it by these seeds (Welch, 95 %)")
     else:
         lines.append("* best of its column")
+    lines += filter(None, [trust(comparison, sort)])
     if few:
         whose = "groups of one seed" if len(few) < len(comparison.groups) else "every group has one seed"
         lines.append(f"{whose}: (±) is the interval of the images, not of seeds; another seed may change the order")
