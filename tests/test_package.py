@@ -53,5 +53,10 @@ def test_an_installed_package_composes_the_same_configuration_elsewhere(wheel, t
     assert run(python, "-m", "disvae.train", *arguments, cwd=tmp_path) == here
     script = str(Path(python).with_name("disvae-train"))
     assert run(script, *arguments, cwd=tmp_path) == here
-    out = run(script, "dataset=clusters", "steps=3", "eval_images=20", "eval_samples=10", cwd=tmp_path)
-    assert "Run folder:" in out
+    tiny = ("dataset=clusters", "steps=3", "eval_images=20", "eval_samples=10", "final=[]")
+    out = run(script, "-m", *tiny, "seed=0,1", cwd=tmp_path)
+    assert "python -m disvae.compare outputs/sweeps/" in out
+    assert "2 finished" in run(str(Path(python).with_name("disvae-status")), cwd=tmp_path)
+    assert "2 finished in 1 group" in run(str(Path(python).with_name("disvae-compare")), "outputs", cwd=tmp_path)
+    assert "<html" in (tmp_path / "outputs" / "report.html").read_text()
+    assert "Run folder:" in run(script, *tiny, cwd=tmp_path)
