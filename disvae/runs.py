@@ -73,6 +73,16 @@ def readable(overrides: Iterable[str], skip: Iterable[str]) -> str:
     return name.encode()[:100].decode(errors="ignore").rstrip(",._") or "defaults"
 
 
+def _with_hash_of(path: Path) -> Path:
+    """The folder beside `path` whose name ends with the same hash, else `path`."""
+    found = sorted(path.parent.glob(f"*-{path.name.rpartition('-')[2]}"))
+    return found[0] if found else path
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path} cannot be written ({error}); for a new run choose another place with out=PATH")
+
+
 @dataclass(frozen=True)
 class Run:
     """One run folder."""
@@ -82,9 +92,22 @@ class Run:
     @classmethod
     def find(cls, out: Path, dataset: str, name: str, config: Mapping[str, Any]) -> "Run":
         """The folder of this configuration: an existing one with its hash, else a new `out/dataset/name-hash`."""
-        mark = digest(config)
-        found = sorted((out / dataset).glob(f"*-{mark}"))
-        return cls(found[0] if found else out / dataset / f"{name}-{mark}")
+        return cls(_with_hash_of(out / dataset / f"{name}-{digest(config)}"))
+
+    def claimed(self) -> "Run":
+        """The one folder of this run's hash, made if there is none; `find` cannot see one that is yet to be made.
+
+        Raises:
+            ConfigError: it cannot be made.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path.parent / ".lock"):  # who asks under other overrides gets the same
+                path = _with_hash_of(self.path)
+                path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        return Run(path)
 
     @property
     def last(self) -> Path:
@@ -213,9 +236,7 @@ class Run:
             owner = file.read_text(encoding="utf-8") or "another process"
             raise InUse(f"{self.path} is in use by {owner}; wait for it or stop it") from error
         except OSError as error:
-            raise ConfigError(
-                f"{self.path} cannot be written ({error}); for a new run choose another place with out=PATH"
-            ) from error
+            raise _unwritable(self.path, error) from error
         for stale in self.path.glob(".*"):  # what a killed writer left
             if stale != file:
                 stale.unlink()

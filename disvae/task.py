@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,14 @@ class Task:
         skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
         run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
         return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)
+
+    def claimed(self) -> "Task":
+        """The same with the run folder made, or another command's with the same hash; to be asked before it is done.
+
+        Raises:
+            ConfigError: it cannot be made.
+        """
+        return replace(self, run=self.run.claimed())
 
     @property
     def metrics_asked(self) -> bool:

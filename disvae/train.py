@@ -44,6 +44,7 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
 
         preview_schedules(cfg, Path(cfg.out))
         return None
+    task = task.claimed()
     task.do(brief=brief)
     task.print_result(brief=brief)
     return task.result()

@@ -14,6 +14,8 @@ SETTLED = ("finished", "skipped", "elsewhere", "failed")
 class Entry:
     """A combination of overrides, its task where it can be one, and what has become of it.
 
+    `twin` names the entry before it that is the same run: beta=1.0 after beta=1.
+
     States: waiting, running, busy (another process has it), finished, skipped (it was finished before), elsewhere
     (another process finished it meanwhile), interrupted, failed.
     """
@@ -22,6 +24,7 @@ class Entry:
     name: str = ""
     config: DictConfig | None = None
     task: Task | None = None
+    twin: str = ""
     state: str = "waiting"
     reason: str = ""
     attempts: int = 0

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from disvae.config import ConfigError
 from disvae.interrupt import Interrupted, interruptible
-from disvae.runs import now, readable
+from disvae.runs import digest, now, readable
 from disvae.sweep import devices, machine
 from disvae.sweep.entry import Entry
 from disvae.sweep.pool import Context, Pool, processes
@@ -36,9 +36,9 @@ def launch(config: DictConfig, context: HydraContext, jobs: Sequence[Sequence[st
             launcher = Launcher(config, context, [list(job) for job in jobs])
             launcher.plan(first)
             record = launcher.record(first)
-        stopped = launcher.run()
-        summary(launcher.entries, record.path, record.out)
-        launcher.close(record)
+            stopped = launcher.run()
+            summary(launcher.entries, record.path, record.out)
+            launcher.close(record)
     except Interrupted as error:
         print(f"disvae: {error}; what was computed is kept", file=sys.stderr)
         sys.exit(128 + error.signum)
@@ -65,6 +65,7 @@ class Launcher:
         """Compose and check every job, and look what is left of it to do; those that cannot be fail here."""
         if len(self.entries) > MANY:
             print(f"Checking {len(self.entries)} jobs ...", flush=True)
+        seen: dict[str, str] = {}
         for number, entry in enumerate(self.entries, first):
             try:
                 config = self._compose(entry.overrides, number)
@@ -73,6 +74,8 @@ class Launcher:
                     raise ConfigError("preview=schedule draws the schedules of one run: leave -m out")
                 overrides, choices = config.hydra.overrides.task, config.hydra.runtime.choices
                 entry.task = Task.of(config, list(overrides), dict(choices))
+                name = seen.setdefault(digest(entry.task.config), entry.name)
+                entry.twin = name if name != entry.name else ""
                 if not entry.task.left():
                     entry.state = "skipped"
                 elif self.started is None:  # while the rest is composed, the processes' server imports torch
@@ -152,12 +155,17 @@ class Launcher:
         return " · ".join(filter(None, said))
 
     def close(self, record: Sweep) -> None:
-        """Keep the reasons that no run's folder could take."""
-        errors = False
+        """Keep the reasons that no run's folder could take, and the folders that other commands had named."""
+        changed = False
         for entry, job in zip(self.entries, record.jobs[-len(self.entries) :], strict=True):
-            if entry.state == "failed" and entry.task is not None and entry.task.run.status()["state"] == "new":
-                job.error, errors = entry.reason, True
-        if errors:
+            if entry.task is None:
+                continue
+            before = (job.run, job.error)
+            job.run = os.path.relpath(entry.task.run.path, record.out)
+            if entry.state == "failed" and entry.task.run.status()["state"] == "new":
+                job.error = entry.reason
+            changed |= before != (job.run, job.error)
+        if changed:
             record.write()
 
     def result(self, entry: Entry) -> JobReturn:

@@ -27,10 +27,9 @@ def processes(asked: int | str) -> int:
     return asked if isinstance(asked, int) else max(1, min(cores(), memory() // JOB_MEMORY))
 
 
-def share_threads(slots: int) -> int:
-    """Give each of `slots` processes its share of the cores, unless the user has; returns the threads of one.
+def share_threads(slots: int) -> None:
+    """Give each of `slots` processes its share of the cores, unless the user has.
 
     For processes that are yet to start: OpenMP and MKL read it when they are loaded.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // slots)))
-    return int(os.environ["OMP_NUM_THREADS"].partition(",")[0])

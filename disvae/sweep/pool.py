@@ -34,8 +34,10 @@ def processes() -> Context:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["disvae.fit", "disvae.table", "disvae.sweep.worker"])
+    context.set_forkserver_preload(["disvae.sweep.server"])
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is not for the server
     forkserver.ensure_running()
+    signal.signal(signal.SIGINT, handler)
     return context
 
 
@@ -117,7 +119,9 @@ class Pool:
     def _timeout(self) -> float | None:
         if self.deadline is not None:
             return max(0.0, self.deadline - time.monotonic())
-        return max(0.0, self.busy[0][0] - time.monotonic()) if self.busy else None
+        if self.busy:
+            return max(0.0, self.busy[0][0] - time.monotonic())
+        return None if self.running else 0.0  # the last ones needed no process: there is nothing to wait for
 
     def _fill(self) -> None:
         """Start processes in free slots; those that others did are asked for again when their time has come."""
@@ -129,10 +133,13 @@ class Pool:
     def _start(self, entry: Entry) -> None:
         assert entry.task is not None
         try:
+            entry.task = entry.task.claimed()
             if not entry.task.left():
                 self._settle(entry, Outcome("elsewhere"))
                 return
-            if entry.task.run.state() == "running":
+            if entry.task.run.state() == "running" or any(
+                other.task and other.task.run == entry.task.run for other, _ in self.running.values()
+            ):
                 self._settle(entry, Outcome("busy"))
                 return
             entry.begin()

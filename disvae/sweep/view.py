@@ -63,21 +63,22 @@ class View:
 
     def ended(self, entry: Entry) -> None:
         """Its process has ended, whether or not there will be another."""
-        if entry.state == "busy" and id(entry) in self.said_busy:
-            return
         if entry.state == "busy":
+            if entry.twin or id(entry) in self.said_busy:
+                return
             self.said_busy.add(id(entry))
         took = duration(entry.spent)
         reason = first_line(entry.reason)
         said = {
             "finished": f"finished {entry.name} in {took}{_elbo(entry)}",
             "elsewhere": f"finished by another process: {entry.name}",
+            "twin": f"the same run as {entry.twin}: {entry.name}",
             "failed": f"failed {entry.name}: {reason}",
             "busy": f"in use by another process, later again: {entry.name}",
             "waiting": f"crashed, later again: {entry.name}: {reason}",
             "interrupted": f"interrupted {entry.name}: {reason}",
         }
-        self.say(f"{self.count()} {said[entry.state]}")
+        self.say(f"{self.count()} {said[_end(entry)]}")
 
 
 class Lines(View):
@@ -169,6 +170,10 @@ def _elbo(entry: Entry) -> str:
         return ""
 
 
+def _end(entry: Entry) -> str:
+    return "twin" if entry.state == "elsewhere" and entry.twin else entry.state
+
+
 def summary(entries: Sequence[Entry], record: Path, out: Path) -> None:
     """How many jobs came to which end, every failure with its reason and log, and what to type next."""
     screen = Console()
@@ -176,11 +181,12 @@ def summary(entries: Sequence[Entry], record: Path, out: Path) -> None:
         "finished": "done",
         "skipped": "skipped: finished before",
         "elsewhere": "skipped: finished by another process",
+        "twin": "skipped: the same run as another job",
         "failed": "failed",
         "interrupted": "interrupted",
         "waiting": "not started",
     }
-    counts = Counter("waiting" if entry.state == "busy" else entry.state for entry in entries)
+    counts = Counter(_end(entry).replace("busy", "waiting") for entry in entries)
     table = Table("jobs", Column("number", justify="right"), box=SIMPLE_HEAD)
     for state, title in titles.items():
         if counts[state]:
@@ -196,7 +202,12 @@ def summary(entries: Sequence[Entry], record: Path, out: Path) -> None:
             if entry.task and (log := entry.task.run.path / "log.txt").exists():
                 say(f"        log: {shlex.quote(str(log))}")
     if counts["interrupted"] or counts["waiting"] or counts["failed"]:
-        say("The same command again does what is not finished.")
+        forced = any(entry.task and entry.task.force for entry in entries)
+        say(
+            "force=true begins every job anew; without it the same command continues those that were begun."
+            if forced
+            else "The same command again does what is not finished."
+        )
     datasets = {entry.task.run.path.parent for entry in entries if entry.task}
     folder = datasets.pop() if len(datasets) == 1 else out
     say(f"Compare:      python -m disvae.compare {shlex.quote(os.path.relpath(record))}")

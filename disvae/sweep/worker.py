@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
@@ -56,6 +57,7 @@ def work(task: Task, connection: Connection, devices: Sequence[Device], per_devi
     _print_to(Path(os.devnull))  # until there is a log
     os.setsid()  # the terminal's Ctrl-C is for the launcher, which tells this process
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which outlives a process that is killed
+    signal.signal(signal.SIGTERM, _kill_group)  # before and after the job, when there is nothing to be kept
     threading.Thread(target=_end_with_the_launcher, args=(connection,), daemon=True).start()
     outcome = _attempt(task, connection, devices, per_device)
     with contextlib.suppress(OSError):  # nobody listens any more
@@ -119,6 +121,11 @@ def _log_to(task: Task) -> None:
     print(f"--- {now()} process {os.getpid()}: python -m disvae.train {shlex.join(task.overrides)}")
 
 
+def _kill_group(signum: int, frame: FrameType | None) -> None:
+    """End at once, and the helpers as well, which would outlive this process."""
+    os.killpg(0, signal.SIGKILL)
+
+
 def _end_with_the_launcher(connection: Connection) -> None:
     """The launcher never writes: the end of the connection is the end of the launcher."""
     with contextlib.suppress(EOFError, OSError):
@@ -139,8 +146,6 @@ def mark_dead(run: Run, state: str, reason: str) -> None:
     """Say in the folder of a job that died what it could not say itself, unless another process has taken it over."""
     if not run.path.is_dir():
         return
-    with contextlib.suppress(ConfigError):
-        lock = run.lock()
+    with contextlib.suppress(ConfigError), run.lock():
         if not run.finished():
             run.mark(state, run.status()["step"], error=reason)
-        lock.release()

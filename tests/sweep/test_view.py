@@ -14,6 +14,7 @@ class FakeTask:
     def __init__(self, run):
         self.run = run
         self.config = {"steps": 100}
+        self.force = False
 
 
 @pytest.fixture
@@ -122,6 +123,23 @@ def test_the_summary_counts_ends_and_gives_reasons_with_their_logs(entries, caps
     assert "failed: seed=1: it broke" in lines
     assert f"log: {entries[1].task.run.path / 'log.txt'}" in lines
     assert "Compare: python -m disvae.compare sweeps/x.json" in lines
+
+
+def test_the_same_run_twice_and_a_repetition_are_said(entries, capsys, tmp_path):
+    entries[1].twin = "seed=0"
+    entries[1].settle("elsewhere")
+    entries[2].settle("elsewhere")
+    entries[3].task.force = True
+    summary(entries, tmp_path / "x.json", tmp_path)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {"skipped: the same run as another job 1", "skipped: finished by another process 1"} < set(lines)
+    assert any("force=true begins every job anew" in line for line in lines)
+    text = io.StringIO()
+    shown = Lines(Console(file=text), entries, 2)
+    shown.ended(entries[1])
+    entries[1].settle("busy")
+    shown.ended(entries[1])
+    assert text.getvalue() == "[2/4] the same run as seed=0: seed=1\n"
 
 
 def test_off_a_terminal_there_are_no_bars(entries):
