@@ -120,19 +120,25 @@ def labelled(tag: str) -> str:
 
 
 def limits(comparisons: Iterable[Comparison], tag: str) -> tuple[float, float] | None:
-    """Ends of a tag's axis: all seeds of all groups, bands of their means, controls and chance; None without values."""
+    """Ends of a tag's axis: all seeds of all groups, controls and chance; None without values.
+
+    Bands of means are in it, but for what would more than double the axis: a wide one says just that.
+    """
     values: list[float] = []
+    bands: list[float] = []
     for comparison in comparisons:
         for group in comparison.groups:
             of = group.estimate(tag)
             if of is not None:
                 values += of.values
                 if _banded(of):
-                    values += [v for v in (of.low, of.high) if v is not None]
+                    bands += [v for v in (of.low, of.high) if v is not None]
         values += comparison.controls(tag).values()
     if not values:
         return None
-    return _padded(min(values), max(values))
+    low, high = min(values), max(values)
+    room = (high - low) / 2
+    return _padded(max(min([low, *bands]), low - room), min(max([high, *bands]), high + room))
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:
@@ -172,7 +178,7 @@ def against(
         for value, of in points:
             if of.n > 1:
                 axes.plot([value] * of.n, of.values, color=colour, marker=".", markersize=7, linestyle="", alpha=0.5)
-        _bands(axes, points, colour)
+        _bands(axes, points, colour, 0.18 if len(chosen) <= 3 else 0.08)
     _scale_x(axes, comparison, axis)
     axes.set_ylim(ends or limits([comparison], tag) or (0, 1))
     _levels(axes, comparison.controls(tag))
@@ -207,11 +213,11 @@ def ranking(comparison: Comparison, tag: str, ends: tuple[float, float] | None =
     return figure
 
 
-def _bands(axes: Axes, points: Sequence[tuple[float, Estimate]], colour: str) -> None:
+def _bands(axes: Axes, points: Sequence[tuple[float, Estimate]], colour: str, alpha: float) -> None:
     x = [value for value, _ in points]
     low = [of.low if _banded(of) and of.low is not None else math.nan for _, of in points]
     high = [of.high if _banded(of) and of.high is not None else math.nan for _, of in points]
-    axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
     for value, a, b in zip(x, low, high, strict=True):  # a band between gaps has no width
         axes.plot([value, value], [a, b], color=colour, linewidth=1, alpha=0.5)
 
@@ -384,7 +390,7 @@ def rate_distortion(comparison: Comparison, chosen: Sequence[Line], axis: str | 
         if x > left and loss - x < top:
             at_right = x == right
             axes.annotate(
-                f"{-loss:g}",
+                f"{0 - round(loss, 9):g}",
                 (x, loss - x),
                 xytext=(3, 0) if at_right else (2, 3),
                 textcoords="offset points",

@@ -102,11 +102,6 @@ class Group:
         """Of its runs, in their order."""
         return [row.knobs.get("seed") for row in self.rows]
 
-    def best(self, tag: str) -> Row | None:
-        """The run with the best value of a tag that has a better end."""
-        rows = [row for row in self.rows if _number(row.metrics.get(tag))]
-        return max(rows, key=lambda row: better(tag) * row.metrics[tag], default=None)
-
 
 @dataclass(frozen=True)
 class Ranked:

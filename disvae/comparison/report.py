@@ -89,15 +89,15 @@ class _Report:
         for comparison, sort in zip(self.comparisons, self.sorts, strict=True):
             if comparison.groups and sort is not None:
                 verdict = trust(comparison, sort)
-                said = f"<p><b>{escape(verdict[0].upper() + verdict[1:])}.</b></p>" if verdict else ""
+                said = f'<div class="verdict">{_sentence(verdict)}</div>' if verdict else ""
                 tables.append(_name(comparison, self) + said + _groups_table(comparison, sort))
             else:
                 tables.append(f"{_name(comparison, self)}<p>No finished run with values yet.</p>")
         caption = (
             "A row is a group: runs that differ in the seed alone. Mean over seeds ± half its 95 % interval (Student's "
-            "t); of one seed, (±) is the interval of the images alone. ★ best mean of the column; ≈ not told apart from "
-            "it by these seeds (Welch, 95 %). Grey rows: negative controls and chance, means over the runs. ↑ higher is "
-            "better, ↓ lower. A click on a heading sorts; pointing at a cell shows each seed's value."
+            "t); of one seed, (±) is the interval of the images alone. ★ best mean of the column; ≈ not told apart "
+            "from it by these seeds (Welch, 95 %). Grey rows: negative controls and chance, means over the runs. "
+            "↑ higher is better, ↓ lower. A click on a heading sorts; pointing at a cell shows each seed's value."
         )
         return section("Groups", tables, caption)
 
@@ -107,7 +107,8 @@ class _Report:
         caption = (
             "Large marks: means over seeds, joined along the knob; dots: the seeds. Band: 95 % interval of the mean "
             f"from {figures.BANDS_FROM} seeds on (of two seeds it is 13 times as wide as their distance: see the "
-            "table). Grey lines: negative controls and chance. A score has one scale in all datasets."
+            "table); a very wide one is cut. Grey lines: negative controls and chance. A score has one scale in all "
+            "datasets."
         )
         return section(f"Scores along {' and '.join(axes)}" if axes else "Scores", parts, caption)
 
@@ -170,7 +171,7 @@ class _Report:
         caption = (
             "Large marks: groups (means over seeds) with the value of the knob that joins them; dots: seeds (neither "
             f"where there are more than {figures.MOST_POINTS} groups). Grey steps: the Pareto front, through the "
-            "groups that no other one beats in both. Up and left is better."
+            "groups that no other one beats in both. Left is better, and up or down as the score's arrow says."
         )
         return section("Reconstruction against disentanglement", parts, caption)
 
@@ -217,7 +218,7 @@ class _Report:
                 link = f'<a href="{escape(self._link(each.row))}">{escape(each.title)}</a>'
                 yield f"<p>{link}</p>{picture(each.figure, each.title, pixels=True)}"
             else:
-                yield f"<p>{escape(each.reason)}</p>"
+                yield _sentence(each.reason)
 
     def schedules(self) -> str:
         parts = self._side_by_side(self._schedules_of)
@@ -234,7 +235,7 @@ class _Report:
         parts = self._side_by_side(self._choices_of)
         caption = (
             "UDR compares the seeds of a group with one another, without labels, and chooses the seed that agrees most "
-            "with the others. Beside it: what the labels would have chosen."
+            "with the others. Beside it: what the score that ranks would have chosen."
         )
         return section("Choice without labels", parts, caption)
 
@@ -242,30 +243,11 @@ class _Report:
         found = udr.choices(comparison.groups, sort)
         if not found:
             return
-        name = short(sort)
-        titles = ["median UDR", "UDR chooses seed", f"its {name}", "best seed", f"its {name}", "mean of seeds", "worst"]
-        rows = []
-        for choice in found:
-            chosen = " or ".join(shown(row.knobs.get("seed")) for row in choice.chosen)
-            best = shown(choice.best.knobs.get("seed"))
-            values = (choice.value, choice.best_value, choice.mean, choice.worst)
-            of_chosen, of_best, mean, worst = (Cell(f"{value:.4g}", repr(value)) for value in values)
-            agreement = Cell(f"{choice.agreement:.3f}", repr(choice.agreement))
-            rows.append(
-                [
-                    Cell(choice.group.name, kind="text"),
-                    agreement,
-                    Cell(chosen),
-                    of_chosen,
-                    Cell(best),
-                    of_best,
-                    mean,
-                    worst,
-                ]
-            )
-        yield table([Head("group", is_text=True), *map(Head, titles)], rows)
-        if any(len(choice.chosen) > 1 for choice in found):
-            yield "<p>or: UDR ties, as it always does between two seeds; the value is their mean.</p>"
+        heads = [Head(head.replace("/", "\n"), is_text=head == "group") for head in udr.heads(sort)]
+        yield table(
+            heads, [[Cell(text, kind="" if i else "text") for i, text in enumerate(udr.cells(c))] for c in found]
+        )
+        yield from map(_sentence, udr.conclusions(found, sort))
 
     def without_result(self) -> str:
         parts = []
@@ -341,6 +323,10 @@ def _reason(row: Row) -> str:
     if row.state == "killed" and not row.error:
         return "its process is gone; the same command goes on from its last checkpoint"
     return row.error.partition("\n")[0]
+
+
+def _sentence(text: str) -> str:
+    return f"<p>{escape(text[:1].upper() + text[1:])}.</p>"
 
 
 def _name(comparison: Comparison, report: _Report) -> str:

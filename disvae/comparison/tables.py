@@ -200,37 +200,19 @@ def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
     if not found:
         screen.print("\nno choice by UDR: it needs groups of at least two seeds with scores", highlight=False)
         return
-    name = short(sort)
-    table = Table(box=SIMPLE_HEAD, title=f"Chosen without labels, by UDR, and judged by {name}", title_justify="left")
-    heads = ["median UDR", "UDR chooses seed", f"its {name}", "best seed", f"its {name}", "mean of seeds", "worst"]
-    table.add_column("group", no_wrap=True)
-    for head in heads:
-        table.add_column(head, justify="right")
+    table = Table(
+        box=SIMPLE_HEAD, title=f"Chosen without labels, by UDR, and judged by {short(sort)}", title_justify="left"
+    )
+    for head in udr.heads(sort):
+        table.add_column(head.replace("/", "\n"), justify="left" if head == "group" else "right", no_wrap=True)
     for choice in found:
-        chosen = " or ".join(shown(row.knobs.get("seed")) for row in choice.chosen)
-        table.add_row(
-            escape(choice.group.name),
-            f"{choice.agreement:.3f}",
-            chosen,
-            f"{choice.value:.4g}",
-            shown(choice.best.knobs.get("seed")),
-            f"{choice.best_value:.4g}",
-            f"{choice.mean:.4g}",
-            f"{choice.worst:.4g}",
-        )
+        table.add_row(*map(escape, udr.cells(choice)))
+    width, screen.width = screen.width, max(screen.width, _width(table, screen))
     screen.print()
     screen.print(table)
-    if any(len(choice.chosen) > 1 for choice in found):
-        screen.print("or: UDR ties, as it always does between two seeds; the value is their mean", highlight=False)
-    if len(found) > 1:
-        chosen_group, best = udr.among(found), max(found, key=lambda choice: better(sort) * choice.mean)
-        screen.print(
-            f"of the groups UDR chooses {chosen_group.group.name} ({name} {chosen_group.mean:.4g}), "
-            f"{name} itself {best.group.name} ({best.mean:.4g})",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+    screen.width = width
+    for line in udr.conclusions(found, sort):
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from disvae.comparison.direction import better
-from disvae.comparison.groups import Comparison, Group
+from disvae.comparison.direction import better, short
+from disvae.comparison.groups import Comparison, Group, shown
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
 from disvae.runs import Run
@@ -18,14 +18,14 @@ TAG = "metric-runs/udr/spearman"
 class Choice:
     """Of one group: the runs with the highest UDR (several where they tie, always with two seeds) and `agreement`, the
     median of UDR over the seeds; by the supervised score the value of UDR's choice (mean of those that tie), the best
-    run and its value, the mean over seeds and the worst value.
+    runs and their value, the mean over seeds and the worst value.
     """
 
     group: Group
     chosen: tuple[Row, ...]
     agreement: float
     value: float
-    best: Row
+    best: tuple[Row, ...]
     best_value: float
     mean: float
     worst: float
@@ -54,15 +54,15 @@ def choices(groups: Iterable[Group], tag: str) -> list[Choice]:
         agreement = [row.metrics[TAG] for row in group.rows]
         values = [row.metrics[tag] for row in group.rows]
         chosen = [i for i, udr in enumerate(agreement) if math.isclose(udr, max(agreement))]
-        best = max(range(len(values)), key=lambda i: better(tag) * values[i])
+        best = max(values, key=lambda value: better(tag) * value)
         found.append(
             Choice(
                 group=group,
                 chosen=tuple(group.rows[i] for i in chosen),
                 agreement=median(agreement),
                 value=fmean(values[i] for i in chosen),
-                best=group.rows[best],
-                best_value=values[best],
+                best=tuple(row for row, value in zip(group.rows, values, strict=True) if value == best),
+                best_value=best,
                 mean=fmean(values),
                 worst=min(values, key=lambda value: better(tag) * value),
             )
@@ -73,6 +73,35 @@ def choices(groups: Iterable[Group], tag: str) -> list[Choice]:
 def among(choices: Sequence[Choice]) -> Choice:
     """The group that UDR chooses: the highest median over its seeds."""
     return max(choices, key=lambda choice: choice.agreement)
+
+
+def heads(tag: str) -> list[str]:
+    """Of the columns of `cells`."""
+    name = short(tag)
+    return ["group", "median UDR", "UDR's seed", f"its {name}", "best seed", f"its {name}", "mean of seeds", "worst"]
+
+
+def cells(choice: Choice) -> list[str]:
+    """A choice in words and numbers."""
+    chosen, best = (" or ".join(shown(row.knobs.get("seed")) for row in rows) for rows in (choice.chosen, choice.best))
+    value, best_value, mean, worst = (
+        f"{value:.4g}" for value in (choice.value, choice.best_value, choice.mean, choice.worst)
+    )
+    return [choice.group.name, f"{choice.agreement:.3f}", chosen, value, best, best_value, mean, worst]
+
+
+def conclusions(choices: Sequence[Choice], tag: str) -> list[str]:
+    """What is to be said of ties, and which group UDR chooses, if there are several."""
+    said = []
+    if any(len(choice.chosen) > 1 for choice in choices):
+        said.append("or: UDR ties, as it always does between two seeds; the value is their mean")
+    if len(choices) > 1:
+        chosen, best = among(choices), max(choices, key=lambda choice: better(tag) * choice.mean)
+        said.append(
+            f"of the groups UDR chooses {chosen.group.name} ({short(tag)} {chosen.mean:.4g}), "
+            f"{short(tag)} itself {best.group.name} ({best.mean:.4g})"
+        )
+    return said
 
 
 def compute(comparison: Comparison) -> dict[str, str]:

@@ -125,7 +125,7 @@ def test_objectives_with_other_knobs_stand_in_one_table(config, composed, tmp_pa
         ("metric=zzz", "zzz is no score or term of these runs; the runs have mig/histogram"),
         ("sort=mig/histgram", "did you mean mig/histogram"),
         ("by=bet", "bet is no knob of these runs; did you mean beta"),
-        ("by=seed", "by=seed: it does not vary among the finished runs; beta does"),
+        ("by=seed", "by=seed does not vary among the finished runs; what varies: beta"),
         ("traversals=1", "traversals must be true or false, got 1"),
         ("betta=4", "betta is no knob of these runs; did you mean beta"),
         ("beta=3", "no run has beta=3; they have 1, 4"),

@@ -236,3 +236,15 @@ def test_values_that_are_not_finite_are_left_out():
     axes = figures.rate_distortion(comparison, figures.lines(comparison, "beta"), "beta").axes[0]
     np.testing.assert_allclose(line(axes, "").get_xdata(), [10, 20 / 3, 4])
     assert np.isfinite(axes.get_xlim()).all()
+
+
+def test_a_band_at_most_doubles_an_axis():
+    narrow = runs(beta=(1.0,))
+    low, high = figures.limits(compare(narrow), "val/structure/total_correlation")  # 1.5 ± 2.48
+    assert (low, high) == pytest.approx((0.5 - 1 - 0.24, 2.5 + 1 + 0.24))
+    for row in narrow:
+        row.metrics["val/kl"] = 10 + 0.1 * row.knobs["seed"]
+        row.controls["val/kl"] = {"chance": 5.0}
+    low, high = figures.limits(compare(narrow), "val/kl")  # there is room for this one: 10.1 + 4.303 * 0.1 / sqrt(3)
+    top = 10.1 + 4.302653 * 0.1 / 3**0.5
+    assert (low, high) == pytest.approx((5 - 0.06 * (top - 5), top + 0.06 * (top - 5)))

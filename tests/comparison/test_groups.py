@@ -188,10 +188,24 @@ def test_one_run_is_a_group_named_after_its_dataset():
     assert found.axes == {}
 
 
-def test_a_group_knows_its_best_run():
-    (found,) = compare([row(1, 0, mig=0.1, reconstruction=5.0), row(1, 1, mig=0.3, reconstruction=7.0)])
-    assert found.groups[0].best(MIG).knobs["seed"] == 1
-    assert found.groups[0].best(RECONSTRUCTION).knobs["seed"] == 0
+@pytest.mark.parametrize("knob", ["eval_images", "split.validation", "trainer.precision", "steps"])
+def test_runs_that_differ_in_how_they_are_done_are_no_repeats(knob):
+    rows = [row(beta, seed, mig=0.1, knobs={knob: seed % 2}) for beta in (1, 2) for seed in range(4)]
+    (found,) = compare(rows)
+    assert list(found.axes) == ["beta", knob]
+    assert [group.seeds for group in found.groups] == [[0, 2], [1, 3]] * 2
+
+
+def test_how_runs_are_done_comes_after_what_they_are():
+    knobs = {"eval_every": (5, 6), "split.held_out": (0.1, 0.2), "optimizer.lr": (0.1, 0.2), "objective": ("a", "b")}
+    rows = [row(1 + i, knobs={name: values[i] for name, values in knobs.items()}) for i in range(2)]
+    assert list(compare(rows)[0].axes) == ["objective", "beta", "optimizer.lr", "eval_every", "split.held_out"]
+
+
+def test_scores_by_labels_come_before_those_of_the_codes_alone():
+    tags = ["metric/sparsity/hoyer", "val/elbo", "metric/aggregate_posterior/kl_qz_pz", "metric/component_nmi/nmi", MIG]
+    (found,) = compare([row(1, metrics=dict.fromkeys(tags, 0.5))])
+    assert found.headline == [tags[3], MIG, tags[0], tags[2], tags[1]]
 
 
 def test_a_single_seed_has_the_interval_of_its_images():

@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ from disvae.build import make_vae
 from disvae.comparison.groups import compare
 from disvae.comparison.report import write_report
 from disvae.comparison.results import Row
+from disvae.comparison.udr import TAG as UDR
 from disvae.config import ConfigError, resolved
 
 
@@ -211,6 +213,21 @@ def test_commands_and_times_are_those_of_the_runs(tmp_path):
     page = report(rows, tmp_path)
     assert page.text.count("disvae-train -m beta=1,2 <x>") == 1
     assert "2031-01-02T03:04:05+0000" in page.text
+
+
+def test_udrs_choice_is_a_section_with_what_follows_from_it(tmp_path):
+    rows = runs(tmp_path, beta=(1.0, 2.0))
+    for row in rows:
+        row.metrics[UDR] = 0.5 + 0.1 * (row.knobs["seed"] == 1) - 0.1 * row.knobs["beta"]
+    rows = [replace(row, peers=frozenset(r.name for r in rows if r.knobs["beta"] == row.knobs["beta"])) for row in rows]
+    page = report(rows, tmp_path)
+    _, *body = page.tables["choice-without-labels"]
+    assert [[cell[0] for cell in line[:6]] for line in body] == [
+        ["beta=1", "0.400", "1", "0.11", "2", "0.12"],
+        ["beta=2", "0.300", "1", "0.21", "2", "0.22"],
+    ]
+    assert "Of the groups UDR chooses beta=1 (mig/histogram 0.11), mig/histogram itself beta=2 (0.21)." in page.text
+    assert "By mig/histogram the first group is told apart from 1 of 1 others." in page.text
 
 
 def test_schedules_that_move_are_drawn_and_the_others_named(tmp_path):

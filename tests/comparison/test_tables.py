@@ -8,7 +8,7 @@ from rich.console import Console
 
 from disvae.comparison.groups import compare
 from disvae.comparison.results import Row
-from disvae.comparison.tables import columns, found, main_tag, print_choices, print_comparison, write_csv
+from disvae.comparison.tables import columns, found, main_tag, print_choices, print_comparison, trust, write_csv
 from disvae.comparison.udr import TAG
 from disvae.config import ConfigError
 
@@ -118,6 +118,40 @@ def test_what_ranks_is_the_first_score_with_a_better_end():
     assert main_tag(of) == MIG
     assert main_tag(compare([row(1, metrics={"val/kl": 1.0, "val/elbo": 1.0})])[0]) == "val/elbo"
     assert main_tag(compare([row(1, metrics={"val/kl": 1.0})])[0]) is None
+
+
+def test_the_elbo_ranks_before_scores_without_labels_and_after_those_by_them():
+    metrics = {"metric/sparsity/hoyer": 0.1, "val/elbo": -3.0, "val/reconstruction": 2.0}
+    assert main_tag(compare([row(1, metrics=metrics)])[0]) == "val/elbo"
+    assert main_tag(compare([row(1, metrics=metrics | {MIG: 0.1})])[0]) == MIG
+    assert main_tag(compare([row(1, metrics=metrics)])[0], "metric/sparsity/hoyer") == "metric/sparsity/hoyer"
+
+
+def test_of_each_metric_the_first_score_with_a_better_end_is_a_column():
+    tags = ("metric/aggregate_posterior/mutual_information", "metric/aggregate_posterior/mmd", "val/elbo")
+    (of,) = compare([row(1, metrics=dict.fromkeys(tags, 0.1))])
+    assert columns(of, [], "val/elbo") == ["val/elbo", tags[1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({1: (0.50, 0.51, 0.52), 2: (0.10, 0.11, 0.12), 3: (0.49, 0.51, 0.53)}, "told apart from 1 of 2 others"),
+        ({1: (0.50, 0.51, 0.52), 2: (0.10, 0.11, 0.12), 3: (0.2,)}, "1 of 2 others; of 1 not known, one seed each"),
+        ({1: (0.5, 0.6), 2: (0.3, 0.8)}, "told apart from no other: do not rely on this order"),
+        ({1: (0.5,), 2: (0.3,)}, "told apart from no other: that takes two seeds of each"),
+    ],
+)
+def test_whether_the_order_can_be_relied_on_is_said(values, said):
+    rows = [row(beta, seed, mig=mig) for beta, found in values.items() for seed, mig in enumerate(found)]
+    (of,) = compare(rows)
+    assert said in trust(of, MIG)
+    assert said in shown(of)
+
+
+def test_nothing_is_said_of_an_order_that_is_none():
+    rows = [row(beta, mig=0.1, metrics={"val/kl": beta}) for beta in (1, 2)]
+    assert trust(compare(rows)[0], "val/kl") == trust(compare(rows[:1])[0], MIG) == ""
 
 
 def test_a_found_line_counts_groups():
