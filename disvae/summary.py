@@ -13,6 +13,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from disvae.comparison.direction import without_labels
 from disvae.config import metric_nodes
 from disvae.knobs import WEIGHTS, flat
 
@@ -51,15 +52,17 @@ def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
 def final(metrics: Mapping[str, float]) -> dict[str, float]:
     """The scores and terms of `metrics`: `metric/mig/histogram` as `final/mig/histogram`, `val/elbo` as `final/elbo`.
 
-    Left out are errors, details by factor or latent, weights, and the loss, which each objective has of its own.
+    Scores of the codes alone come last by name, as `final/without_labels/sparsity/hoyer`. Left out are errors, details
+    by factor or latent, weights, the count of active units, and the loss, which each objective has of its own.
     """
     found = {}
     for tag, value in metrics.items():
         stage, _, name = tag.partition("/")
         is_score = stage.startswith("metric") and name.count("/") == 1
-        is_term = stage == "val" and name not in (*WEIGHTS, "loss") and "_per_dimension/" not in name
+        is_term = stage == "val" and name not in (*WEIGHTS, "loss", "active_units") and "_per_dimension/" not in name
         if (is_score or is_term or tag == "held_out/elbo") and not tag.endswith("_se"):
-            found[f"final/{name if stage in ('metric', 'val') else tag}"] = value
+            above = "final/without_labels" if is_score and without_labels(tag) else "final"
+            found[f"{above}/{name if stage in ('metric', 'val') else tag}"] = value
     return found
 
 

@@ -108,11 +108,15 @@ def test_an_interrupted_run_has_its_knobs_and_no_final_scores(config, tmp_path):
 
 
 def test_final_scores_are_without_errors_details_weights_and_losses():
-    assert final(TERMS | SCORES | {"metric-all/sap/linear": 0.1, "train/elbo": 0.0, "held_out/kl": 0.0}) == {
+    more = {"metric-all/sap/linear": 0.1, "train/elbo": 0.0, "held_out/kl": 0.0, "val/active_units": 3.0}
+    codes = {"metric/sparsity/hoyer": 0.3, "metric-all/aggregate_posterior/mmd": 0.2}
+    assert final(TERMS | SCORES | more | codes) == {
         "final/elbo": -90.0,
         "final/held_out/elbo": -92.0,
         "final/mig/histogram": 0.5,
         "final/metric-all/sap/linear": 0.1,
+        "final/without_labels/sparsity/hoyer": 0.3,
+        "final/without_labels/metric-all/aggregate_posterior/mmd": 0.2,
     }
 
 
@@ -157,12 +161,12 @@ def test_a_run_without_scores_and_one_scored_later_fill_the_same_columns(compose
     fit(trained, resolved(composed(*tiny, "metric=[]")), brief=True)
     columns, rows = compared(tmp_path)
     assert "final/elbo" in metrics_of(columns)
-    assert not [tag for tag in metrics_of(columns) if tag.startswith("final/active_units/")]
+    assert not [tag for tag in metrics_of(columns) if tag.startswith("final/without_labels/active_units/")]
     evaluate([str(trained.path), "metric=[active_units]"])
     columns, rows = compared(tmp_path)
     (row,) = rows.session_groups
     assert row.name == "clusters/beta=4-0123"  # and its scores are no run of their own
-    added = {tag: value for tag, value in values(row).items() if tag.startswith("final/active_units/")}
+    added = {tag: value for tag, value in values(row).items() if tag.startswith("final/without_labels/active_units/")}
     expected = final({tag: value for tag, value in trained.metrics().items() if "active_units/" in tag})
     assert added == pytest.approx(expected)
     assert expected

@@ -1,6 +1,8 @@
 """Groups over seeds: hand-worked intervals, Welch's difference, ranks, fronts, datasets apart."""
 
 import math
+import random
+import statistics
 
 import pytest
 from fabricated import row
@@ -38,6 +40,16 @@ def test_a_difference_counts_where_welchs_interval_excludes_zero(other, apart):
 def test_told_apart_is_welchs_test_at_5_percent(other):
     one = (0.2, 0.24, 0.19)
     assert told_apart(estimate(one), estimate(other)) is bool(ttest_ind(one, other, equal_var=False).pvalue < 0.05)
+
+
+def test_welchs_degrees_of_freedom_are_of_both_groups():
+    rng = random.Random(0)
+    for _ in range(2000):  # of either answer; a threshold that is a little off fails
+        one, other = ([rng.gauss(mean, 1) for _ in range(rng.randint(2, 4))] for mean in (0, rng.uniform(1, 6)))
+        a, b = (statistics.variance(values) / len(values) for values in (one, other))
+        df = (a + b) ** 2 / (a**2 / (len(one) - 1) + b**2 / (len(other) - 1))
+        p = 2 * t.sf(abs(statistics.fmean(one) - statistics.fmean(other)) / math.sqrt(a + b), df)
+        assert told_apart(estimate(one), estimate(other)) is bool(p < 0.05)
 
 
 def test_equal_seeds_are_told_apart_by_any_difference_and_only_by_one():
