@@ -182,7 +182,7 @@ def against(
     _scale_x(axes, comparison, axis)
     axes.set_ylim(ends or limits([comparison], tag) or (0, 1))
     _levels(axes, comparison.controls(tag))
-    axes.set_title(titled(tag), loc="left", fontsize=11)
+    _title(axes, titled(tag))
     axes.set_xlabel(axis)
     axes.set_ylabel(unit(tag) or "score")
     return figure
@@ -209,7 +209,7 @@ def ranking(comparison: Comparison, tag: str, ends: tuple[float, float] | None =
         axes.axvline(value, color="0.6", linewidth=1, linestyle=":" if name == "chance" else "-", zorder=1)
         axes.annotate(name, (value, 1), xycoords=("data", "axes fraction"), rotation=60, fontsize=7, color="0.35")
     axes.set_xlabel(unit(tag) or "score")
-    axes.set_title(titled(tag), loc="left", fontsize=11, pad=30 if comparison.controls(tag) else 6)
+    _title(axes, titled(tag), pad=30 if comparison.controls(tag) else 6)
     return figure
 
 
@@ -260,6 +260,12 @@ def _scale_x(axes: Axes, comparison: Comparison, axis: str) -> None:
     if len(values) <= 8:
         axes.set_xticks(values, [shown(value) for value in values])
     axes.minorticks_off()
+
+
+def _title(axes: Axes, text: str, pad: float = 6) -> None:
+    """In letters small enough to fit the panel."""
+    longest = max(map(len, text.splitlines()))
+    axes.set_title(text, loc="left", fontsize=min(11, 11 * 40 / longest), pad=pad)
 
 
 def _panel(right: float = 0.96) -> tuple[Figure, Axes]:
@@ -350,7 +356,7 @@ def heat_map(
             place = columns.index(x), rows.index(y)
             axes.text(*place, said, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     figure.colorbar(image, ax=axes, label=unit(tag) or "score")
-    axes.set_title("\n".join(filter(None, [titled(tag), facet.label])), loc="left", fontsize=11)
+    _title(axes, "\n".join(filter(None, [titled(tag), facet.label])))
     axes.set_xlabel(of.x)
     axes.set_ylabel(of.y)
     return figure
@@ -373,7 +379,9 @@ def front(comparison: Comparison, x: str, y: str, chosen: Sequence[Line], axis: 
     best = [(a.mean, b.mean) for g in comparison.front(x, y) if (a := g.estimate(x)) and (b := g.estimate(y))]
     x_of, y_of = zip(*best, strict=True)
     axes.plot(x_of, y_of, drawstyle="steps-post", color="0.85", linewidth=7, zorder=0.5, label="Pareto front")
-    axes.set_title(short(y), loc="left", fontsize=11)
+    _title(axes, titled(y))
+    axes.set_xlabel(labelled(x))
+    axes.set_ylabel(unit(y) or "score")
     return figure
 
 
@@ -402,7 +410,7 @@ def rate_distortion(comparison: Comparison, chosen: Sequence[Line], axis: str | 
     axes.set_ylim(bottom, top)
     axes.set_xlabel("rate: KL(q(z|x) ‖ p(z)) (nats per image)")
     axes.set_ylabel("distortion: -log p(x|z) (nats per image)")
-    axes.set_title("rate and distortion; grey: equal ELBO", loc="left", fontsize=11)
+    _title(axes, "rate and distortion; grey: equal ELBO")
     return figure
 
 
@@ -422,7 +430,7 @@ def overlap_structure(
     names = {"kl_qz_pz": "KL(q(z) ‖ p(z))", "total_correlation": "TC of q(z)"}
     axes.set_xlabel("I(x;z) (nats): less is more overlap")
     axes.set_ylabel(f"{names.get(short(structure), short(structure))} (nats)")
-    axes.set_title(f"overlap and {short(structure)} ↓", loc="left", fontsize=11)
+    _title(axes, f"overlap and {short(structure)} ↓")
     return figure
 
 
@@ -467,6 +475,4 @@ def _scatter(axes: Axes, comparison: Comparison, x: str, y: str, chosen: Sequenc
         columns = list(zip(*seeds, strict=True))
         axes.set_xlim(_padded(min(columns[0]), max(columns[0])))
         axes.set_ylim(_padded(min(columns[1]), max(columns[1])))
-    axes.set_xlabel(labelled(x))
-    axes.set_ylabel(labelled(y))
     return drawn

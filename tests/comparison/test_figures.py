@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from rows import MIG, SAP, runs
 
 from disvae.comparison import figures
@@ -122,6 +124,8 @@ def test_heat_maps_have_a_cell_for_each_pair_and_one_scale_for_a_score():
         np.testing.assert_allclose(axes.images[0].get_array(), [[0.11, 0.41], [0.21, 0.51], [0.31, 0.61]])
         assert (axes.images[0].norm.vmin, axes.images[0].norm.vmax) == pytest.approx((0.11, 0.61))
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("beta", "alpha")
+        assert axes.images[0].origin == "lower"  # alpha grows upwards
+        assert {(*text.get_position(), text.get_text()) for text in axes.texts} >= {(0, 2, "0.31"), (1, 0, "0.41")}
         assert {text.get_text() for text in axes.texts} == {"0.11", "0.21", "0.31", "0.41", "0.51", "0.61"}
 
 
@@ -156,9 +160,11 @@ def test_the_front_goes_through_the_groups_that_nothing_beats():
     chosen = figures.lines(comparison, "beta")
     axes = figures.front(comparison, "val/reconstruction", MIG, chosen, "beta").axes[0]
     np.testing.assert_allclose(line(axes, "Pareto front").get_xdata(), [101, 102, 104])
+    assert line(axes, "Pareto front").get_drawstyle() == "steps-post"  # between two groups only the left one is had
     axes = figures.front(comparison, "val/reconstruction", SAP, chosen, "beta").axes[0]
     np.testing.assert_allclose(line(axes, "Pareto front").get_xdata(), [101])
     assert axes.get_xlabel() == "reconstruction ↓ (nats per image)"
+    assert (axes.get_ylabel(), axes.get_title(loc="left")) == ("score", "sap/linear ↑")
     assert [text.get_text() for text in axes.texts] == ["1", "2", "4"]
     assert figures.front(one(runs(beta=(1.0,))), "val/reconstruction", MIG, [], None) is None
 
@@ -248,3 +254,14 @@ def test_a_band_at_most_doubles_an_axis():
     low, high = figures.limits(compare(narrow), "val/kl")  # there is room for this one: 10.1 + 4.303 * 0.1 / sqrt(3)
     top = 10.1 + 4.302653 * 0.1 / 3**0.5
     assert (low, high) == pytest.approx((5 - 0.06 * (top - 5), top + 0.06 * (top - 5)))
+
+
+def test_a_long_title_stays_in_its_panel():
+    tag, rows = "metric-held_out-sample-seed17/aggregate_posterior/mutual_information", runs()
+    for row in rows:
+        row.metrics[tag] = 1.0
+    comparison = one(rows)
+    figure = figures.against(comparison, tag, "beta", figures.lines(comparison, "beta"))
+    title = figure.axes[0].get_title(loc="left")
+    (drawn,) = (text for text in figure.findobj(Text) if text.get_text() == title)
+    assert drawn.get_window_extent(FigureCanvasAgg(figure).get_renderer()).x1 < figure.bbox.x1
