@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
@@ -20,7 +20,7 @@ from disvae.config import ConfigError
 from disvae.sweep.devices import Device
 from disvae.sweep.entry import Entry
 from disvae.sweep.view import View
-from disvae.sweep.worker import GRACE, Outcome, Progress, mark_dead, work
+from disvae.sweep.worker import GRACE, Outcome, Progress, kill, mark_dead, work
 
 BUSY_PAUSE = 2.0
 """Seconds between looks at a job that another process does."""
@@ -182,7 +182,7 @@ class Pool:
         process.join(5)
         outcome = self.outcomes.pop(channel, None)
         if outcome is None:
-            _kill_group(process)  # its own helpers outlive it
+            kill(_pid(process))  # its own helpers outlive it
             reason = ending(process.exitcode)
             if self.deadline is None:
                 outcome = Outcome("failed", reason, again=True)
@@ -217,19 +217,13 @@ class Pool:
             self.deadline = time.monotonic() + GRACE
             self.view.say(f"Stopping: checkpoints are written (within {GRACE:.0f} s); a second signal stops at once")
             for _, process in self.running.values():
-                _signal(os.kill, process, signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(_pid(process), signal.SIGTERM)
         if signals > 1 or time.monotonic() >= self.deadline:
             for _, process in self.running.values():
-                _signal(os.kill, process, signal.SIGKILL)
-                _kill_group(process)
+                kill(_pid(process))
 
 
-def _signal(how: Callable[[int, int], None], process: BaseProcess, signum: int) -> None:
-    assert process.pid is not None
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        how(process.pid, signum)
-
-
-def _kill_group(process: BaseProcess) -> None:
-    """End what a process has started and, if it is there, itself."""
-    _signal(os.killpg, process, signal.SIGKILL)
+def _pid(process: BaseProcess) -> int:
+    assert process.pid is not None  # it was started
+    return process.pid

@@ -57,7 +57,7 @@ def work(task: Task, connection: Connection, devices: Sequence[Device], per_devi
     _print_to(Path(os.devnull))  # until there is a log
     os.setsid()  # the terminal's Ctrl-C is for the launcher, which tells this process
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which outlives a process that is killed
-    signal.signal(signal.SIGTERM, _kill_group)  # before and after the job, when there is nothing to be kept
+    signal.signal(signal.SIGTERM, _leave)  # before and after the job, when there is nothing to be kept
     threading.Thread(target=_end_with_the_launcher, args=(connection,), daemon=True).start()
     outcome = _attempt(task, connection, devices, per_device)
     with contextlib.suppress(OSError):  # nobody listens any more
@@ -121,9 +121,20 @@ def _log_to(task: Task) -> None:
     print(f"--- {now()} process {os.getpid()}: python -m disvae.train {shlex.join(task.overrides)}")
 
 
-def _kill_group(signum: int, frame: FrameType | None) -> None:
-    """End at once, and the helpers as well, which would outlive this process."""
-    os.killpg(0, signal.SIGKILL)
+def _leave(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    kill(os.getpid())
+
+
+def kill(pid: int) -> None:
+    """End a job's process, there or not, and its helpers, which would outlive it.
+
+    SIGTERM is enough for joblib's processes; the one that is deaf to it removes their files and goes last.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _end_with_the_launcher(connection: Connection) -> None:
@@ -132,7 +143,7 @@ def _end_with_the_launcher(connection: Connection) -> None:
         connection.recv()
     os.kill(os.getpid(), signal.SIGTERM)  # a checkpoint is written
     time.sleep(GRACE)
-    os.killpg(0, signal.SIGKILL)
+    kill(os.getpid())
 
 
 def _stop_helpers() -> None:

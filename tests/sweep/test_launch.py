@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
-import pytest
 
+from disvae.checkpoint import load
 from disvae.runs import Run
 from disvae.sweep.pool import processes
 from disvae.sweep.record import Sweep as Record
@@ -89,32 +89,31 @@ def test_every_job_that_can_be_is_done_and_every_other_says_why(sweep, composed)
     assert Record.read(record).jobs[4].error is None
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_in_order_and_the_same_command_goes_on(sweep, signum):
-    arguments = (*DRY[:1], "steps=600", "eval_every=1000", "checkpoint_every=10", *DRY[4:], "seed=0,1,2")
-    process = sweep.start(*arguments, "launcher.processes=2")
-    until(lambda: len([run for run in sweep.runs() if state(run)["step"] >= 10]) == 2)
-    process.send_signal(signum)
-    start = time.monotonic()
-    output, _ = process.communicate(timeout=60)
-    assert time.monotonic() - start < 20
-    assert process.returncode == 128 + signum
-    until(lambda: sweep.processes() == [], 10)
-    for run in sweep.runs():
-        assert state(run)["state"] == "interrupted"
-        assert (run / "last.ckpt").exists()
-    assert [line.split() for line in output.splitlines() if "interrupted  " in line] == [["interrupted", "2"]]
-    assert [line.split() for line in output.splitlines() if "not started" in line] == [["not", "started", "1"]]
+def stepping(sweep) -> list[Path]:
+    """Runs that have written a checkpoint and go on."""
+    return [run for run in sweep.runs() if state(run)["state"] == "running" and state(run)["step"] > 0]
 
-    status, output = sweep.run(*arguments, "launcher.processes=2")
-    assert status == 0
+
+def test_signals_stop_in_order_and_the_same_command_goes_on(sweep):
+    command = (*DRY, "steps=5000", "eval_every=10000", "checkpoint_every=10", "seed=0,1,2", "launcher.processes=2")
+    for number, signum in enumerate((signal.SIGINT, signal.SIGTERM)):
+        process = sweep.start(*command)
+        until(lambda: len(stepping(sweep)) == 2)
+        process.send_signal(signum)
+        output, _ = process.communicate(timeout=20)
+        assert process.returncode == 128 + signum
+        until(lambda: sweep.processes() == [], 5)
+        for run in sweep.runs():
+            assert state(run)["state"] == "interrupted"
+            assert load(run / "last.ckpt")["global_step"] == state(run)["step"], "the step it was stopped at"
+            assert (run / "log.txt").read_text().count("Continuing from step") == number
+        assert [line.split() for line in output.splitlines() if "interrupted  " in line] == [["interrupted", "2"]]
+        assert [line.split() for line in output.splitlines() if "not started" in line] == [["not", "started", "1"]]
     assert "3 jobs · 2 to go on · 1 new" in output
-    logs = [(run / "log.txt").read_text() for run in sweep.runs()]
-    assert sorted("Continuing from step" in log for log in logs) == [False, True, True]
 
 
 def test_two_signals_leave_at_once(sweep):
-    process = sweep.start(*DRY, "steps=100000", "seed=0,1")
+    process = sweep.start(*DRY, "steps=100000", "seed=0,1", "launcher.processes=2")
     until(lambda: len(sweep.runs()) == 2)
     for run in sweep.runs():
         os.kill(state(run)["pid"], signal.SIGSTOP)  # a job that hears nothing
@@ -122,45 +121,56 @@ def test_two_signals_leave_at_once(sweep):
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=8) == 130
-    until(lambda: sweep.processes() == [], 10)
+    until(lambda: sweep.processes() == [], 5)
 
 
-def test_two_identical_sweeps_do_each_job_once(sweep):
-    both = [sweep.start(*DRY, "seed=range(6)", "launcher.processes=2") for _ in range(2)]
-    outputs = [process.communicate(timeout=200)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    done = sorted(re.findall(r"] finished (seed=\d+) in", "\n".join(outputs)))
-    assert done == [f"seed={i}" for i in range(6)], outputs
+def test_a_job_that_is_killed_is_among_the_failed_and_the_others_finish(sweep):
+    process = sweep.start(*DRY, "seed=0,1,2", "launcher.processes=1", "launcher.retries=0")
+    until(lambda: len(sweep.runs()) == 1)
+    [run] = sweep.runs()
+    os.kill(state(run)["pid"], signal.SIGKILL)  # as the system does when memory is short
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "failed: seed=0: killed by SIGKILL; out of memory?" in output
+    assert f"log: {run.relative_to(sweep.folder)}/log.txt" in output
+    assert [line.split() for line in output.splitlines() if line.startswith("  done ")] == [["done", "2"]]
+    assert (state(run)["state"], state(run)["error"]) == ("failed", "killed by SIGKILL; out of memory?")
+
+
+def test_sweeps_at_once_do_each_run_once_under_whatever_names(sweep):
+    commands = [("beta=1", "seed=range(4)")] * 2 + [("seed=range(2,6)", "beta=1,1.0")]
+    together = [sweep.start(*DRY, *command, "launcher.processes=2") for command in commands]
+    outputs = [process.communicate(timeout=200)[0] for process in together]
+    assert [process.returncode for process in together] == [0, 0, 0], outputs
+    assert len(sweep.runs()) == 6
+    assert len(re.findall(r"] finished \S+ in", "".join(outputs))) == 6, outputs
+    assert re.search(r"the same run as seed=\d,beta=1: seed=\d,beta=1.0", outputs[2])
     for run in sweep.runs():
         assert len(Run(run).provenance()["sessions"]) == 1
+    for record in sweep.folder.glob("outputs/sweeps/*.json"):
+        assert {(record.parent.parent / job.run).exists() for job in Record.read(record).jobs} == {True}
 
 
-def test_a_job_has_the_numbers_of_the_run_alone(sweep):
+def test_a_job_has_the_numbers_of_the_run_alone_and_keeps_them_when_the_disk_is_full(sweep):
     assert sweep.run(*DRY, "beta=1,2")[0] == 0
-    status, _ = sweep.run(*DRY, "beta=2", "out=alone", multirun=False)
-    assert status == 0
+    assert sweep.run(*DRY, "beta=2", "out=alone", multirun=False)[0] == 0
     [alone] = sweep.folder.glob("alone/clusters/*/metrics.json")
-    [job] = sweep.folder.glob(f"outputs/clusters/{alone.parent.name}/metrics.json")
-    assert job.read_bytes() == alone.read_bytes()
-    command = Run(job.parent).provenance()["sessions"][0]["command"]
+    job = sweep.folder / "outputs" / "clusters" / alone.parent.name
+    assert (job / "metrics.json").read_bytes() == alone.read_bytes()
+    command = Run(job).provenance()["sessions"][0]["command"]
     assert command.endswith("beta=2"), "the job's own, not the sweep's"
 
-
-def test_a_full_disk_is_said_and_spares_what_is_finished(sweep):
-    assert sweep.run(*DRY, "seed=0", multirun=False)[0] == 0
-    [done] = sweep.runs()
-    before = {path: path.read_bytes() for path in done.iterdir() if path.is_file() and path.name != ".lock"}
+    before = {path: path.read_bytes() for path in job.iterdir() if path.name != ".lock"}
     full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))  # noqa: E731
-    status, output = sweep.run(*DRY, "seed=0,1", limits=full)
+    status, output = sweep.run(*DRY, "beta=2,3", limits=full)
     assert status == 1
     [failure] = [line for line in output.splitlines() if line.startswith("failed: ")]
-    assert "seed=1" in failure
+    assert "beta=3" in failure
     assert "cannot write" in failure
     assert "make room" in failure
     assert "later again" not in output, "another attempt would find it as full"
     assert "Traceback" not in output
-    for path, content in before.items():
-        assert path.read_bytes() == content
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_starts(sweep):
