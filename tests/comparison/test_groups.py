@@ -255,6 +255,7 @@ def test_the_headline_is_scores_without_details_then_terms():
         ("metric/component_nmi/nmi", 1),
         ("metric/component_nmi/components_used", 0),
         ("metric/new/score", 0),
+        ("val/structure/mmd", -1),
         ("val/loss", 0),  # of different objectives: not one quantity
     ],
 )

@@ -15,6 +15,7 @@ from disvae.build import make_vae
 from disvae.comparison.groups import compare
 from disvae.comparison.report import write_report
 from disvae.comparison.results import Row
+from disvae.comparison.traversals import best_and_median
 from disvae.comparison.udr import TAG as UDR
 from disvae.config import ConfigError, resolved
 
@@ -267,6 +268,20 @@ def test_traversals_are_of_the_best_and_the_median_run(tmp_path, composed):
         f"best run by mig/histogram (0.4): {rows[2].name}",
         f"median run by mig/histogram (0.2): {rows[1].name}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "tag", "expected"),
+    [
+        (4, MIG, [("best run", 0.4), ("median run", 0.2)]),
+        (3, "val/reconstruction", [("best run", 101), ("median run", 102)]),
+        (2, MIG, [("best run", 0.2), ("other run", 0.1)]),
+        (1, MIG, [("only run", 0.1)]),
+    ],
+)
+def test_the_median_of_an_even_number_is_the_lower_one(tmp_path, number, tag, expected):
+    (of,) = compare(runs(tmp_path, seeds=1, beta=tuple(range(1, number + 1))))
+    assert [(what, pytest.approx(row.metrics[tag])) for what, row in best_and_median(of, tag)] == expected
 
 
 @pytest.mark.parametrize("case", ["points", "no checkpoint"])

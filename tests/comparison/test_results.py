@@ -3,7 +3,7 @@
 import pytest
 from fabricated import add_udr, fabricate, record
 
-from disvae.comparison.results import collect, knob
+from disvae.comparison.results import Row, collect, knob
 from disvae.config import ConfigError, resolved
 
 MIG = "metric/mig/histogram"
@@ -100,3 +100,9 @@ def test_a_file_that_is_no_record_is_named(tmp_path):
 def test_a_value_is_read_as_it_was_typed(text, value):
     assert knob(text) == value
     assert type(knob(text)) is type(value)
+
+
+def test_half_an_interval_is_of_the_score_itself_or_of_a_normal_error():
+    of = Row("a", None, "finished", errors={"x": 0.1, "y": 0.1}, intervals={"x": (0.2, 0.5)})
+    assert [of.half(tag) for tag in ("x", "y")] == pytest.approx([0.15, 0.196])
+    assert of.half("z") is None
