@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Laplace, Normal
+from torch.distributions import Categorical, Independent, Laplace, MixtureSameFamily, Normal
 
 from disvae.build import make_vae
 from disvae.config import resolved
@@ -105,6 +105,29 @@ def test_the_kl_of_a_latent_is_the_closed_form_also_under_a_full_covariance(comp
     spread = qz_x.covariance_matrix.diagonal(dim1=1, dim2=2).sqrt()
     expected = torch.distributions.kl_divergence(Normal(qz_x.mean, spread), Normal(0.0, 1.0)).mean(0)
     torch.testing.assert_close(found, expected)
+
+
+def test_the_kl_of_a_latent_to_a_mixture_is_to_its_marginal():
+    loc, scale = torch.tensor([[-2.0, 1.0], [1.0, 4.0], [0.0, 0.0]]), torch.tensor([[0.5, 2.0], [1.0, 0.2], [3.0, 1.0]])
+    weights = Categorical(probs=torch.tensor([0.2, 0.5, 0.3]))
+    pz = MixtureSameFamily(weights, Independent(Normal(loc, scale), 1))
+    n = 200_000
+    qz_x = Independent(Normal(torch.tensor([0.5, 3.0]).expand(n, 2), torch.tensor([0.7, 0.3]).expand(n, 2)), 1)
+    torch.manual_seed(0)
+    found = kl_per_latent(qz_x, pz)
+    z = torch.linspace(-12, 12, 200_001, dtype=torch.float64)
+    for d, (mean, deviation) in enumerate(((0.5, 0.7), (3.0, 0.3))):
+        q = Normal(mean, deviation).log_prob(z)
+        p = MixtureSameFamily(weights, Normal(loc[:, d], scale[:, d])).log_prob(z)
+        assert float(found[d]) == pytest.approx(float(torch.trapezoid(q.exp() * (q - p), z)), abs=0.02)
+
+
+@pytest.mark.parametrize(("at", "column"), [(2.0, 0), (0.4, 3), (-0.9, 6)])
+def test_the_column_next_to_the_images_own_code_is_framed(composed, at, column):
+    vae = knowing(a_vae(composed), [at, 0.0, 0.0, 0.0])  # the first of the two images is at -at, the other at at
+    patches = traversal(vae, torch.rand(2, 1, 16, 16)).axes[1].patches
+    (frame,) = (patch for patch in patches if not patch.get_fill())  # the others make rows grey
+    assert frame.get_xy() == (16 * column - 0.5, -0.5)
 
 
 def test_a_cauchy_posterior_is_drawn_too(composed):
