@@ -29,7 +29,8 @@ def paths(arguments: Sequence[str], key: str) -> tuple[list[Path], list[str]]:
 def command(describe: Callable[[], str], work: Callable[[Sequence[str]], None], kept: str = "computed") -> None:
     """Run `work` on the command line's arguments, or print what `describe` says for --help.
 
-    Exit status: 2 for what cannot be; 130 and 143 for Ctrl-C and SIGTERM, where what was `kept` is named.
+    Exit status: 2 for what cannot be; 130 and 143 for Ctrl-C and SIGTERM, where what was `kept` is named; 141
+    where whoever reads the output went away.
     """
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
@@ -42,6 +43,10 @@ def command(describe: Callable[[], str], work: Callable[[Sequence[str]], None], 
     try:
         with interruptible():
             work(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+        sys.exit(128 + signal.SIGPIPE)
     except ConfigError as error:
         print(f"disvae: {error}", file=sys.stderr)
         sys.exit(2)

@@ -223,3 +223,13 @@ def test_a_dataset_without_the_chosen_scores_is_ranked_by_its_own(out, config, c
     assert "by mig/histogram" in first
     assert "by elbo" in second
     assert "mig" not in second
+
+
+def test_a_reader_that_goes_away_gets_no_traceback(out):
+    command = [sys.executable, "-m", "disvae.compare", str(out), "report=none"]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    started.stdout.close()
+    assert started.stderr is not None
+    assert started.stderr.read() == ""
+    assert started.wait() != 0
