@@ -15,7 +15,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from disvae.comparison.direction import without_labels
 from disvae.config import metric_nodes
-from disvae.knobs import WEIGHTS, flat
+from disvae.knobs import flat
 
 TERMS = {
     "ELBO and its terms": {
@@ -33,6 +33,10 @@ TERMS = {
     },
 }
 """Charts by category, as the regular expressions of their tags."""
+
+
+ASPECTS = ("overlap/", "structure/")
+"""Beginnings of the terms that are estimated for every objective, beside the ELBO and its parts."""
 
 
 def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
@@ -53,13 +57,13 @@ def final(metrics: Mapping[str, float]) -> dict[str, float]:
     """The scores and terms of `metrics`: `metric/mig/histogram` as `final/mig/histogram`, `val/elbo` as `final/elbo`.
 
     Scores of the codes alone come last by name, as `final/without_labels/sparsity/hoyer`. Left out are errors, details
-    by factor or latent, weights, the count of active units, and the loss, which each objective has of its own.
+    by factor or latent, and the loss and terms that an objective has of its own.
     """
     found = {}
     for tag, value in metrics.items():
         stage, _, name = tag.partition("/")
         is_score = stage.startswith("metric") and name.count("/") == 1
-        is_term = stage == "val" and name not in (*WEIGHTS, "loss", "active_units") and "_per_dimension/" not in name
+        is_term = stage == "val" and (name in ("elbo", "reconstruction", "kl") or name.startswith(ASPECTS))
         if (is_score or is_term or tag == "held_out/elbo") and not tag.endswith("_se"):
             above = "final/without_labels" if is_score and without_labels(tag) else "final"
             found[f"{above}/{name if stage in ('metric', 'val') else tag}"] = value

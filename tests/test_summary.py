@@ -108,13 +108,21 @@ def test_an_interrupted_run_has_its_knobs_and_no_final_scores(config, tmp_path):
 
 
 def test_final_scores_are_without_errors_details_weights_and_losses():
-    more = {"metric-all/sap/linear": 0.1, "train/elbo": 0.0, "held_out/kl": 0.0, "val/active_units": 3.0}
+    more = {
+        "metric-all/sap/linear": 0.1,
+        "train/elbo": 0.0,
+        "held_out/kl": 0.0,
+        "val/active_units": 3.0,
+        "val/tc_mws": 2.0,
+    }
+    more["val/structure/mmd"] = 0.7
     codes = {"metric/sparsity/hoyer": 0.3, "metric-all/aggregate_posterior/mmd": 0.2}
     assert final(TERMS | SCORES | more | codes) == {
         "final/elbo": -90.0,
         "final/held_out/elbo": -92.0,
         "final/mig/histogram": 0.5,
         "final/metric-all/sap/linear": 0.1,
+        "final/structure/mmd": 0.7,
         "final/without_labels/sparsity/hoyer": 0.3,
         "final/without_labels/metric-all/aggregate_posterior/mmd": 0.2,
     }
