@@ -129,6 +129,7 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_overwritten(trained, damag
     whole = run.last.read_bytes()
     broken = {"empty": b"", "cut": whole[: len(whole) // 2], "text": b"no checkpoint"}[damage]
     run.last.write_bytes(broken)
+    run.mark("interrupted", 10)  # one that is finished needs it no more
     with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read"):
         trained("run")
     assert run.last.read_bytes() == broken
@@ -137,6 +138,7 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_overwritten(trained, damag
 def test_a_checkpoint_that_would_run_code_is_refused(trained):
     run = trained("run")
     torch.save({"global_step": 1, "x": Path}, run.last)
+    run.mark("interrupted", 10)
     with pytest.raises(ConfigError, match="cannot be read"):
         trained("run")
 

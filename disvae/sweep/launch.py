@@ -140,7 +140,7 @@ class Launcher:
         return pool.run(left)
 
     def _opening(self, left: Sequence[Entry], slots: int, found: Sequence[devices.Device]) -> str:
-        begun = sum(entry.task is not None and entry.task.run.last.exists() for entry in left)
+        begun = sum(entry.task is not None and not entry.task.force and entry.task.run.last.exists() for entry in left)
         skipped = sum(entry.state == "skipped" for entry in self.entries)
         said = [
             f"{len(self.entries)} job{'s' * (len(self.entries) != 1)}",
