@@ -310,7 +310,7 @@ def test_bad_input_is_one_message_naming_the_key(tmp_path, arguments, said):
 def test_a_sweep_goes_on_past_a_job_that_cannot_be(tiny, tmp_path):
     done = command("-m", *tiny, "objective=beta_vae,beta_tc", "beta=-1,2", "batch_size=50", cwd=tmp_path)
     assert done.returncode != 0
-    assert "beta must be a finite number >= 0, got -1" in done.stderr
+    assert "beta must be a finite number >= 0, got -1" in done.stdout  # in the table of the sweep
     assert "Traceback" not in done.stderr
     finished = [Run(path.parent).status()["state"] for path in (tmp_path / "outputs/clusters").glob("*/status.json")]
     assert finished == ["finished", "finished"]
