@@ -337,8 +337,8 @@ def help_text(program: str) -> str:
     lines += [
         "",
         "An option's own settings: group.setting=value (objective.gamma=20, prior.df=5, optimizer.lr=1e-3).",
-        "Sweeps: -m runs every combination of lists (beta=1,4,10), range(0,5), 'logspace(0,2,9)'; the same command again",
-        "does what is left. python -m disvae.status lists jobs, python -m disvae.compare compares their runs.",
+        "Sweeps: -m runs every combination of lists (beta=1,4,10), range(0,5), 'logspace(0,2,9)'; the same command",
+        "again does what is left. python -m disvae.status lists jobs, python -m disvae.compare compares their runs.",
         "--cfg job prints the whole configuration; --hydra-help tells more.",
         'Shell completion: eval "$(disvae-train -sc install=bash)"',
     ]
