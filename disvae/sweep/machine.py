@@ -8,16 +8,25 @@ JOB_MEMORY = 2 * GIB
 """What a job on the CPU is taken to need: torch, the images and their codes."""
 
 
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may use."""
+
+
 def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use, the container's where it has fewer."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = map(int, (CGROUP / "cpu.max").read_text().split())
+        return max(1, min(here, quota // period))
+    except (OSError, ValueError):  # no such control group, or "max"
+        return here
 
 
 def memory() -> int:
     """Bytes of memory, the container's where it has fewer."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        return min(total, int((CGROUP / "memory.max").read_text()))
     except (OSError, ValueError):  # no such control group, or "max"
         return total
 
