@@ -27,10 +27,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from disvae.command import command, paths
-from disvae.comparison.direction import better, short
 from disvae.comparison.groups import Comparison, compare
 from disvae.comparison.results import Row, collect, knob
 from disvae.config import ConfigError
+from disvae.direction import better, short
 from disvae.knobs import Knob
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from disvae.comparison.direction import without_labels
 from disvae.config import metric_nodes
+from disvae.direction import without_labels
 from disvae.knobs import flat
 
 TERMS = {

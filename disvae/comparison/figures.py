@@ -14,9 +14,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from disvae.comparison.direction import better, short
 from disvae.comparison.groups import Comparison, Estimate, Group, shown
 from disvae.comparison.results import Row
+from disvae.direction import better, short
 from disvae.knobs import Knob
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -14,9 +14,9 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from disvae.comparison.direction import better, without_labels
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
+from disvae.direction import better, without_labels
 from disvae.knobs import HOW, WEIGHTS, Knob
 
 TERMS = (

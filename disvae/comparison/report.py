@@ -11,13 +11,13 @@ from urllib.parse import quote
 from matplotlib.figure import Figure
 
 from disvae.comparison import figures, udr
-from disvae.comparison.direction import better, said, short
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.page import Cell, Head, anchor, page, picture, section, table
 from disvae.comparison.results import Row
 from disvae.comparison.schedules import schedule_figure
 from disvae.comparison.tables import found, main_tag, trust
 from disvae.config import ConfigError
+from disvae.direction import better, said, short
 from disvae.knobs import Knob
 from disvae.runs import Run, now, write_atomically
 from disvae.table import number

@@ -12,9 +12,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from disvae.comparison import udr
-from disvae.comparison.direction import better, said, short, without_labels
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
+from disvae.direction import better, said, short, without_labels
 from disvae.runs import write_atomically
 from disvae.table import number
 

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from disvae.build import make
 from disvae.checkpoint import load
-from disvae.comparison.direction import better, short
 from disvae.comparison.groups import Comparison
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
+from disvae.direction import better, short
 from disvae.figure.traversal import traversal
 from disvae.runs import Run
 from disvae.sources import restored

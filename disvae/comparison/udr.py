@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from disvae.comparison.direction import better, short
 from disvae.comparison.groups import Comparison, Group, shown
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
+from disvae.direction import better, short
 from disvae.runs import Run
 
 TAG = "metric-runs/udr/spearman"

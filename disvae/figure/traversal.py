@@ -90,15 +90,19 @@ def traversal(vae: VAE, x: Tensor, *, title: str = "", most: int = 12, inactive:
 
 def quantiles(pz: Distribution, probabilities: tuple[float, ...]) -> Tensor:
     """What each latent of p(z) is below with these probabilities (P,): (P, D); read from samples without a formula."""
-    p_d = marginals(pz)
-    if p_d is not None:
-        try:
-            found: Tensor = torch.stack([p_d.icdf(torch.tensor(p)) for p in probabilities])
-            return found
-        except NotImplementedError:  # Student-t, mixtures
-            pass
+    places = _by_formula(pz, probabilities)
+    if places is not None:
+        return places
     codes = pz.sample((SAMPLES,))
     return torch.from_numpy(np.quantile(codes.cpu().numpy(), probabilities, axis=0)).to(codes)
+
+
+def _by_formula(pz: Distribution, probabilities: tuple[float, ...]) -> Tensor | None:
+    p_d = marginals(pz)
+    try:
+        return None if p_d is None else torch.stack([p_d.icdf(torch.tensor(p)) for p in probabilities])
+    except NotImplementedError:  # how torch says that it has no formula: Student-t, mixtures
+        return None
 
 
 def kl_per_latent(qz_x: Distribution, pz: Distribution) -> Tensor | None:

@@ -8,10 +8,10 @@ import pytest
 from fabricated import row
 from scipy.stats import t, ttest_ind
 
-from disvae.comparison.direction import better, short
 from disvae.comparison.groups import compare, estimate, told_apart
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
+from disvae.direction import better, short
 
 MIG, RECONSTRUCTION = "metric/mig/histogram", "val/reconstruction"
 
