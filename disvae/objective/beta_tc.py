@@ -6,6 +6,7 @@ sum to the mean of log q(z|x) - log p(z), the sampled KL, whatever the estimates
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from disvae.estimators import elbo_terms, factorised, log_weights, minibatch_log_densities
@@ -57,4 +58,4 @@ class BetaTC(Objective):
         dwkl = (log_qz_d.sum(1) - log_pz).mean()
         loss = terms["reconstruction"] + self.mi_weight * mi + beta * tc + self.dwkl_weight * dwkl
         parts = {f"{name}_{self.estimator}": part for name, part in (("mi", mi), ("tc", tc), ("dwkl", dwkl))}
-        return {"loss": loss, **terms, **parts, "beta": loss.new_full((), beta)}
+        return {"loss": loss, **terms, **parts, "beta": beta * torch.ones_like(loss)}

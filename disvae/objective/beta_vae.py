@@ -1,5 +1,6 @@
 """E_q[-log p(x|z)] + beta KL(q(z|x) || p(z)): Higgins et al. 2017, eq. 4."""
 
+import torch
 from torch import Tensor
 
 from disvae.estimators import elbo_terms
@@ -20,4 +21,4 @@ class BetaVAE(Objective):
         terms = elbo_terms(draw)
         beta = self.beta(draw.step)
         loss = terms["reconstruction"] + beta * terms["kl"]
-        return {"loss": loss, **terms, "beta": loss.new_full((), beta)}
+        return {"loss": loss, **terms, "beta": beta * torch.ones_like(loss)}

@@ -1,5 +1,6 @@
 """E_q[-log p(x|z)] + gamma |E_x KL(q(z|x) || p(z)) - C|: Burgess et al. 2018, eq. 8."""
 
+import torch
 from torch import Tensor
 
 from disvae.estimators import elbo_terms
@@ -28,4 +29,4 @@ class Capacity(Objective):
         capacity = self.capacity(draw.step)
         gap = (terms["kl"] - capacity).abs()
         loss = terms["reconstruction"] + self.gamma * gap
-        return {"loss": loss, **terms, "capacity": loss.new_full((), capacity), "capacity_gap": gap}
+        return {"loss": loss, **terms, "capacity": capacity * torch.ones_like(loss), "capacity_gap": gap}

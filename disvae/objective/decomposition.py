@@ -1,5 +1,6 @@
 """E_q[-log p(x|z)] + beta KL(q(z|x) || p(z)) + alpha D(q(z), p(z)): Mathieu et al. 2019."""
 
+import torch
 from torch import Tensor
 
 from disvae.divergence import Divergence
@@ -33,7 +34,7 @@ class Decomposition(Objective):
             )
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
-        """Loss, ELBO terms in nats per image, the weights as they stand, and D unless its weight is zero."""
+        """Loss, ELBO terms in nats per image, the weights as they stand, and D unless its weight is always zero."""
         terms = elbo_terms(draw)
         beta, alpha = self.beta(draw.step), self.alpha(draw.step)
         kl = terms["kl"]
@@ -42,8 +43,8 @@ class Decomposition(Objective):
             kl = (draw.qz_x.log_prob(draw.z) - D * draw.pz.log_prob(draw.z)).mean()
             terms["kl_released"] = kl
         loss = terms["reconstruction"] + beta * kl
-        if alpha != 0:
+        if not self.alpha.is_zero:
             divergence = self.divergence(draw.qz_x, draw.pz, draw.z)
             terms["divergence_minibatch"] = divergence
             loss = loss + alpha * divergence + self.divergence.fit_loss(draw.qz_x, draw.pz, draw.z)
-        return {"loss": loss, **terms, "beta": loss.new_full((), beta), "alpha": loss.new_full((), alpha)}
+        return {"loss": loss, **terms, "beta": beta * torch.ones_like(loss), "alpha": alpha * torch.ones_like(loss)}
