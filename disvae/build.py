@@ -121,13 +121,14 @@ def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
     return VAE(model, prior, posterior, likelihood)
 
 
-def build(config: Mapping[str, Any]) -> Built:
-    """Dataset, batches and the module to train, from a resolved configuration.
+def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
+    """Dataset, unless it is at hand, batches and the module to train, from a resolved configuration.
 
     Raises:
         ConfigError: naming the key, its value and what to type, also for parts that cannot go together.
     """
-    dataset = make(config["dataset"], "dataset")
+    if dataset is None:
+        dataset = make(config["dataset"], "dataset")
     torch.manual_seed(config["seed"])  # the weights
     vae = make_vae(config, dataset.x_shape)
     objective = make(config["objective"], "objective")
@@ -136,7 +137,6 @@ def build(config: Mapping[str, Any]) -> Built:
             dataset,
             batch_size=config["batch_size"],
             extra=objective.extra_batches,
-            steps=config["steps"],
             seed=config["seed"],
             eval_images=config["eval_images"],
             **config["split"],
@@ -147,9 +147,11 @@ def build(config: Mapping[str, Any]) -> Built:
             vae,
             objective,
             optimizer=lambda groups: make(config["optimizer"], "optimizer", params=groups),
-            N=len(data.train_rows),
+            data=data,
             seed=config["seed"],
             eval_samples=config["eval_samples"],
+            gradient_clip_val=config["trainer"]["gradient_clip_val"],
+            graph=config["trainer"].get("graph", True),
         )
         module.check(sample[:64])
     except ValueError as error:

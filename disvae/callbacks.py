@@ -1,21 +1,26 @@
-"""What happens around the steps: curves, checkpoints, stopping on a signal."""
+"""What happens around the steps: curves, scores, checkpoints, stopping on a signal.
+
+A run's own callbacks look at the run they were made for, which may be one of several that are trained together.
+"""
 
 import logging
 import signal
+import time
 from abc import abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 from torch.utils.tensorboard import SummaryWriter
 
-from disvae.data import Batch
+from disvae.checkpoint import save
+from disvae.data import Chunks
 from disvae.encoding import encoding_of
 from disvae.evaluation import Chosen
 from disvae.interrupt import Interrupted
-from disvae.module import VAEModule, scalars
+from disvae.module import Steps, VAEModule
 from disvae.runs import Run
 from disvae.scoring import MODEL, score
 from disvae.summary import begin
@@ -23,13 +28,28 @@ from disvae.summary import begin
 log = logging.getLogger(__name__)
 
 
+@dataclass
+class Member:
+    """A run in training: its folder and configuration, its module once it is built, and whether it still goes on."""
+
+    run: Run
+    config: Mapping[str, Any]
+    module: VAEModule | None = None
+    live: bool = True
+
+    @property
+    def built(self) -> VAEModule:
+        """The module."""
+        assert self.module is not None
+        return self.module
+
+
 class Curves(pl.Callback):
     """The terms to TensorBoard: `train/*` every `log_every` steps, `val/*` at each validation; nats per image."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        self.folder = folder
-        self.config = config
-        self.every = config["log_every"]
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.every = member.config["log_every"]
 
     def write(self, stage: str, values: Mapping[str, float], step: int) -> None:
         """Points at `step` under `STAGE/NAME`."""
@@ -38,27 +58,32 @@ class Curves(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the events."""
-        self.open(trainer.global_step)
+        self.open(self.member.built.step)
 
     def open(self, step: int) -> None:
         """Be ready to write after a checkpoint of `step`; points that came after it are dropped from view."""
         if not hasattr(self, "writer"):
-            self.writer = SummaryWriter(str(self.folder), purge_step=step + 1, flush_secs=10)
-            begin(self.writer, self.config)
+            self.writer = SummaryWriter(str(self.member.run.path), purge_step=step + 1, flush_secs=10)
+            begin(self.writer, self.member.config)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write this step's terms if it is one of every `log_every`."""
-        if trainer.global_step % self.every == 0:
-            self.write("train", scalars(outputs), trainer.global_step)
+        """Write the terms of the chunk's steps that are one of every `log_every`, counted from 1."""
+        terms = self.member.built.terms
+        assert terms is not None
+        if self.member.live:
+            for step in range(terms.first, terms.first + len(terms.values)):
+                if (step + 1) % self.every == 0:
+                    self.write("train", terms.of(step), step + 1)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the validation's scores."""
-        assert isinstance(pl_module, VAEModule)
-        self.open(trainer.global_step)
-        self.write("val", pl_module.evaluation, trainer.global_step)
-        self.writer.flush()
+        if self.member.live:
+            module = self.member.built
+            self.open(module.step)
+            self.write("val", module.evaluation, module.step)
+            self.writer.flush()
 
     def close(self) -> None:
         """All points are on disk after this."""
@@ -69,94 +94,94 @@ class Curves(pl.Callback):
 class Scores(pl.Callback):
     """Metrics of the validation's encoding as `metric/*`; those of the last step come from elsewhere."""
 
-    def __init__(self, curves: Curves, chosen: Chosen, steps: int, seed: int) -> None:
+    def __init__(self, curves: Curves, chosen: Chosen) -> None:
         self.curves = curves
+        self.member = curves.member
         self.chosen = chosen
-        self.steps = steps
-        self.seed = seed
         self.said: set[str] = set()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compute and write; a metric that fails says so once."""
-        if not self.chosen.metrics or trainer.state.fn != "fit" or trainer.global_step == self.steps:
+        module, config = self.member.built, self.member.config
+        if not self.member.live or not self.chosen.metrics or trainer.state.fn != "fit":
             return
-        assert isinstance(pl_module, VAEModule)
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        encoding = encoding_of(pl_module.vae, pl_module.encodings, data.dataset, data.validation_rows)
-        sources = {MODEL: [encoding]}
-        results = score(self.chosen.metrics, sources, repeats=0, seed=self.seed, named=self.chosen.named)
+        if module.step == config["steps"]:
+            return
+        encoding = encoding_of(module.vae, module.encodings, module.data.dataset, module.data.validation_rows)
+        sources, seed = {MODEL: [encoding]}, config["score"]["seed"]
+        results = score(self.chosen.metrics, sources, repeats=0, seed=seed, named=self.chosen.named)
         for label, result in results.items():
             values = {f"{label}/{name}": scores[MODEL].value for name, scores in result.scores.items()}
-            self.curves.write("metric", values, trainer.global_step)
+            self.curves.write("metric", values, module.step)
             for reason in result.failed.values():
                 if label not in self.said:
                     log.warning("metric %s is not to be had: %s", label, reason)
                 self.said.add(label)
 
 
-class AfterStep(pl.Callback):
-    """Does something when a step is over and, if the step is followed by a validation, that too."""
+class AfterSteps(pl.Callback):
+    """Does something when a chunk of steps is over and, if it is followed by a validation, that too."""
 
-    def __init__(self, eval_every: int) -> None:
-        self.eval_every = eval_every
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.eval_every = config["eval_every"]
+        self.steps = config["steps"]
 
     @abstractmethod
-    def after_step(self, trainer: pl.Trainer, module: VAEModule) -> None:
-        """Called once a step; a checkpoint written here holds all that the step brought about."""
+    def after_steps(self, module: Steps) -> None:
+        """Called once a chunk; a checkpoint written here holds all that its steps brought about."""
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The step is over unless it is to be validated."""
-        assert isinstance(pl_module, VAEModule)
-        if trainer.global_step % self.eval_every:
-            self.after_step(trainer, pl_module)
+        """The chunk is over unless it is to be validated."""
+        assert isinstance(pl_module, Steps)
+        if pl_module.step % self.eval_every and pl_module.step != self.steps:
+            self.after_steps(pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The step is over."""
-        assert isinstance(pl_module, VAEModule)
+        """The chunk is over."""
+        assert isinstance(pl_module, Steps)
         if trainer.state.fn == "fit":
-            self.after_step(trainer, pl_module)
+            self.after_steps(pl_module)
 
 
-class Checkpoints(AfterStep):
-    """`last.ckpt` every `every` steps and `best.ckpt` at each validation with the best ELBO so far."""
+class Checkpoints(AfterSteps):
+    """`last.ckpt` every `checkpoint_every` steps and `best.ckpt` at each validation with the best ELBO so far."""
 
-    def __init__(self, run: Run, every: int, eval_every: int) -> None:
-        super().__init__(eval_every)
-        self.run = run
-        self.every = every
-        self.best_elbo = float("-inf")
+    def __init__(self, member: Member, best_elbo: float = float("-inf")) -> None:
+        super().__init__(member.config)
+        self.member = member
+        self.every = member.config["checkpoint_every"]
+        self.best_elbo = best_elbo
 
-    def state_dict(self) -> dict[str, float]:
-        """The best ELBO so far, nats per image."""
-        return {"best_elbo": self.best_elbo}
+    def content(self, module: Steps) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {**module.checkpoint_of(self.member.built), "best_elbo": self.best_elbo}
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on from a checkpoint."""
-        self.best_elbo = state_dict["best_elbo"]
-
-    def save(self, trainer: pl.Trainer) -> None:
+    def save(self, module: Steps) -> None:
         """Write last.ckpt and note its step."""
-        trainer.save_checkpoint(self.run.last)
-        self.run.mark("running", trainer.global_step)
+        save(self.content(module), self.member.run.last)
+        self.member.run.mark("running", module.step)
 
-    def after_step(self, trainer: pl.Trainer, module: VAEModule) -> None:
+    def after_steps(self, module: Steps) -> None:
         """Save the best, and the last if it is time."""
-        if module.evaluated_at == trainer.global_step and module.evaluation["elbo"] > self.best_elbo:
-            self.best_elbo = module.evaluation["elbo"]
-            trainer.save_checkpoint(self.run.best)
-        if trainer.global_step % self.every == 0:
-            self.save(trainer)
+        member = self.member.built
+        if not self.member.live:
+            return
+        if member.evaluated_at == module.step and member.evaluation["elbo"] > self.best_elbo:
+            self.best_elbo = member.evaluation["elbo"]
+            save(self.content(module), self.member.run.best)
+        if module.step % self.every == 0 or module.step == self.steps:
+            self.save(module)
 
 
-class StopOnSignal(AfterStep):
-    """Ctrl-C and SIGTERM let the step finish, write a checkpoint and stop; a second one, or one outside training, stops
-    at once. A context manager about a whole run.
+class StopOnSignal(AfterSteps):
+    """Ctrl-C and SIGTERM let the step finish, write checkpoints and stop; a second one, or one outside training, stops
+    at once. A context manager about whole runs.
     """
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
-        super().__init__(checkpoints.eval_every)
+    def __init__(self, checkpoints: Sequence[Checkpoints], config: Mapping[str, Any]) -> None:
+        super().__init__(config)
         self.checkpoints = checkpoints
         self.training = False
         self.received: int | None = None
@@ -183,19 +208,53 @@ class StopOnSignal(AfterStep):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back from Lightning, which would exit with status 0."""
+        assert isinstance(pl_module, Steps)
+        pl_module.stopping = lambda: self.received is not None
         self.training = True
         self._take()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last checkpoint is about to be written, or there: from here on stop at once."""
+        """All is written: from here on stop at once."""
         self.training = False
 
-    def after_step(self, trainer: pl.Trainer, module: VAEModule) -> None:
+    def after_steps(self, module: Steps) -> None:
         """Stop here if a signal came.
 
         Raises:
-            Interrupted: after the checkpoint is written.
+            Interrupted: after the checkpoints are written.
         """
         if self.received is not None:
-            self.checkpoints.save(trainer)
+            for checkpoints in self.checkpoints:
+                if checkpoints.member.live:
+                    checkpoints.save(module)
             raise Interrupted(self.received)
+
+
+class Pace(pl.Callback):
+    """Sets the size of the chunks by the time the last one took, and keeps count of the seconds spent on validation."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self.chunks = chunks
+        self.validation_s = 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the clock."""
+        assert isinstance(pl_module, Steps)
+        self.before = pl_module.training_s
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at it again."""
+        assert isinstance(pl_module, Steps)
+        self.chunks.took(batch["n"], pl_module.training_s - self.before)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the clock."""
+        self.since = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at it again; to be the last of the callbacks."""
+        self.validation_s += time.perf_counter() - self.since

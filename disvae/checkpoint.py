@@ -1,12 +1,11 @@
 """Checkpoints on disk: written whole or not at all, read without running anything they hold."""
 
 import os
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from disvae.config import ConfigError
 
@@ -26,43 +25,28 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def copy(source: Path, target: Path) -> None:
-    """Another name for a whole checkpoint, appearing at once."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copyfile(source, temporary)
-    temporary.replace(target)
+def save(content: Mapping[str, Any], target: Path) -> None:
+    """Write `content` to `target`: beside its place, synced, then renamed.
 
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are whole or not there: written beside their place, synced, then renamed.
-
-    Lightning's own go through the system's temporary folder, which is not atomic across filesystems and spoils the old
-    checkpoint on a full disk.
+    Raises:
+        ConfigError: the disk is full or the folder cannot be written; an older checkpoint at `target` is intact.
     """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write `checkpoint` to `path`.
-
-        Raises:
-            ConfigError: the disk is full or the folder cannot be written; an older checkpoint at `path` is intact.
-        """
-        target = Path(path)
+    try:
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            temporary = target.with_name(f".{target.name}.{os.getpid()}")
-            try:
-                with temporary.open("wb") as file:
-                    torch.save(checkpoint, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(target)
-                folder = os.open(target.parent, os.O_RDONLY)
-                os.fsync(folder)
-                os.close(folder)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
-            reason = error.strerror if isinstance(error, OSError) else "the disk is full or a quota is reached"
-            raise ConfigError(
-                f"cannot write {target}: {reason}; make room or set out=PATH, then give the same command again"
-            ) from error
+            with temporary.open("wb") as file:
+                torch.save(dict(content), file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+            folder = os.open(target.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+        reason = error.strerror if isinstance(error, OSError) else "the disk is full or a quota is reached"
+        raise ConfigError(
+            f"cannot write {target}: {reason}; make room or set out=PATH, then give the same command again"
+        ) from error

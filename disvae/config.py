@@ -35,8 +35,8 @@ NOT_IDENTITY = (
 CONTROLS = ("untrained", "pca", "ica", "rotation")
 """Negative controls: the encoder before training, the pixels' principal and independent components, turned codes."""
 
-WHERE_IT_RUNS = ("accelerator", "devices", "strategy")
-"""The trainer's keys that say where, not what."""
+WHERE_IT_RUNS = ("accelerator", "devices", "strategy", "graph")
+"""The trainer's keys that say where and how, not what."""
 
 
 class ConfigError(ValueError):
@@ -93,6 +93,8 @@ def check_values(cfg: DictConfig) -> None:
 def _check_launcher(launcher: Mapping[str, Any]) -> None:
     if launcher["processes"] != "auto":
         _number("launcher.processes (or auto)", launcher["processes"], least=1, whole=True)
+    if launcher["pack"] != "auto":
+        _number("launcher.pack (or auto)", launcher["pack"], least=1, whole=True)
     _number("launcher.per_device", launcher["per_device"], least=1, whole=True)
     _number("launcher.retries", launcher["retries"], least=0, whole=True)
 

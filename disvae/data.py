@@ -5,9 +5,9 @@ what the uninterrupted one would have.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -46,49 +46,36 @@ def split(
 
 
 class Batches:
-    """Index batches of a whole run: `steps` batches from an endless chain of permutations, one an epoch.
+    """Index batches of a whole run, from an endless chain of permutations, one an epoch; a batch may span two epochs.
 
-    Yields `index` (B,) and `extra` (extra * B,), the latter from a chain of its own. Lightning saves and restores the
-    position through `state_dict`.
+    Those of a step are `index` (B,) and `extra` (extra * B,), the latter from a chain of its own.
     """
 
-    def __init__(self, rows: Tensor, batch_size: int, extra: int, steps: int, seed: int) -> None:
+    def __init__(self, rows: Tensor, batch_size: int, extra: int, seed: int) -> None:
         self.rows = rows
         self.sizes = {"index": batch_size, "extra": extra * batch_size}
-        self.steps = steps
         self.seed = seed
-        self.step = 0
+        self._permutation = lru_cache(maxsize=4)(self._permuted)  # of this epoch and the next in either chain
 
-    def __len__(self) -> int:
-        return self.steps
-
-    def _permutation(self, chain: int, epoch: int) -> Tensor:
+    def _permuted(self, chain: int, epoch: int) -> Tensor:
         generator = np.random.default_rng([self.seed, 2 + chain, epoch])
         return self.rows[torch.from_numpy(generator.permutation(len(self.rows)))]
 
-    def _chain(self, chain: int, size: int, step: int) -> Iterator[Tensor]:
-        epoch, offset = divmod(step * size, len(self.rows))
-        order = self._permutation(chain, epoch)[offset:]
-        while True:
-            while len(order) < size:  # the batch goes on in the next epoch, so every batch is full
-                epoch += 1
-                order = torch.cat([order, self._permutation(chain, epoch)])
-            yield order[:size]
-            order = order[size:]
+    def _stretch(self, chain: int, start: int, stop: int) -> Tensor:
+        parts = [self.rows[:0]]
+        while start < stop:
+            epoch, offset = divmod(start, len(self.rows))
+            part = self._permutation(chain, epoch)[offset : offset + stop - start]
+            parts.append(part)
+            start += len(part)
+        return torch.cat(parts)
 
-    def __iter__(self) -> Iterator[Batch]:
-        chains = {name: self._chain(i, size, self.step) for i, (name, size) in enumerate(self.sizes.items())}
-        while self.step < self.steps:
-            self.step += 1
-            yield {name: next(chain) for name, chain in chains.items()}
-
-    def state_dict(self) -> dict[str, int]:
-        """Batches given out so far."""
-        return {"step": self.step}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after `step` batches."""
-        self.step = state["step"]
+    def of_steps(self, first: int, n: int) -> Batch:
+        """The batches of `n` steps from `first` on: `index` (n, B) and `extra` (n, extra * B)."""
+        return {
+            name: self._stretch(chain, first * size, (first + n) * size).view(n, size)
+            for chain, (name, size) in enumerate(self.sizes.items())
+        }
 
 
 class Blocks:
@@ -111,8 +98,8 @@ class Blocks:
             yield {"index": index, "extra": other.repeat(self.extra)}
 
 
-class Data(pl.LightningDataModule):
-    """Any dataset, split by seed; images move to the device once and are gathered there.
+class Data:
+    """Any dataset, split by seed; its images are held where they are gathered.
 
     `extra` is the objective's `extra_batches`. Validation and held-out scores use a fixed sample of at most
     `eval_images` rows of their split. Without validation rows training rows are scored; without held-out rows none are.
@@ -124,13 +111,11 @@ class Data(pl.LightningDataModule):
         *,
         batch_size: int,
         extra: int,
-        steps: int,
         seed: int,
         validation: float,
         held_out: float | None,
         eval_images: int,
     ) -> None:
-        super().__init__()
         self.dataset = dataset
         self.images = dataset.images
         rows = split(
@@ -141,8 +126,7 @@ class Data(pl.LightningDataModule):
             raise ValueError(f"batch_size must be at most the {len(self.train_rows)} training images, got {batch_size}")
         self.validation_rows = self.sample(rows[1] if len(rows[1]) else rows[0], eval_images, seed)
         self.held_out_rows = self.sample(rows[2], eval_images, seed)
-        self.batches = Batches(self.train_rows, batch_size, extra, steps, seed)
-        self.extra = extra
+        self.batches = Batches(self.train_rows, batch_size, extra, seed)
 
     @staticmethod
     def sample(rows: Tensor, most: int, seed: int) -> Tensor:
@@ -150,21 +134,46 @@ class Data(pl.LightningDataModule):
         chosen = np.random.default_rng([seed, 4]).permutation(len(rows))[:most]
         return rows[torch.from_numpy(chosen)]
 
-    def train_dataloader(self) -> Batches:
-        """Index batches of the whole run."""
-        return self.batches
+    def blocks(self, rows: Tensor) -> Blocks:
+        """`rows` in blocks for the terms of an evaluation."""
+        size = self.batches.sizes["index"]
+        return Blocks(rows, size, self.batches.sizes["extra"] // size)
 
-    def val_dataloader(self) -> Blocks:
-        """The fixed validation sample."""
-        return Blocks(self.validation_rows, self.batches.sizes["index"], self.extra)
-
-    def test_dataloader(self) -> Blocks:
-        """The fixed held-out sample."""
-        return Blocks(self.held_out_rows, self.batches.sizes["index"], self.extra)
-
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Indices to images: `x` (B, C, H, W) and `x_extra` (B', C, H, W)."""
-        device = batch["index"].device
+    def to(self, device: torch.device) -> None:
+        """Move the images to a device; batches are gathered there."""
         if self.images.data.device != device:
             self.images = self.images.to(device)
-        return {"x": self.images.take(batch["index"]), "x_extra": self.images.take(batch["extra"])}
+
+
+class Chunks:
+    """The steps of a run between two validations in chunks: one is a batch to Lightning, and several steps.
+
+    Yields `first` and `n`. A chunk takes about `PACE` seconds and ends where a checkpoint is due. An iteration goes
+    from `step`, where the last one ended, to the next validation.
+    """
+
+    PACE = 0.25  # seconds: often enough for signals and progress, and Lightning's loop costs nothing beside it
+    MOST = 500
+
+    def __init__(self, steps: int, eval_every: int, checkpoint_every: int, step: int, single: bool = False) -> None:
+        self.steps = steps
+        self.ends = (eval_every, checkpoint_every)
+        self.step = step
+        self.size = 1
+        self.single = single
+
+    def stretches(self) -> int:
+        """Iterations left."""
+        return -(-self.steps // self.ends[0]) - self.step // self.ends[0]
+
+    def took(self, n: int, seconds: float) -> None:
+        """Set the size of the chunks to come."""
+        self.size = max(1, min(self.MOST, 2 * self.size, int(n * self.PACE / max(seconds, 1e-9))))
+
+    def __iter__(self) -> Iterator[dict[str, int]]:
+        stop = min(self.steps, (self.step // self.ends[0] + 1) * self.ends[0])
+        while self.step < stop:
+            checkpoint = (self.step // self.ends[1] + 1) * self.ends[1]
+            n = min(stop, checkpoint, self.step + (1 if self.single else self.size)) - self.step
+            first, self.step = self.step, self.step + n
+            yield {"first": first, "n": n}

@@ -8,9 +8,11 @@ import pytorch_lightning as pl
 from tqdm import tqdm
 
 from disvae.clock import duration
-from disvae.data import Batch
-from disvae.module import VAEModule
+from disvae.module import Steps, VAEModule
 from disvae.task import Report
+
+SHOWN = {"loss": "loss", "reconstruction": "reconstruction", "KL": "kl"}
+"""Terms by the names a line has for them."""
 
 
 class Progress(pl.Callback):
@@ -25,11 +27,11 @@ class Progress(pl.Callback):
         self.live = sys.stderr.isatty()
         self.pause = every if self.live else quiet
         self.tc = ""
-        self.training_s = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar at the step the run goes on from."""
-        self.first = trainer.global_step
+        assert isinstance(pl_module, VAEModule)
+        self.first = pl_module.step
         self.bar = tqdm(
             total=self.steps,
             initial=self.first,
@@ -38,37 +40,29 @@ class Progress(pl.Callback):
             leave=False,
         )
         self.shown = time.monotonic()
-        self.since = time.perf_counter()
 
-    def _line(self, step: int, outputs: dict[str, Any]) -> str:
+    def _line(self, module: VAEModule) -> str:
+        step, terms = module.step, module.last_terms
         done = step - self.first
-        elapsed = self.training_s + time.perf_counter() - self.since
-        left = (self.steps - step) * elapsed / done
-        terms = [
-            f"{name} {outputs[key].item():.2f}"
-            for name, key in (("loss", "loss"), ("reconstruction", "reconstruction"), ("KL", "kl"))
-        ]
-        speed = f"{done * self.batch_size / elapsed:,.0f} images/s"
-        return " · ".join([f"step {step:,}/{self.steps:,}", speed, f"{duration(left)} left", *terms]) + self.tc
+        left = (self.steps - step) * module.training_s / done
+        said = [f"{name} {terms[key]:.2f}" for name, key in SHOWN.items()]
+        speed = f"{done * self.batch_size / module.training_s:,.0f} images/s"
+        return " · ".join([f"step {step:,}/{self.steps:,}", speed, f"{duration(left)} left", *said]) + self.tc
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Show the state if the last showing is long enough ago."""
         if time.monotonic() - self.shown < self.pause:
             return
+        assert isinstance(pl_module, VAEModule)
         self.shown = time.monotonic()
-        line = self._line(trainer.global_step, outputs)
+        line = self._line(pl_module)
         if self.live:
-            self.bar.n = trainer.global_step
+            self.bar.n = pl_module.step
             self.bar.set_description_str(line)
         else:
             print(line, flush=True)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Training speed leaves validation out."""
-        if trainer.state.fn == "fit":
-            self.training_s += time.perf_counter() - self.since
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the total correlation over from the validation."""
@@ -76,7 +70,6 @@ class Progress(pl.Callback):
         if trainer.state.fn == "fit":
             tc = pl_module.evaluation.get("structure/total_correlation")
             self.tc = "" if tc is None else f" · TC {tc:.2f} (validation)"
-            self.since = time.perf_counter()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
@@ -97,17 +90,20 @@ class Reporting(pl.Callback):
         self.told = 0.0
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Tell the step if the last telling is long enough ago."""
         if time.monotonic() - self.told >= self.every:
             self.told = time.monotonic()
-            self.report("training", trainer.global_step)
+            assert isinstance(pl_module, Steps)
+            self.report("training", pl_module.step)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The step stands still for a while."""
-        self.report("validating", trainer.global_step)
+        assert isinstance(pl_module, Steps)
+        self.report("validating", pl_module.step)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The same, for the held-out images."""
-        self.report("validating", trainer.global_step)
+        assert isinstance(pl_module, Steps)
+        self.report("validating", pl_module.step)

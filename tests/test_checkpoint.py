@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from disvae.checkpoint import AtomicCheckpointIO, load
+from disvae.checkpoint import load, save
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 
@@ -23,13 +23,14 @@ def python(code: str, *arguments: str) -> subprocess.Popen:
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path):
     path = tmp_path / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
+    save({"step": 1}, path)
     writer = python(
         """
         import resource, sys, torch
-        from disvae.checkpoint import AtomicCheckpointIO
+        from pathlib import Path
+        from disvae.checkpoint import save
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a disk that is full after 100 kB
-        AtomicCheckpointIO().save_checkpoint({"step": 2, "w": torch.zeros(1_000_000)}, sys.argv[1])
+        save({"step": 2, "w": torch.zeros(1_000_000)}, Path(sys.argv[1]))
         """,
         str(path),
     )
@@ -47,9 +48,10 @@ def test_a_killed_writer_never_leaves_a_broken_checkpoint(tmp_path):
         writer = python(
             """
             import sys, torch
-            from disvae.checkpoint import AtomicCheckpointIO
+            from pathlib import Path
+            from disvae.checkpoint import save
             for step in range(10**6):
-                AtomicCheckpointIO().save_checkpoint({"w": torch.full((3_000_000,), float(step))}, sys.argv[1])
+                save({"w": torch.full((3_000_000,), float(step))}, Path(sys.argv[1]))
                 print(step, flush=True)
             """,
             str(path),

@@ -4,7 +4,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from disvae.data import Batches, Blocks, split
+from disvae.data import Batches, Blocks, Chunks, split
 
 
 @given(st.integers(20, 500), st.floats(0, 0.5), st.floats(0, 0.4), st.integers(0, 2**32 - 1))
@@ -33,27 +33,40 @@ def test_official_held_out_rows_stay_held_out():
 @pytest.mark.parametrize("n", [7, 64, 100])
 def test_every_row_comes_once_an_epoch(n):
     rows = torch.arange(n) * 3
-    seen = torch.cat([batch["index"] for batch in Batches(rows, batch_size=5, extra=0, steps=2 * n, seed=1)])
+    seen = Batches(rows, batch_size=5, extra=0, seed=1).of_steps(0, 2 * n)["index"].flatten()
     for epoch in seen.split(n):
         assert sorted(epoch.tolist()) == rows.tolist()
 
 
-@pytest.mark.parametrize("stop", [1, 13, 20, 39])
-def test_batches_go_on_after_any_step_as_if_never_stopped(stop):
+@pytest.mark.parametrize("first", [1, 13, 20, 39])
+@pytest.mark.parametrize("n", [1, 7, 20])
+def test_the_batches_of_a_step_do_not_depend_on_those_before_or_beside_it(first, n):
     rows = torch.arange(101)
-    whole = list(Batches(rows, batch_size=16, extra=1, steps=40, seed=5))
-    resumed = Batches(rows, batch_size=16, extra=1, steps=40, seed=5)
-    resumed.load_state_dict({"step": stop})
-    rest = list(resumed)
-    assert len(rest) == 40 - stop
-    for expected, got in zip(whole[stop:], rest, strict=True):
-        assert torch.equal(expected["index"], got["index"])
-        assert torch.equal(expected["extra"], got["extra"])
+    whole = Batches(rows, batch_size=16, extra=1, seed=5).of_steps(0, 60)
+    part = Batches(rows, batch_size=16, extra=1, seed=5).of_steps(first, n)
+    for name in ("index", "extra"):
+        assert torch.equal(part[name], whole[name][first : first + n])
 
 
 def test_extra_batch_is_drawn_independently():
-    batch = next(iter(Batches(torch.arange(1000), batch_size=100, extra=1, steps=1, seed=0)))
+    batch = Batches(torch.arange(1000), batch_size=100, extra=1, seed=0).of_steps(0, 1)
     assert batch["index"].tolist() != batch["extra"].tolist()
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 90), st.data())
+def test_chunks_end_where_something_is_due_and_make_every_step_once(eval_every, checkpoint_every, steps, data):
+    step = data.draw(st.integers(0, steps - 1))
+    chunks = Chunks(steps, eval_every, checkpoint_every, step)
+    stretches = chunks.stretches()
+    for stretch in range(stretches):
+        for chunk in chunks:
+            assert chunk["first"] == step
+            due = [k for k in range(step + 1, step + chunk["n"]) if k % eval_every == 0 or k % checkpoint_every == 0]
+            assert not due
+            step += chunk["n"]
+            chunks.took(chunk["n"], data.draw(st.floats(0, 1)))
+        assert (step % eval_every == 0 and step < steps) or stretch == stretches - 1
+    assert step == steps
 
 
 def test_blocks_cover_the_rows_in_order():

@@ -342,7 +342,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(run):
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_it_is_trained(composed, tmp_path, monkeypatch, overrides, message):
-    monkeypatch.setattr(VAEModule, "training_step", lambda *args: pytest.fail("a step was made"))
+    monkeypatch.setattr(VAEModule, "update", lambda *args: pytest.fail("a step was made"))
     with pytest.raises(ConfigError, match=message):
         fit(Run(tmp_path / "run"), resolved(composed(*SPRITES, *SHORT, *overrides)), brief=True)
 
@@ -416,15 +416,15 @@ def test_a_run_stopped_while_it_is_scored_is_scored_by_the_same_command(composed
 def test_scores_of_earlier_weights_do_not_stay_beside_later_ones(composed, tmp_path, monkeypatch, capsys):
     run = Run(tmp_path / "run")
     config = resolved(composed(*SPRITES, *SHORT, "metric=[]", "final=[sparsity]", "checkpoint_every=2"))
-    original = VAEModule.training_step
+    original = VAEModule.update
 
-    def training_step(self, batch, batch_idx):
-        if self.global_step == 3:
+    def update(self):
+        if self.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, batch, batch_idx)
+        original(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(VAEModule, "training_step", training_step)
+        patch.setattr(VAEModule, "update", update)
         with pytest.raises(Stopped):
             fit(run, config, brief=True)
     evaluate([str(run.path), "metric=[mig]"])  # of a run that is not finished

@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams.api_pb2 import Experiment, ListSessionGroupsReq
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 
-from disvae.callbacks import Curves
+from disvae.callbacks import Curves, Member
 from disvae.config import resolved
 from disvae.evaluate import evaluate
 from disvae.fit import fit
@@ -31,7 +31,7 @@ TERMS = {"val/elbo": -90.0, "val/loss": 91.0, "val/kl_per_dimension/00": 1.0, "v
 
 def run(folder: Path, config: dict, metrics: dict[str, float] | None) -> None:
     """A run's events as training leaves them; without `metrics` it was interrupted after its first validation."""
-    curves = Curves(folder, config)
+    curves = Curves(Member(Run(folder), config))
     curves.open(0)
     curves.write("train", {"elbo": -100.0}, 5)
     curves.write("val", {"elbo": -95.0}, 10)
@@ -153,7 +153,7 @@ def test_terms_of_the_elbo_stand_together_and_so_do_overlap_and_structure(config
 def test_a_continued_run_keeps_one_row_one_layout_and_the_points_of_its_checkpoint(config, tmp_path):
     run(tmp_path / "a", config(), None)
     before = layout(tmp_path / "a")
-    again = Curves(tmp_path / "a", config())
+    again = Curves(Member(Run(tmp_path / "a"), config()))
     again.open(7)  # the checkpoint came before the validation at 10
     again.write("val", {"elbo": -94.0}, 10)
     again.close()

@@ -15,6 +15,7 @@ from disvae.checkpoint import load
 from disvae.config import ConfigError, resolved
 from disvae.fit import Stopped, fit
 from disvae.module import VAEModule
+from disvae.objective.beta_vae import BetaVAE
 from disvae.runs import Run
 
 SMALL_SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=4", "dataset.scales=2")
@@ -34,16 +35,16 @@ def trained(composed, tiny, tmp_path):
 
 def stop_at(monkeypatch, step: int, signum: int = signal.SIGTERM) -> None:
     """Let a signal arrive in the middle of a step, once."""
-    original = VAEModule.training_step
+    original = VAEModule.update
     sent = []
 
-    def training_step(self, batch, batch_idx):
-        if self.global_step == step and not sent:
+    def update(self):
+        if self.step == step and not sent:
             sent.append(step)
             os.kill(os.getpid(), signum)
-        return original(self, batch, batch_idx)
+        original(self)
 
-    monkeypatch.setattr(VAEModule, "training_step", training_step)
+    monkeypatch.setattr(VAEModule, "update", update)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -103,17 +104,14 @@ def test_force_repeats_a_run_from_its_start(trained):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_with_step_term_and_a_finite_checkpoint(trained, monkeypatch, tmp_path, bad):
-    original = VAEModule.training_step
+    original = BetaVAE.forward
 
-    def training_step(self, batch, batch_idx):
-        terms = original(self, batch, batch_idx)
-        if self.global_step == 13:
-            terms["kl"] = terms["kl"] * bad
-            terms["loss"] = terms["loss"] * bad
-            self._terms = terms
-        return terms
+    def forward(self, draw):
+        terms = original(self, draw)
+        spoiled = {"kl": terms["kl"] * bad, "loss": terms["loss"] * bad}
+        return terms | spoiled if draw.step == 13 else terms
 
-    monkeypatch.setattr(VAEModule, "training_step", training_step)
+    monkeypatch.setattr(BetaVAE, "forward", forward)
     with pytest.raises(Stopped, match=r"step 13: .*kl = .*last good checkpoint") as stopped:
         trained("run", "checkpoint_every=5")
     assert stopped.value.exit_status == 4
@@ -189,16 +187,16 @@ def test_curves_and_best_checkpoint_of_a_resumed_run_are_those_of_the_uninterrup
     if how == "signal":
         stop_at(monkeypatch, stop)
     else:
-        original = VAEModule.training_step
+        original = VAEModule.update
         struck = []
 
-        def training_step(self, batch, batch_idx):
-            if self.global_step == stop and not struck:
+        def update(self):
+            if self.step == stop and not struck:
                 struck.append(stop)
                 raise Killed
-            return original(self, batch, batch_idx)
+            original(self)
 
-        monkeypatch.setattr(VAEModule, "training_step", training_step)
+        monkeypatch.setattr(VAEModule, "update", update)
     with pytest.raises((Stopped, Killed)):
         trained("stopped", *settings)
     resumed = trained("stopped", *settings)
@@ -210,16 +208,16 @@ def test_curves_and_best_checkpoint_of_a_resumed_run_are_those_of_the_uninterrup
 
 def test_a_signal_while_scoring_stops_at_once_and_loses_nothing(trained, monkeypatch, tmp_path):
     expected = scores(trained("whole", "eval_every=7"))
-    original = VAEModule.on_validation_epoch_end
+    original = VAEModule.evaluate
     sent = []
 
-    def on_validation_epoch_end(self):
-        if self.global_step == 20 and not sent:
+    def evaluate(self, rows):
+        if self.step == 20 and not sent:
             sent.append(True)
             os.kill(os.getpid(), signal.SIGTERM)
-        original(self)
+        original(self, rows)
 
-    monkeypatch.setattr(VAEModule, "on_validation_epoch_end", on_validation_epoch_end)
+    monkeypatch.setattr(VAEModule, "evaluate", evaluate)
     with pytest.raises(Stopped) as stopped:
         trained("run", "eval_every=7")
     assert stopped.value.exit_status == 143
@@ -289,7 +287,7 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
         (["trainer.devices=2"], "trainer.devices must be 1"),
         (["+trainer.num_nodes=2"], "trainer.num_nodes is not yours to set"),
         (["beta=${nothing}"], "nothing"),
-        (["trainer.precision=16-mixed"], "trainer.precision must be 32-true or bf16-mixed, got '16-mixed'"),
+        (["trainer.precision=16-mixed"], "trainer.precision must be 32-true, tf32, bf16-mixed, got '16-mixed'"),
         (["objective.beta=2"], "objective.beta is a schedule, not 2: type beta=2"),
         (["+betta=2"], "betta is read by nothing; did you mean beta?"),
         (["schedule.beta.value=3", "beta=6"], "schedule.beta.value replaces it"),
