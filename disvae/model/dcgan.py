@@ -6,6 +6,7 @@ from torch import nn
 
 from disvae.model import Model
 from disvae.model.fit import require_side
+from disvae.model.pixels import FromPixels, ToPixels
 
 
 class DCGAN(Model):
@@ -16,7 +17,7 @@ class DCGAN(Model):
         require_side(x_shape, 32, "dcgan")
         channels = x_shape[0]
         self.encoder = nn.Sequential(
-            nn.Conv2d(channels, 32, 4, 2, 1, bias=False), nn.LeakyReLU(0.2),  # (B, 32, 16, 16)
+            FromPixels(channels, 32, 4, 2, 1, bias=False), nn.LeakyReLU(0.2),  # (B, 32, 16, 16)
             nn.Conv2d(32, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.LeakyReLU(0.2),
             nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),  # (B, 128, 4, 4)
             nn.Conv2d(128, encoder_size, 4),
@@ -27,7 +28,7 @@ class DCGAN(Model):
             nn.ConvTranspose2d(z_dim, 128, 4, bias=False), nn.BatchNorm2d(128), nn.ReLU(),  # (B, 128, 4, 4)
             nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
             nn.ConvTranspose2d(64, 32, 4, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.ConvTranspose2d(32, likelihood_size * channels, 4, 2, 1, bias=False),
+            ToPixels(32, likelihood_size * channels, 4, 2, 1, bias=False),
         )  # fmt: skip
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):

@@ -6,6 +6,7 @@ from torch import nn
 
 from disvae.model import Model
 from disvae.model.fit import require_side
+from disvae.model.pixels import FromPixels, ToPixels
 
 
 class MathieuDSprites(Model):
@@ -16,7 +17,7 @@ class MathieuDSprites(Model):
         require_side(x_shape, 64, "mathieu_dsprites")
         channels = x_shape[0]
         self.encoder = nn.Sequential(
-            nn.Conv2d(channels, 32, 4, 2, 1), nn.ReLU(),  # (B, 32, 32, 32)
+            FromPixels(channels, 32, 4, 2, 1), nn.ReLU(),  # (B, 32, 32, 32)
             nn.Conv2d(32, 32, 4, 2, 1), nn.ReLU(),
             nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(),
             nn.Conv2d(64, 64, 4, 2, 1), nn.ReLU(),  # (B, 64, 4, 4)
@@ -31,5 +32,5 @@ class MathieuDSprites(Model):
             nn.ConvTranspose2d(64, 64, 4, 2, 1), nn.ReLU(),  # (B, 64, 8, 8)
             nn.ConvTranspose2d(64, 64, 4, 2, 1), nn.ReLU(),
             nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(),
-            nn.ConvTranspose2d(32, likelihood_size * channels, 4, 2, 1),
+            ToPixels(32, likelihood_size * channels, 4, 2, 1),
         )  # fmt: skip
