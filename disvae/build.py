@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import torch
 from hydra.errors import InstantiationException
@@ -16,8 +16,10 @@ from torch import nn
 from disvae.config import ConfigError
 from disvae.data import Data
 from disvae.dataset import Dataset
-from disvae.module import VAEModule
 from disvae.vae import VAE
+
+if TYPE_CHECKING:
+    from disvae.module import VAEModule
 
 LOOK = 10_000
 """Training images, drawn by seed, that a prior may be initialised from."""
@@ -29,7 +31,7 @@ class Built:
 
     dataset: Dataset
     data: Data
-    module: VAEModule
+    module: "VAEModule"
 
 
 def _target(path: str, key: str) -> Callable[..., Any]:
@@ -127,6 +129,8 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
     Raises:
         ConfigError: naming the key, its value and what to type, also for parts that cannot go together.
     """
+    from disvae.module import VAEModule  # and Lightning, which a metric or a VAE can be built without
+
     if dataset is None:
         dataset = make(config["dataset"], "dataset")
     torch.manual_seed(config["seed"])  # the weights

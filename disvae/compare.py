@@ -32,6 +32,7 @@ from disvae.comparison.results import Row, collect, knob
 from disvae.config import ConfigError
 from disvae.direction import better, short
 from disvae.knobs import Knob
+from disvae.loading import loading
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ def compare_paths(arguments: Sequence[str]) -> None:
         write_csv(comparisons, targets["csv"])
         print(f"every run and value:  {targets['csv']}")
     if targets["report"] is not None:
-        from disvae.comparison.report import write_report
+        with loading():
+            from disvae.comparison.report import write_report
 
         write_report(comparisons, targets["report"], sort=sort, with_traversals=with_traversals)
         print(f"report with figures:  {targets['report']}")

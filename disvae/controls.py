@@ -9,8 +9,6 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA, FastICA
-from sklearn.exceptions import ConvergenceWarning
 
 from disvae.dataset import Images
 
@@ -40,6 +38,9 @@ def pixels(images: Images, rows: np.ndarray, z_dim: int, seed: int) -> dict[str,
     Raises:
         ValueError: images that are all the same.
     """
+    from sklearn.decomposition import PCA, FastICA
+    from sklearn.exceptions import ConvergenceWarning
+
     fit_rows = np.sort(np.random.default_rng(seed).permutation(rows)[:FIT_ROWS])
     x = _take(images, fit_rows)
     if len(x) < 2 or not np.ptp(x, axis=0).any():

@@ -15,6 +15,7 @@ from typing import Any
 from disvae import config as knobs
 from disvae.command import command, paths
 from disvae.config import ConfigError
+from disvae.loading import loading
 from disvae.runs import Run
 
 
@@ -57,7 +58,8 @@ def evaluate(arguments: Sequence[str]) -> None:
     for run in runs:
         if not (run.path / "config.yaml").is_file() or not run.last.is_file():
             raise ConfigError(f"{run.path} is no trained run's folder: it holds no config.yaml or no last.ckpt")
-    from disvae import evaluation
+    with loading():
+        from disvae import evaluation
 
     metrics = evaluation.choose(chosen, [] if chosen else "all")
     if len(runs) == 1:

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from scipy.special import digamma, xlogy
-from scipy.stats import beta, chi2
 
 Binning = Literal["equal_width", "quantile"]
 
@@ -75,6 +74,8 @@ def plug_in_bias(n: int, factors: np.ndarray) -> np.ndarray:
 
 def top_two_by_chance(n: int, factors: np.ndarray, D: int) -> np.ndarray:
     """Mean plug-in information (2, K) of the best and the second of `D` latents that know nothing; 0 for no second."""
+    from scipy.stats import beta, chi2
+
     N = len(factors)
     degrees = 2 * N * plug_in_bias(n, factors)[:, None]
     share = (np.arange(500) + 0.5) / 500

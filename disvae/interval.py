@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
 from threadpoolctl import threadpool_limits
 
 from disvae.codes import checked
@@ -151,5 +150,7 @@ def with_own_errors(values: Mapping[str, float]) -> dict[str, Score]:
 
 
 def _score(value: float, se: float, repeats: int | None) -> Score:
-    quantile = norm.ppf(0.975) if repeats is None else t.ppf(0.975, repeats - 1)
+    from scipy.special import ndtri, stdtrit  # scipy.stats is slow to import
+
+    quantile = ndtri(0.975) if repeats is None else stdtrit(repeats - 1, 0.975)
     return Score(float(value), float(se), float(value - quantile * se), float(value + quantile * se))

@@ -2,10 +2,12 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 ITERATIONS = 100
 """Of L-BFGS: enough for a perfect code of 40 values; the fit has no penalty, so that rows alone decide it."""
@@ -50,7 +52,10 @@ def held_out(codes: np.ndarray, factor: np.ndarray, limit: int, rng: np.random.G
     return HeldOut(z[fit], v, z[test], np.searchsorted(values, factor[test]))
 
 
-def _fit(z: np.ndarray, v: np.ndarray) -> LogisticRegression:
+def _fit(z: np.ndarray, v: np.ndarray) -> "LogisticRegression":
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=np.inf, max_iter=ITERATIONS).fit(z, v)

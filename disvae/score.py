@@ -18,6 +18,7 @@ from disvae import config as knobs
 from disvae.command import command, paths
 from disvae.config import ConfigError
 from disvae.evaluate import settings
+from disvae.loading import loading
 from disvae.runs import write_atomically
 
 log = logging.getLogger(__name__)
@@ -58,15 +59,16 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
     Raises:
         ConfigError: the file cannot be read, or holds no codes with a row for each sample.
     """
-    import numpy as np
-    import torch
+    with loading():
+        import numpy as np
+        import torch
 
-    from disvae import codes_file
-    from disvae.codes import checked
-    from disvae.encoding import Encoding
-    from disvae.evaluation import choose, entries, stage
-    from disvae.scoring import score
-    from disvae.sources import drawn, with_controls
+        from disvae import codes_file
+        from disvae.codes import checked
+        from disvae.encoding import Encoding
+        from disvae.evaluation import choose, entries, stage
+        from disvae.scoring import score
+        from disvae.sources import drawn, with_controls
 
     arrays = codes_file.read(path)
     if "codes" not in arrays:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from disvae.encoding import Encoding
@@ -114,6 +113,8 @@ def _outcomes(tasks: Sequence[Task], processes: int) -> Iterator[tuple[tuple[str
     shared = [task for task in tasks if task[1] and processes > 1]
     own = [task for task in tasks if not (task[1] and processes > 1)]
     if shared:
+        from joblib import Parallel, delayed
+
         pool = Parallel(n_jobs=min(processes, len(shared)), return_as="generator")
         yield from zip([key for key, _, _ in shared], pool(delayed(work)() for _, _, work in shared), strict=True)
     for key, _, work in own:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from disvae import __version__, codes_file, controls
+from disvae import __version__, controls
 from disvae.build import Built, build, make_vae
 from disvae.checkpoint import load
 from disvae.config import ConfigError
@@ -20,7 +20,6 @@ from disvae.dataset import Dataset
 from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.runs import Run, now
 from disvae.scoring import MODEL, Sources
-from disvae.transport import to_gaussian
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -68,6 +67,8 @@ def sources_of(
     """The encodings of the model and its controls, kept ones where they are good, and the protocol that says which."""
     if not run.last.exists():
         raise ConfigError(f"{run.path} holds no last.ckpt: train the run first")
+    from disvae import codes_file
+
     config, which = run.config(), settings["images"]
     path = run.path / ("encoding.h5" if which == "validation" else f"encoding-{which}.h5")
     arrays = _kept(run, path)
@@ -125,6 +126,8 @@ def sources_of(
 
 
 def _moved(codes: np.ndarray, prior: Distribution) -> np.ndarray | None:
+    from disvae.transport import to_gaussian
+
     try:
         return to_gaussian(codes, prior)
     except ValueError as error:
@@ -173,6 +176,8 @@ def _kept(run: Run, path: Path) -> dict[str, np.ndarray]:
     """The arrays in the folder, if they are this checkpoint's and whole."""
     if not path.exists():
         return {}
+    from disvae import codes_file
+
     try:
         arrays = codes_file.read(path)
     except ConfigError as error:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from disvae import config as knobs
 from disvae.config import ConfigError
 from disvae.interrupt import interruptible
+from disvae.loading import loading
 from disvae.runs import Run, readable
 
 Report = Callable[[str, int], None]
@@ -79,13 +80,15 @@ class Task:
         """
         left = self.left()
         if left == "training":
-            from disvae.fit import fit
+            with loading():
+                from disvae.fit import fit
 
             usual = not self.metrics_asked
             return fit(self.run, self.config, force=self.force, brief=brief, usual_metrics=usual, report=report)
         print(f"Already finished: {self.run.path} (force=true repeats it)")
         if left == "scores":
-            from disvae.evaluation import choose, evaluate
+            with loading():
+                from disvae.evaluation import choose, evaluate
 
             if report:
                 report("scoring", self.config["steps"])

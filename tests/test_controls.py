@@ -6,7 +6,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
+from sklearn import decomposition
+from sklearn.decomposition import PCA, FastICA
 
 from disvae import controls
 from disvae.controls import pixels, rotation
@@ -92,9 +93,8 @@ def test_packed_images_are_unpacked():
 
 
 def test_ica_that_does_not_converge_is_logged_and_no_warning_gets_out(monkeypatch, caplog):
-    monkeypatch.setattr(controls, "FastICA", lambda **settings: FastICA(**settings | {"max_iter": 1, "tol": 1e-9}))
-    from sklearn.decomposition import FastICA
-
+    impatient = {"max_iter": 1, "tol": 1e-9}
+    monkeypatch.setattr(decomposition, "FastICA", lambda **settings: FastICA(**settings | impatient))
     x = np.random.default_rng(0).standard_normal((300, 6))
     with warnings.catch_warnings(), caplog.at_level(logging.INFO):
         warnings.simplefilter("error")

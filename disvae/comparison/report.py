@@ -19,6 +19,7 @@ from disvae.comparison.tables import found, main_tag, trust
 from disvae.config import ConfigError
 from disvae.direction import better, said, short
 from disvae.knobs import Knob
+from disvae.loading import loading
 from disvae.runs import Run, now, write_atomically
 from disvae.table import number
 
@@ -211,7 +212,8 @@ class _Report:
     def _traversals_of(self, comparison: Comparison, sort: str) -> Iterable[str]:
         if not any(sort in row.metrics for row in comparison.finished):
             return
-        from disvae.comparison.traversals import traversals
+        with loading():
+            from disvae.comparison.traversals import traversals
 
         for each in traversals(comparison, sort):
             if each.figure is not None and each.row is not None:

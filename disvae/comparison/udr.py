@@ -9,6 +9,7 @@ from disvae.comparison.groups import Comparison, Group, shown
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
 from disvae.direction import better, short
+from disvae.loading import loading
 from disvae.runs import Run
 
 TAG = "metric-runs/udr/spearman"
@@ -112,8 +113,9 @@ def compute(comparison: Comparison) -> dict[str, str]:
     failed = {}
     for group in comparison.groups:
         if len(group.rows) > 1 and stale(group):
-            from disvae import evaluation
-            from disvae.evaluate import settings
+            with loading():
+                from disvae import evaluation
+                from disvae.evaluate import settings
 
             chosen, score = settings(["metric=[udr]"])
             try:

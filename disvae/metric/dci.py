@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
-from sklearn.utils.parallel import Parallel, delayed
 
 from disvae.chance import draws, simulated
 from disvae.metric import Metric
@@ -54,6 +52,8 @@ class DCI(Metric):
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
         """The three scores, and what each latent and factor has of them; latents are numbered from 0."""
+        from sklearn.utils.parallel import Parallel, delayed
+
         rows = np.random.default_rng(seed).permutation(len(codes))[: self.limit]
         held_out, train = np.split(rows, [len(rows) // 3])
         D, K = codes.shape[1], factors.shape[1]
@@ -98,6 +98,8 @@ class DCI(Metric):
         return N if self.limit is None else min(N, self.limit)
 
     def _fit(self, codes: np.ndarray, factor: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int) -> "_Fit":
+        from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+
         if len(np.unique(factor[train])) == 1:  # nothing to learn: that value is what it would say of all rows
             return _Fit(np.zeros(codes.shape[1]), 1.0, float((factor[held_out] == factor[train[0]]).mean()))
         settings = {"n_estimators": self.trees, "min_samples_leaf": self.leaf, "random_state": seed}

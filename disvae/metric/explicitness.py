@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from disvae.metric import Metric
 from disvae.readout import held_out
@@ -47,6 +46,8 @@ class Explicitness(Metric):
 
 def areas(scores: np.ndarray, v: np.ndarray) -> float:
     """2 AUC - 1 of score column c for v = c, averaged over the values that `v` (n,) and others take; 0 if none does."""
+    from scipy.stats import rankdata
+
     n, V = scores.shape
     own = np.bincount(v, minlength=V)
     ranks = np.bincount(v, weights=rankdata(scores, axis=0)[np.arange(n), v], minlength=V)

@@ -6,7 +6,6 @@ The two images of each of the L pairs share their value of factor k, which diffe
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from disvae.metric import Metric
 from disvae.votes import SameValue, cast, halves
@@ -33,6 +32,8 @@ class Higgins(Metric):
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
         """Accuracies of two classifiers; 0 where no latent varies."""
+        from sklearn.linear_model import LogisticRegression
+
         codes = codes[:, np.ptp(codes, axis=0) > 0]
         if codes.shape[1] == 0:
             return {"standardised": 0.0, "raw": 0.0, "standardised/train": 0.0, "raw/train": 0.0}

@@ -4,9 +4,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 
 from disvae.metric import Metric
 
@@ -88,6 +85,10 @@ class LabelAccuracy(Metric):
 
 
 def _accuracies(z: np.ndarray, labels: np.ndarray, train: int, neighbours: int) -> dict[str, float]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+
     if len(np.unique(labels[:train])) == 1:  # nothing to learn but the one answer
         only = float((labels[train:] == labels[0]).mean())
         return {"knn": only, "linear": only}

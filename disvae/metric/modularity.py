@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import chi2
 
 from disvae.chance import simulated
 from disvae.information import bins, mutual_information, plug_in_bias
@@ -26,6 +25,8 @@ class Modularity(Metric):
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
         """`all_latents` and `weighted`, and the number of latents that `weighted` counts."""
+        from scipy.stats import chi2
+
         information = mutual_information(bins(codes, self.bins, "equal_width"), factors)
         bias = plug_in_bias(self.bins, factors)
         twice_N = 2 * len(codes)

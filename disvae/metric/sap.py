@@ -10,7 +10,6 @@ or, where the factor is taken for a number, the squared correlation.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import chi2
 
 from disvae.chance import draws, simulated
 from disvae.metric import Metric
@@ -54,6 +53,8 @@ class SAP(Metric):
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
         """Accuracies' gap: standard normal codes, simulated. Correlations': closed form, chi-squared / N."""
+        from scipy.stats import chi2
+
         N, D = codes.shape
         linear = _gap(chi2.cdf(CHI_SQUARED, 1), CHI_SQUARED, D) / N
         return simulated(self.score, codes, factors, draws(N, 50_000, least=5)) | {"linear": linear}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
@@ -42,6 +41,8 @@ class UDR(RunsMetric):
 
     def __call__(self, encodings: "Sequence[Encoding]", *, seed: int = 0) -> list[dict[str, float]]:
         """`spearman`, `lasso` and `informative` of each encoding."""
+        from scipy.stats import rankdata
+
         _check(encodings)
         N = len(encodings[0].codes)
         rows = np.sort(np.random.default_rng(seed).permutation(N)[: self.images])

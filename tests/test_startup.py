@@ -1,0 +1,48 @@
+"""What a command waits for before it begins: the libraries that it imports."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+SLOW = {"torch", "pytorch_lightning", "sklearn", "scipy", "matplotlib", "h5py", "joblib", "torchmetrics", "numpy"}
+
+COMMAND = """
+import gc, sys
+from disvae.{entry} import main
+sys.argv = ["disvae", *sys.argv[1:]]
+main()
+print("imported", *sys.modules.keys() & set({slow}))
+assert gc.isenabled()
+"""
+
+
+def imported(entry: str, *arguments: str, then: str = "") -> set[str]:
+    """The slow libraries that a command has imported when it ends."""
+    code = COMMAND.format(entry=entry, slow=sorted(SLOW)) + then
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("imported")]
+    return set(line.split()[1:])
+
+
+@pytest.mark.parametrize("entry", ["train", "evaluate", "score", "status", "compare"])
+def test_help_imports_nothing_slow(entry):
+    assert imported(entry, "--help") <= {"scipy", "numpy"} if entry == "compare" else not imported(entry, "--help")
+
+
+def test_a_run_imports_what_it_trains_with_and_a_finished_one_nothing(tiny, tmp_path):
+    # whoever imports torchmetrics afterwards gets it whole, whatever Lightning was given
+    whole = "from torchmetrics.aggregation import MeanMetric; MeanMetric().update(1.0)"
+    run = (*tiny, "metric=[]", f"out={tmp_path}")
+    assert imported("train", *run, then=whole) == {"torch", "pytorch_lightning", "numpy"}
+    assert not imported("train", *run)
+    assert not imported("status", str(tmp_path))
+
+
+def test_scoring_a_file_imports_no_lightning(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "codes.npz"
+    np.savez(path, codes=rng.standard_normal((200, 3)), factors=rng.integers(0, 3, (200, 2)))
+    assert not imported("score", str(path), "metric=[mig]", "score.repeats=2") & {"pytorch_lightning", "matplotlib"}
