@@ -1,6 +1,8 @@
 """A job as the launcher follows it."""
 
+import itertools
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from omegaconf import DictConfig
@@ -8,6 +10,8 @@ from omegaconf import DictConfig
 from disvae.task import Task
 
 SETTLED = ("finished", "skipped", "elsewhere", "failed")
+
+_NUMBERS = itertools.count()
 
 
 @dataclass
@@ -18,6 +22,9 @@ class Entry:
 
     States: waiting, running, busy (another process has it), finished, skipped (it was finished before), elsewhere
     (another process finished it meanwhile), interrupted, failed.
+
+    `most`: runs that may be trained in one process with it; `pack`: a number that those have in common. `spent` is its
+    time in seconds, `effort` its share of its processes' time.
     """
 
     overrides: list[str]
@@ -32,7 +39,11 @@ class Entry:
     first: int = 0
     step: int = 0
     spent: float = 0.0
+    effort: float = 0.0
     started: float = field(default_factory=time.monotonic)
+    most: int = 1
+    pack: int = field(default_factory=_NUMBERS.__next__)
+    size: int = 1
 
     @property
     def settled(self) -> bool:
@@ -44,29 +55,46 @@ class Entry:
         """Steps of the whole run."""
         return int(self.task.config["steps"]) if self.task else 0
 
+    @property
+    def running(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self.started
+
     def settle(self, state: str, reason: str = "") -> None:
         """Give it its end, or put it back."""
         if self.state == "running":
-            self.spent += time.monotonic() - self.started
+            self.spent += self.running
+            self.effort += self.running / self.size
         self.state, self.reason = state, reason
 
-    def begin(self) -> None:
-        """It runs from now on."""
+    def begin(self, size: int = 1) -> None:
+        """It runs from now on, one of `size` in its process."""
         assert self.task is not None
+        self.size = size
         self.first = self.step = min(int(self.task.run.status()["step"]), self.steps)
         self.state, self.activity, self.started = "running", "starting", time.monotonic()
         self.attempts += 1
 
 
-def time_left(entries: list[Entry], slots: int) -> float | None:
-    """Seconds to the end of all, by what a step has cost so far; None before anything is known."""
+def together(entries: Iterable[Entry]) -> None:
+    """Give them a number of their own: one process is to do them."""
+    number = next(_NUMBERS)
+    for entry in entries:
+        entry.pack = number
+
+
+def time_left(entries: Sequence[Entry], slots: int) -> float | None:
+    """Seconds to the end of all, by what a step has cost so far; None before anything is known.
+
+    A step of a pack costs each of its members a share.
+    """
     seconds = steps = ahead = 0.0
-    open_jobs = 0
+    processes = set()
     for entry in entries:
         if entry.state in ("finished", "running"):
-            seconds += entry.spent + (time.monotonic() - entry.started if entry.state == "running" else 0)
+            seconds += entry.effort + (entry.running / entry.size if entry.state == "running" else 0)
             steps += entry.step - entry.first
         if entry.state in ("waiting", "running", "busy"):
             ahead += entry.steps - entry.step
-            open_jobs += 1
-    return ahead * seconds / steps / max(1, min(slots, open_jobs)) if steps else None
+            processes.add(entry.pack)
+    return ahead * seconds / steps / max(1, min(slots, len(processes))) if steps else None

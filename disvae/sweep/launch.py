@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -17,6 +18,7 @@ from disvae.interrupt import Interrupted, interruptible
 from disvae.runs import digest, now, readable
 from disvae.sweep import devices, machine
 from disvae.sweep.entry import Entry
+from disvae.sweep.packing import most, packs
 from disvae.sweep.pool import Context, Pool, processes
 from disvae.sweep.record import Job, Sweep
 from disvae.sweep.view import summary, view
@@ -126,20 +128,33 @@ class Launcher:
         """Do what is left; returns the signal that came, if one did."""
         left = [entry for entry in self.entries if entry.state == "waiting"]
         context, slots, found = self.started or (None, 0, [])
+        settings = self.config.launcher
+        for entry in left:
+            assert entry.config is not None
+            entry.most = most(settings.pack, bool(found), entry.config.hydra.runtime.choices.model)
+        pack = partial(packs, slots=slots)
+        packed = pack(left) if left else []
         shown = view(self.entries, slots)
-        shown.say(self._opening(left, slots, found))
+        shown.say(self._opening(packed, slots, found))
         for entry in self.entries:
             if entry.state == "failed":
                 shown.ended(entry)
         if context is None:
             return None
-        settings = self.config.launcher
         pool = Pool(
-            context, shown, slots=slots, devices=found, per_device=settings.per_device, retries=settings.retries
+            context,
+            shown,
+            slots=slots,
+            devices=found,
+            per_device=settings.per_device,
+            retries=settings.retries,
+            pack=pack,
         )
-        return pool.run(left)
+        return pool.run(packed)
 
-    def _opening(self, left: Sequence[Entry], slots: int, found: Sequence[devices.Device]) -> str:
+    def _opening(self, packed: Sequence[Sequence[Entry]], slots: int, found: Sequence[devices.Device]) -> str:
+        left = [entry for pack in packed for entry in pack]
+        largest = max(map(len, packed), default=1)
         begun = sum(entry.task is not None and not entry.task.force and entry.task.run.last.exists() for entry in left)
         skipped = sum(entry.state == "skipped" for entry in self.entries)
         said = [
@@ -149,7 +164,8 @@ class Launcher:
             f"{len(left) - begun} new" if len(left) > begun else "",
         ]
         if slots:
-            said.append(f"{slots} at once" + (f" on {len(found)} GPU{'s' * (len(found) != 1)}" if found else ""))
+            at_once = f"packed {largest} in a process, " * (largest > 1) + f"{min(slots, len(packed))} at once"
+            said.append(at_once + (f" on {len(found)} GPU{'s' * (len(found) != 1)}" if found else ""))
             threads = os.environ["OMP_NUM_THREADS"]
             said.append(f"{threads} thread{'s' * (threads != '1')} each")
         return " · ".join(filter(None, said))

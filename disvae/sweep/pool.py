@@ -8,8 +8,8 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -17,10 +17,11 @@ from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 
 from disvae.config import ConfigError
+from disvae.runs import Run
 from disvae.sweep.devices import Device
-from disvae.sweep.entry import Entry
+from disvae.sweep.entry import Entry, together
 from disvae.sweep.view import View
-from disvae.sweep.worker import GRACE, Outcome, Progress, kill, mark_dead, work
+from disvae.sweep.worker import GRACE, Outcome, kill, mark_dead, work
 
 BUSY_PAUSE = 2.0
 """Seconds between looks at a job that another process does."""
@@ -75,8 +76,25 @@ def ending(code: int | None) -> str:
     return f"killed by {name}" + ("; out of memory?" if name == "SIGKILL" else "")
 
 
+@dataclass(frozen=True)
+class Worker:
+    """A process and its jobs, by index; one that has ended is no longer among them."""
+
+    process: BaseProcess
+    entries: dict[int, Entry]
+
+    @property
+    def pid(self) -> int:
+        """Of the process and of the group of its helpers."""
+        assert self.process.pid is not None  # it was started
+        return self.process.pid
+
+
 class Pool:
-    """`slots` processes at once, each for one job."""
+    """`slots` processes at once, each for one job or for several that are trained together.
+
+    `pack` says which of the entries it is given share a process.
+    """
 
     def __init__(
         self,
@@ -87,6 +105,7 @@ class Pool:
         devices: Sequence[Device],
         per_device: int,
         retries: int,
+        pack: Callable[[Sequence[Entry]], list[list[Entry]]],
     ) -> None:
         self.context = context
         self.view = view
@@ -94,16 +113,18 @@ class Pool:
         self.devices = devices
         self.per_device = per_device
         self.retries = retries
-        self.waiting: deque[Entry] = deque()
-        self.running: dict[Connection, tuple[Entry, BaseProcess]] = {}
-        self.busy: deque[tuple[float, Entry]] = deque()
-        self.outcomes: dict[Connection, Outcome] = {}
+        self.pack = pack
+        self.waiting: deque[list[Entry]] = deque()
+        self.running: dict[Connection, Worker] = {}
+        self.busy: list[Entry] = []
+        self.look = 0.0
+        """When the busy ones are asked for again."""
         self.deadline: float | None = None
         """When what still runs is killed; None while nobody asked to stop."""
 
-    def run(self, entries: Iterable[Entry]) -> int | None:
+    def run(self, packs: Iterable[list[Entry]]) -> int | None:
         """Do all of them; returns the signal that stopped it, if one did."""
-        self.waiting.extend(entries)
+        self.waiting.extend(packs)
         with Signals() as signals, self.view:
             while self.running or (self.deadline is None and (self.waiting or self.busy)):
                 if self.deadline is None:
@@ -120,77 +141,101 @@ class Pool:
         if self.deadline is not None:
             return max(0.0, self.deadline - time.monotonic())
         if self.busy:
-            return max(0.0, self.busy[0][0] - time.monotonic())
+            return max(0.0, self.look - time.monotonic())
         return None if self.running else 0.0  # the last ones needed no process: there is nothing to wait for
 
     def _fill(self) -> None:
         """Start processes in free slots; those that others did are asked for again when their time has come."""
-        while self.busy and self.busy[0][0] <= time.monotonic():
-            self.waiting.append(self.busy.popleft()[1])
+        if self.busy and self.look <= time.monotonic():
+            self.waiting.extend(self.pack(self.busy))
+            self.busy = []
         while self.waiting and len(self.running) < self.slots:
             self._start(self.waiting.popleft())
 
-    def _start(self, entry: Entry) -> None:
-        assert entry.task is not None
-        try:
-            entry.task = entry.task.claimed()
-            if not entry.task.left():
-                self._settle(entry, Outcome("elsewhere"))
-                return
-            if entry.task.run.state() == "running" or any(
-                other.task and other.task.run == entry.task.run for other, _ in self.running.values()
-            ):
-                self._settle(entry, Outcome("busy"))
-                return
-            entry.begin()
-        except ConfigError as error:
-            self._settle(entry, Outcome("failed", str(error)))
+    def _start(self, pack: Sequence[Entry]) -> None:
+        ready = [entry for entry in pack if self._is_ready(entry, alone=len(pack) == 1)]
+        if not ready:
             return
-        task = replace(entry.task, force=entry.task.force and entry.attempts == 1)
+        tasks = []
+        for entry in ready:
+            entry.begin(len(ready))
+            assert entry.task is not None
+            tasks.append(replace(entry.task, force=entry.task.force and entry.attempts == 1))
         ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=work, args=(task, theirs, self.devices, self.per_device))
+        process = self.context.Process(target=work, args=(tasks, theirs, self.devices, self.per_device))
         try:
             process.start()
         except (OSError, EOFError) as error:  # no more processes, or their server was killed
             ours.close()
-            self._settle(entry, Outcome("failed", f"no process could be started: {error}", again=True))
+            for entry in ready:
+                self._settle(entry, Outcome("failed", f"no process could be started: {error}", again=True))
             return
         finally:
             theirs.close()
-        self.running[ours] = (entry, process)
-        self.view.started(entry)
+        self.running[ours] = Worker(process, dict(enumerate(ready)))
+        for entry in ready:
+            self.view.started(entry)
+
+    def _is_ready(self, entry: Entry, *, alone: bool) -> bool:
+        """Whether it can be begun now; otherwise it has been settled, put aside or put back."""
+        assert entry.task is not None
+        try:
+            entry.task = entry.task.claimed()
+            left = entry.task.left()
+            run = entry.task.run
+            if not left:
+                self._settle(entry, Outcome("elsewhere"))
+            elif run.state() == "running" or run in self._runs():
+                self._settle(entry, Outcome("busy"))
+            elif left != "training" and not alone:  # its scores, since another process has trained it meanwhile
+                self._alone(entry)
+            else:
+                return True
+        except ConfigError as error:
+            self._settle(entry, Outcome("failed", str(error)))
+        return False
+
+    def _runs(self) -> set[Run]:
+        """Those that processes of this sweep have."""
+        entries = [entry for worker in self.running.values() for entry in worker.entries.values()]
+        return {entry.task.run for entry in entries if entry.task}
+
+    def _alone(self, entry: Entry) -> None:
+        together([entry])
+        self.waiting.append([entry])
 
     def _listen(self, channel: Connection) -> None:
-        entry = self.running[channel][0]
         try:
-            message = channel.recv()
+            number, message = channel.recv()
         except (EOFError, OSError):
             self._ended(channel)
             return
-        if isinstance(message, Progress):
-            if entry.activity == "starting":
-                entry.first = message.step
-            entry.activity, entry.step = message.activity, max(entry.step, message.step)
-            self.view.moved(entry)
-        else:
-            self.outcomes[channel] = message
+        entries = self.running[channel].entries
+        if isinstance(message, Outcome):
+            self._settle(entries.pop(number), message)
+            return
+        entry = entries[number]
+        if entry.activity == "starting":
+            entry.first = message.step
+        entry.activity, entry.step = message.activity, max(entry.step, message.step)
+        self.view.moved(entry)
 
     def _ended(self, channel: Connection) -> None:
-        entry, process = self.running.pop(channel)
-        assert entry.task is not None
+        worker = self.running.pop(channel)
         channel.close()
-        process.join(5)
-        outcome = self.outcomes.pop(channel, None)
-        if outcome is None:
-            kill(_pid(process))  # its own helpers outlive it
-            reason = ending(process.exitcode)
-            if self.deadline is None:
-                outcome = Outcome("failed", reason, again=True)
-            else:
-                reason = "stopped before it wrote a checkpoint; the one before counts"
-                outcome = Outcome("interrupted", reason)
+        worker.process.join(5)
+        if not worker.entries:
+            return
+        kill(worker.pid)  # its own helpers outlive it
+        reason = ending(worker.process.exitcode)
+        outcome = Outcome("failed", reason, again=True)
+        if self.deadline is not None:
+            reason = "stopped before it wrote a checkpoint; the one before counts"
+            outcome = Outcome("interrupted", reason)
+        for entry in worker.entries.values():
+            assert entry.task is not None
             mark_dead(entry.task.run, outcome.kind, reason)
-        self._settle(entry, outcome)
+            self._settle(entry, outcome)
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """Note how a job ended, or when it is to be tried again."""
@@ -199,15 +244,18 @@ class Pool:
         if outcome.kind == "finished":
             entry.step = entry.steps
         if outcome.kind == "busy":
+            entry.attempts -= entry.state == "running"  # it has not begun
             entry.settle("busy", outcome.reason)
-            self.busy.append((time.monotonic() + BUSY_PAUSE, entry))
-            entry.attempts = 0  # it has not begun
+            if not self.busy:
+                self.look = time.monotonic() + BUSY_PAUSE
+            self.busy.append(entry)
         elif outcome.kind == "failed" and outcome.again and entry.attempts <= self.retries and self.deadline is None:
             entry.settle("waiting", outcome.reason)
-            self.waiting.append(entry)
         else:
             entry.settle(outcome.kind, outcome.reason)
         self.view.ended(entry)
+        if entry.state == "waiting":
+            self._alone(entry)
 
     def _stop(self, signals: int) -> None:
         """The first signal is passed on; the second, or the end of patience, kills."""
@@ -216,14 +264,9 @@ class Pool:
         if self.deadline is None:
             self.deadline = time.monotonic() + GRACE
             self.view.say(f"Stopping: checkpoints are written (within {GRACE:.0f} s); a second signal stops at once")
-            for _, process in self.running.values():
+            for worker in self.running.values():
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(_pid(process), signal.SIGTERM)
+                    os.kill(worker.pid, signal.SIGTERM)
         if signals > 1 or time.monotonic() >= self.deadline:
-            for _, process in self.running.values():
-                kill(_pid(process))
-
-
-def _pid(process: BaseProcess) -> int:
-    assert process.pid is not None  # it was started
-    return process.pid
+            for worker in self.running.values():
+                kill(worker.pid)

@@ -24,6 +24,31 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
+def packs(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """The entries of each process that runs."""
+    found: dict[int, list[Entry]] = {}
+    for entry in entries:
+        if entry.state == "running":
+            found.setdefault(entry.pack, []).append(entry)
+    return list(found.values())
+
+
+def title(pack: Sequence[Entry]) -> str:
+    """A job's name; of several `16 packed (seed=0 … seed=15)`."""
+    return pack[0].name if len(pack) == 1 else f"packed {len(pack)} ({pack[0].name} … {pack[-1].name})"
+
+
+def step(pack: Sequence[Entry]) -> int:
+    """Where a process is: the mean over its jobs, of which one may be ahead while it is scored."""
+    return sum(entry.step for entry in pack) // len(pack)
+
+
+def doing(pack: Sequence[Entry]) -> str:
+    """`training`, or `15 training, 1 scoring`."""
+    counts = Counter(entry.activity for entry in pack)
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {what}" for what, n in counts.items())
+
+
 class View:
     """Told by the launcher what happens to its entries; plain lines."""
 
@@ -94,14 +119,12 @@ class Lines(View):
         if time.monotonic() - self.shown < self.pause:
             return
         self.shown = time.monotonic()
-        running = [
-            f"{one.name} {one.activity} {one.step:,}/{one.steps:,}" for one in self.entries if one.state == "running"
-        ]
+        running = [f"{title(pack)} {doing(pack)} {step(pack):,}/{pack[0].steps:,}" for pack in packs(self.entries)]
         self.say(" · ".join(filter(None, [f"{self.count()} running: {'; '.join(running)}", self.left()])))
 
 
 class Bars(View):
-    """A bar for each running job, and one for all."""
+    """A bar for each process, and one for all jobs."""
 
     def __init__(self, screen: Console, entries: Sequence[Entry], slots: int) -> None:
         super().__init__(screen, entries, slots)
@@ -135,24 +158,31 @@ class Bars(View):
         said = [f"{settled}/{len(self.entries)}", f"{failed} failed" if failed else "", self.left()]
         self.progress.update(self.total, completed=settled, said=" · ".join(filter(None, said)))
 
+    def _show(self, number: int) -> None:
+        """The bar of a process, which is there as long as one of its jobs runs."""
+        pack = [entry for entry in self.entries if entry.pack == number and entry.state == "running"]
+        if pack:
+            bar = self.bars.get(number)
+            if bar is None:
+                bar = self.bars[number] = self.progress.add_task("", total=pack[0].steps, said="")
+            said = f"{step(pack):,}/{pack[0].steps:,} {doing(pack)}"
+            self.progress.update(bar, description=title(pack), completed=step(pack), said=said)
+        elif number in self.bars:
+            self.progress.remove_task(self.bars.pop(number))
+        self._show_total()
+
     def started(self, entry: Entry) -> None:
-        """Give it a bar."""
-        bar = self.progress.add_task(entry.name, total=entry.steps, said=entry.activity)
-        self.bars[id(entry)] = bar
-        self.moved(entry)
+        """Give it a bar, its own or a common one."""
+        self._show(entry.pack)
 
     def moved(self, entry: Entry) -> None:
         """Move its bar."""
-        said = f"{entry.step:,}/{entry.steps:,} {entry.activity}"
-        self.progress.update(self.bars[id(entry)], completed=entry.step, said=said)
-        self._show_total()
+        self._show(entry.pack)
 
     def ended(self, entry: Entry) -> None:
-        """Take its bar away and say what became of it."""
-        if id(entry) in self.bars:
-            self.progress.remove_task(self.bars.pop(id(entry)))
+        """Take it out of its bar and say what became of it."""
         super().ended(entry)
-        self._show_total()
+        self._show(entry.pack)
 
 
 def view(entries: Sequence[Entry], slots: int) -> View:

@@ -1,4 +1,4 @@
-"""A process that does one job of a sweep and tells the launcher of it."""
+"""A process that does one job of a sweep, or several together, and tells the launcher of each."""
 
 import contextlib
 import errno
@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -52,73 +53,141 @@ class Outcome:
     again: bool = False
 
 
-def work(task: Task, connection: Connection, devices: Sequence[Device], per_device: int) -> None:
-    """The whole life of the process; its last word is an Outcome, if it has one."""
+def work(tasks: Sequence[Task], connection: Connection, devices: Sequence[Device], per_device: int) -> None:
+    """The whole life of the process. It sends (index of a task, Progress or Outcome), an Outcome last of each."""
     _print_to(Path(os.devnull))  # until there is a log
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.setsid()  # the terminal's Ctrl-C is for the launcher, which tells this process
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which outlives a process that is killed
     signal.signal(signal.SIGTERM, _leave)  # before and after the job, when there is nothing to be kept
     threading.Thread(target=_end_with_the_launcher, args=(connection,), daemon=True).start()
-    outcome = _attempt(task, connection, devices, per_device)
-    with contextlib.suppress(OSError):  # nobody listens any more
-        connection.send(outcome)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("disvae").setLevel(logging.INFO)
+    Members(tasks, connection).do(devices, per_device)
     _stop_helpers()
     sys.stdout.flush()
     os._exit(0)  # what hooks into the end of a process (thread pools, queues) may wait for minutes
 
 
-def _attempt(task: Task, connection: Connection, devices: Sequence[Device], per_device: int) -> Outcome:
-    def report(activity: str, step: int) -> None:
-        with contextlib.suppress(OSError):
-            connection.send(Progress(activity, step))
+class Members:
+    """The runs of this process, by index; `open` are those that have not ended."""
 
-    try:
-        with interruptible():
-            task.run.lock().release()  # somebody else's run: leave its log alone
-            _log_to(task)
-            held = lease(devices, per_device, lambda: report("waiting for a GPU", 0)) if devices else None
-            done = task.do(brief=False, report=report)
-            if done:
+    def __init__(self, tasks: Sequence[Task], connection: Connection) -> None:
+        self.tasks = tasks
+        self.open = list(range(len(tasks)))
+        self.connection = connection
+
+    def do(self, devices: Sequence[Device], per_device: int) -> None:
+        """Do them; each is told of, however it ends."""
+        try:
+            with interruptible():
+                self._begin_logs()
+                held = lease(devices, per_device, self._wait) if devices and self.open else None
+                numbers = list(self.open)
+                if len(numbers) == 1:
+                    [number] = numbers
+                    self.done(number, self.tasks[number].do(brief=False, report=partial(self.report, number)))
+                elif numbers:
+                    from disvae.task import do_together
+
+                    do_together(
+                        [self.tasks[number] for number in numbers],
+                        report=lambda i, activity, step: self.report(numbers[i], activity, step),
+                        turn=lambda i: self.turn(None if i is None else numbers[i]),
+                        done=lambda i, outcome: self.done(numbers[i], outcome),
+                    )
+                del held
+        except (Exception, Interrupted, KeyboardInterrupt) as error:
+            for number in list(self.open):
+                self.done(number, error)
+
+    def _begin_logs(self) -> None:
+        """Those whose log cannot be written, or whose run is another process's, end here."""
+        for number in list(self.open):
+            task = self.tasks[number]
+            try:
+                task.run.lock().release()  # somebody else's run: leave its log alone
+                _print_to(task.run.path / "log.txt")
+                print(f"--- {now()} process {os.getpid()}: python -m disvae.train {shlex.join(task.overrides)}")
+            except Exception as error:
+                self.done(number, error)
+        if len(self.open) > 1:
+            runs = "".join(f"\n    {self.tasks[number].run.path}" for number in self.open)
+            for number in self.open:
+                self.turn(number)
+                print(f"Trained together; what concerns all of them is in the log of the first:{runs}")
+        self.turn(None)
+
+    def _wait(self) -> None:
+        for number in self.open:
+            self.report(number, "waiting for a GPU", 0)
+
+    def report(self, number: int, activity: str, step: int) -> None:
+        """Say what a run does."""
+        self._send(number, Progress(activity, step))
+
+    def turn(self, number: int | None) -> None:
+        """What is printed goes to this run's log from here on; None: of the first that has not ended."""
+        if number is None and self.open:
+            number = self.open[0]
+        if number is not None:
+            task = self.tasks[number]
+            try:
+                _print_to(task.run.path / "log.txt")
+            except OSError:  # not into another run's
+                _print_to(Path(os.devnull))
+            sys.orig_argv = [sys.executable, "-m", "disvae.train", *task.overrides]  # for the run's provenance
+
+    def done(self, number: int, outcome: bool | BaseException) -> None:
+        """A run has ended: True where it was trained, False where that was done elsewhere, else the reason."""
+        task = self.tasks[number]
+        if not isinstance(outcome, InUse):  # the log is somebody else's
+            self.turn(number)
+        if outcome is True:
+            try:
                 task.print_result(brief=False)
-            del held
-        return Outcome("finished" if done else "elsewhere")
-    except InUse as error:
-        return Outcome("busy", str(error))
-    except (Interrupted, KeyboardInterrupt) as error:
-        return Outcome("interrupted", f"stopped by {error}" if isinstance(error, Interrupted) else "stopped")
-    except Exception as error:
-        outcome = _of(error, task.run)
-        with contextlib.suppress(OSError):  # the log cannot be written
-            print(traceback.format_exc() if outcome.again else f"disvae: {outcome.reason}", file=sys.stderr)
-        return outcome
+            except Exception as error:
+                outcome = error
+        told = _of(outcome, task.run)
+        if isinstance(outcome, Exception) and told.kind != "busy":
+            text = "".join(traceback.format_exception(outcome)) if told.again else f"disvae: {told.reason}"
+            with contextlib.suppress(OSError):  # the log cannot be written
+                print(text, file=sys.stderr)
+        self._send(number, told)
+        self.open.remove(number)
+        self.turn(None)
+
+    def _send(self, number: int, message: Progress | Outcome) -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more
+            self.connection.send((number, message))
 
 
-def _of(error: Exception, run: Run) -> Outcome:
+def _of(outcome: bool | BaseException, run: Run) -> Outcome:
     """A crash may go better the next time; what the user has to mend, or a loss that diverged, will not."""
-    status = getattr(error, "exit_status", 0)
-    if status or isinstance(error, (ConfigError, OmegaConfBaseException)):
-        return Outcome("interrupted" if status >= 128 else "failed", str(error))
-    if isinstance(error, OSError) and error.errno in FULL:
-        return Outcome("failed", f"cannot write to {run.path}: {error.strerror}; make room, or choose another out=PATH")
-    return Outcome("failed", f"{type(error).__name__}: {error}", again=True)
+    if isinstance(outcome, bool):
+        return Outcome("finished" if outcome else "elsewhere")
+    if isinstance(outcome, InUse):
+        return Outcome("busy", str(outcome))
+    if isinstance(outcome, (Interrupted, KeyboardInterrupt)):
+        return Outcome("interrupted", f"stopped by {outcome}" if isinstance(outcome, Interrupted) else "stopped")
+    status = getattr(outcome, "exit_status", 0)
+    if status or isinstance(outcome, (ConfigError, OmegaConfBaseException)):
+        return Outcome("interrupted" if status >= 128 else "failed", str(outcome))
+    if isinstance(outcome, OSError) and outcome.errno in FULL:
+        reason = f"cannot write to {run.path}: {outcome.strerror}; make room, or choose another out=PATH"
+        return Outcome("failed", reason)
+    return Outcome("failed", f"{type(outcome).__name__}: {outcome}", again=True)
 
 
 def _print_to(path: Path) -> None:
     """From here on all that this process and its libraries print goes there."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # its disk is full
+            stream.flush()
     with path.open("ab", buffering=0) as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
-
-
-def _log_to(task: Task) -> None:
-    """What is printed goes to the run's log.txt."""
-    _print_to(task.run.path / "log.txt")
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    sys.orig_argv = [sys.executable, "-m", "disvae.train", *task.overrides]  # for the run's provenance
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("disvae").setLevel(logging.INFO)
-    print(f"--- {now()} process {os.getpid()}: python -m disvae.train {shlex.join(task.overrides)}")
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

@@ -25,6 +25,7 @@ COMMAND = (
     "beta=1,4",
     "seed=0,1,2",
     "launcher.processes=2",
+    "launcher.pack=1",  # every digit is that of the run alone
 )
 
 

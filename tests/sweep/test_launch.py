@@ -25,6 +25,7 @@ DRY = (
     "eval_samples=10",
     "metric=[]",
     "final=[]",
+    "launcher.pack=1",  # packs: test_packed.py
 )
 
 
@@ -197,11 +198,11 @@ class WithHelpers:
 def test_a_process_ends_at_once_with_its_helpers(tmp_path):
     context = processes()
     ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(WithHelpers(Run(tmp_path)), theirs, [], 1))
+    process = context.Process(target=work, args=([WithHelpers(Run(tmp_path))], theirs, [], 1))
     process.start()
     theirs.close()
     assert ours.poll(60)
-    assert ours.recv() == Outcome("elsewhere")
+    assert ours.recv() == (0, Outcome("elsewhere"))
     process.join(30)
     assert process.exitcode == 0
     for pid in json.loads((tmp_path / "pids").read_text()):

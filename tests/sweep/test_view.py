@@ -4,7 +4,7 @@ import time
 import pytest
 from rich.console import Console
 
-from disvae.sweep.entry import Entry, time_left
+from disvae.sweep.entry import Entry, time_left, together
 from disvae.sweep.view import Bars, Lines, summary, view
 
 
@@ -99,6 +99,64 @@ def test_a_terminal_has_a_bar_for_each_running_job_and_one_for_all(entries):
         shown.progress.refresh()
     assert "[1/4] failed seed=0: it broke" in text.getvalue()
     assert "1/4 · 1 failed" in text.getvalue()
+
+
+@pytest.fixture
+def packed(entries):
+    """All four in one process, at step 50 of 100 after 20 s."""
+    together(entries)
+    for entry in entries:
+        entry.begin(4)
+        entry.started = time.monotonic() - 20
+        entry.step, entry.activity = 50, "training"
+    return entries
+
+
+def test_packed_jobs_are_shown_as_one_that_counts_them(packed):
+    text = io.StringIO()
+    shown = Lines(Console(file=text), packed, 1, pause=0)
+    shown.moved(packed[0])
+    packed[0].step, packed[0].activity = 100, "scoring"
+    packed[1].settle("failed", "diverged")
+    shown.moved(packed[0])
+    assert [line.partition(" · ")[0] for line in text.getvalue().splitlines()] == [
+        "[0/4] running: packed 4 (seed=0 … seed=3) training 50/100",
+        "[1/4] running: packed 3 (seed=0 … seed=3) 1 scoring, 2 training 66/100",
+    ]
+
+
+def test_a_terminal_has_one_bar_for_packed_jobs_until_the_last_has_ended(packed):
+    text = io.StringIO()
+    with Bars(Console(file=text, force_terminal=True, width=120), packed, 1) as shown:
+        for entry in packed:
+            shown.started(entry)
+        assert [task.description for task in shown.progress.tasks[1:]] == ["packed 4 (seed=0 … seed=3)"]
+        packed[0].settle("failed", "it broke")
+        shown.ended(packed[0])
+        [bar] = shown.progress.tasks[1:]
+        assert (bar.description, bar.completed, bar.fields["said"]) == (
+            "packed 3 (seed=1 … seed=3)",
+            50,
+            "50/100 training",
+        )
+        for entry in packed[1:3]:
+            entry.settle("finished")
+            shown.ended(entry)
+        assert [task.description for task in shown.progress.tasks[1:]] == ["seed=3"]
+        packed[3].settle("interrupted")
+        shown.ended(packed[3])
+        assert len(shown.progress.tasks) == 1
+    assert "[1/4] failed seed=0: it broke" in text.getvalue()
+
+
+def test_packed_jobs_advance_together(packed):
+    assert time_left(packed, 1) == pytest.approx(20, rel=0.01)
+    assert time_left(packed, 2) == pytest.approx(20, rel=0.01), "one process takes one slot"
+    packed[0].settle("finished")
+    packed[0].step = 100
+    rest = (3 * 20 / 4 + 20 / 4) / (3 * 50 + 100)
+    assert time_left(packed, 1) == pytest.approx(3 * 50 * rest, rel=0.01)
+    assert packed[0].spent == pytest.approx(20, rel=0.01), "of its own, all of it"
 
 
 def test_a_terminal_hears_of_jobs_that_cannot_be_before_the_first_one_runs(entries):
