@@ -122,9 +122,12 @@ class Scores(pl.Callback):
 class AfterSteps(pl.Callback):
     """Does something when a chunk of steps is over and, if it is followed by a validation, that too."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.eval_every = config["eval_every"]
-        self.steps = config["steps"]
+    eval_every: int
+    steps: int
+
+    def watch_for(self, config: Mapping[str, Any]) -> None:
+        """When validations are due."""
+        self.eval_every, self.steps = config["eval_every"], config["steps"]
 
     @abstractmethod
     def after_steps(self, module: Steps) -> None:
@@ -149,7 +152,7 @@ class Checkpoints(AfterSteps):
     """`last.ckpt` every `checkpoint_every` steps and `best.ckpt` at each validation with the best ELBO so far."""
 
     def __init__(self, member: Member, best_elbo: float = float("-inf")) -> None:
-        super().__init__(member.config)
+        self.watch_for(member.config)
         self.member = member
         self.every = member.config["checkpoint_every"]
         self.best_elbo = best_elbo
@@ -180,12 +183,16 @@ class StopOnSignal(AfterSteps):
     at once. A context manager about whole runs.
     """
 
-    def __init__(self, checkpoints: Sequence[Checkpoints], config: Mapping[str, Any]) -> None:
-        super().__init__(config)
-        self.checkpoints = checkpoints
+    def __init__(self) -> None:
+        self.checkpoints: Sequence[Checkpoints] = []
         self.training = False
         self.received: int | None = None
         self._former: dict[int, Any] = {}
+
+    def watch(self, checkpoints: Sequence[Checkpoints]) -> None:
+        """Those to be written, of runs that are trained as one."""
+        self.checkpoints = checkpoints
+        self.watch_for(checkpoints[0].member.config)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.received is not None or not self.training:

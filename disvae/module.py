@@ -87,12 +87,12 @@ class Steps(pl.LightningModule):
     """
 
     members: "Sequence[VAEModule]"
-    names: list[str]  # of what `gradients` returns
 
     def __init__(self, graph: bool) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.graph = graph
+        self.names: list[str] = []  # of what `gradients` returns
         self.step = 0
         self.training_s = 0.0
         self.stopping: Callable[[], bool] = lambda: False
@@ -165,28 +165,26 @@ class Steps(pl.LightningModule):
             self.update()
             return terms
 
-        self.zero_grad(set_to_none=True)  # so that they are made anew in the graph's own memory
         try:
             self._captured = Captured(body, inputs, self.generators())
             log.info("Steps are replayed as a CUDA graph (trainer.graph=false runs them one kernel at a time)")
         except (RuntimeError, TypeError) as error:
             self.graph = False
-            self.zero_grad(set_to_none=True)
             log.info("Steps run one kernel at a time: they cannot be recorded as a CUDA graph (%s)", error)
 
     def recapture(self) -> None:
         """Record the step anew; to be called when what it is made of has changed."""
         self._captured, self._warm = None, 0
 
-    def validation_step(self, member: int, batch_idx: int) -> None:
-        """Score one member on its validation sample."""
-        module = self.members[member]
-        module.evaluate(module.data.validation_rows)
+    def validation_step(self, batch: int, batch_idx: int) -> None:
+        """Score each member on its validation sample."""
+        for member in self.members:
+            member.evaluate(member.data.validation_rows)
 
-    def test_step(self, member: int, batch_idx: int) -> None:
-        """Score one member on its held-out sample."""
-        module = self.members[member]
-        module.evaluate(module.data.held_out_rows)
+    def test_step(self, batch: int, batch_idx: int) -> None:
+        """Score each member on its held-out sample."""
+        for member in self.members:
+            member.evaluate(member.data.held_out_rows)
 
 
 class VAEModule(Steps):
@@ -221,18 +219,19 @@ class VAEModule(Steps):
         self.gradient_clip_val = gradient_clip_val
         self.weights = Weights(objective)
         self.members = [self]
-        self.names = []
         self.terms: Terms | None = None
         self.last_terms: dict[str, float] = {}
         self.evaluation: dict[str, float] = {}
         self.evaluated_at: int | None = None
         self._resumed: dict[str, Any] | None = None
 
+    def new_optimizer(self) -> torch.optim.Optimizer:
+        """One optimiser: the VAE's group and those of the objective's own parameters."""
+        return self.make_optimizer([{"params": list(self.vae.parameters())}, *self.objective.parameter_groups()])
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One optimiser: the VAE's group and those of the objective's own parameters; of a checkpoint, if resumed."""
-        self.optimizer = self.make_optimizer(
-            [{"params": list(self.vae.parameters())}, *self.objective.parameter_groups()]
-        )
+        """The optimiser that makes the steps, in the state of the checkpoint that the run goes on from."""
+        self.optimizer = self.new_optimizer()
         if self._resumed is not None:
             self.optimizer.load_state_dict(self._resumed)
             self._resumed = None

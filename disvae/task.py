@@ -3,8 +3,9 @@
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
@@ -14,6 +15,9 @@ from disvae.config import ConfigError
 from disvae.interrupt import interruptible
 from disvae.loading import loading
 from disvae.runs import Run, readable
+
+if TYPE_CHECKING:
+    from disvae.session import Asked
 
 Report = Callable[[str, int], None]
 """Told what a run does, `training`, and at which step."""
@@ -83,8 +87,7 @@ class Task:
             with loading():
                 from disvae.fit import fit
 
-            usual = not self.metrics_asked
-            return fit(self.run, self.config, force=self.force, brief=brief, usual_metrics=usual, report=report)
+            return fit(self._asked(brief, report))
         print(f"Already finished: {self.run.path} (force=true repeats it)")
         if left == "scores":
             with loading():
@@ -98,6 +101,11 @@ class Task:
         if any(override.lstrip("+~").startswith(("final", "score.")) for override in self.overrides):
             print(f"For other scores of it: python -m disvae.evaluate {self.run.path} metric=[...] score.NAME=VALUE")
         return False
+
+    def _asked(self, brief: bool, report: Report | None) -> "Asked":
+        from disvae.session import Asked
+
+        return Asked(self.run, self.config, self.force, brief, not self.metrics_asked, report)
 
     def result(self) -> float:
         """The result that `optimize` names.
@@ -127,3 +135,21 @@ class Task:
             from disvae.table import print_result
 
             print_result(self.run)
+
+
+def do_together(
+    tasks: Sequence[Task],
+    *,
+    report: Callable[[int, str, int], None],
+    turn: Callable[[int | None], None],
+    done: Callable[[int, bool | BaseException], None],
+) -> None:
+    """`Task.do` of several that are to be trained, those of one structure as one.
+
+    What is reported names the task. `turn` is told whose output follows (None: that of all), and `done`, once for each,
+    what `do` would have returned or raised.
+    """
+    with loading():
+        from disvae.fit import fit_together
+
+    fit_together([task._asked(False, partial(report, i)) for i, task in enumerate(tasks)], turn, done)

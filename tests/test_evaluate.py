@@ -19,10 +19,11 @@ from disvae.command import paths
 from disvae.config import ConfigError, resolved
 from disvae.evaluate import evaluate, settings
 from disvae.evaluation import choose, stage
-from disvae.fit import Stopped, fit
+from disvae.fit import fit
 from disvae.module import VAEModule
 from disvae.runs import Run
 from disvae.score import score, score_file
+from disvae.session import Asked, Stopped
 from disvae.sources import restored
 from disvae.table import console
 from disvae.train import train
@@ -37,7 +38,7 @@ def trained(composed, tmp_path_factory) -> Run:
     """A run on a small grid of sprites with a few metrics."""
     run = Run(tmp_path_factory.mktemp("runs") / "run")
     few = f"[{','.join(CHEAP)}]"
-    fit(run, resolved(composed(*SPRITES, *SHORT, "metric=[sparsity,mig]", f"final={few}")), brief=True)
+    fit(Asked(run, resolved(composed(*SPRITES, *SHORT, "metric=[sparsity,mig]", f"final={few}")), brief=True))
     return run
 
 
@@ -75,7 +76,7 @@ def test_metrics_are_curves_while_training_and_columns_of_hparams_at_the_end(tra
 def test_scores_while_training_are_those_of_the_same_codes_at_the_end(composed, tmp_path, trained):
     longer = Run(tmp_path / "longer")
     overrides = [text for text in SHORT if text != "steps=6"]
-    fit(longer, resolved(composed(*SPRITES, *overrides, "steps=8", "metric=[mig]", "final=[]")), brief=True)
+    fit(Asked(longer, resolved(composed(*SPRITES, *overrides, "steps=8", "metric=[mig]", "final=[]")), brief=True))
     events = EventAccumulator(str(longer.path), size_guidance={"scalars": 0}).Reload()
     at_six = next(point.value for point in events.Scalars("metric/mig/histogram") if point.step == 6)
     assert at_six == pytest.approx(trained.metrics()["metric/mig/histogram"], rel=1e-5)
@@ -159,7 +160,7 @@ def test_samples_and_held_out_images_have_tags_of_their_own():
 def test_a_vae_is_restored_from_its_folder_without_its_dataset(composed, tmp_path, prior):
     run = Run(tmp_path / "run")
     short = ("dataset=clusters", "steps=3", "eval_samples=10", "final=[]")
-    fit(run, resolved(composed(*short, f"prior={prior}")), brief=True)
+    fit(Asked(run, resolved(composed(*short, f"prior={prior}")), brief=True))
     from disvae.build import build
     from disvae.checkpoint import load
 
@@ -175,7 +176,7 @@ def test_a_vae_is_restored_from_its_folder_without_its_dataset(composed, tmp_pat
 def test_transport_is_told_in_the_protocol(composed, tmp_path, capsys):
     run = Run(tmp_path / "run")
     short = ("dataset=clusters", "steps=3", "eval_samples=10", "final=[]")
-    fit(run, resolved(composed(*short, "prior=student_t")), brief=True)
+    fit(Asked(run, resolved(composed(*short, "prior=student_t")), brief=True))
     evaluate([str(run.path), "metric=[sparsity]", "score.transport=true"])
     found = run.scores()["metric-transport"]["sparsity"]
     assert found["protocol"]["transport"] == "from the prior StudentT to the standard normal, latent by latent"
@@ -344,12 +345,12 @@ def test_a_checkpoint_of_another_configuration_is_refused(run):
 def test_what_cannot_be_scored_is_refused_before_it_is_trained(composed, tmp_path, monkeypatch, overrides, message):
     monkeypatch.setattr(VAEModule, "update", lambda *args: pytest.fail("a step was made"))
     with pytest.raises(ConfigError, match=message):
-        fit(Run(tmp_path / "run"), resolved(composed(*SPRITES, *SHORT, *overrides)), brief=True)
+        fit(Asked(Run(tmp_path / "run"), resolved(composed(*SPRITES, *SHORT, *overrides)), brief=True))
 
 
 def test_the_untrained_control_goes_the_way_of_the_model(composed, tmp_path, capsys):
     run = Run(tmp_path / "run")
-    fit(run, resolved(composed(*SPRITES, *SHORT, "prior=student_t", "metric=[]", "final=[]")), brief=True)
+    fit(Asked(run, resolved(composed(*SPRITES, *SHORT, "prior=student_t", "metric=[]", "final=[]")), brief=True))
     for setting in ("score.transport=true", "score.codes=sample", "score.seed=0"):
         evaluate([str(run.path), "metric=[sparsity]", "score.controls=[untrained,pca]", setting])
     found = {name: entries["sparsity"]["scores"]["hoyer_raw"] for name, entries in run.scores().items()}
@@ -397,7 +398,7 @@ def test_settings_of_runs_are_refused_for_files(tmp_path):
 def test_a_run_stopped_while_it_is_scored_is_scored_by_the_same_command(composed, tmp_path, monkeypatch):
     config = resolved(composed(*SPRITES, *SHORT, "metric=[mig]", "final=[sparsity]"))
     whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
-    fit(whole, config, brief=True)
+    fit(Asked(whole, config, brief=True))
 
     def interrupt(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -405,10 +406,10 @@ def test_a_run_stopped_while_it_is_scored_is_scored_by_the_same_command(composed
     with monkeypatch.context() as patch:
         patch.setattr("disvae.evaluation.score", interrupt)
         with pytest.raises(Stopped, match="the same command continues it"):
-            fit(stopped, config, brief=True)
+            fit(Asked(stopped, config, brief=True))
     assert stopped.status()["state"] == "interrupted"
     assert "val/elbo" in stopped.metrics()  # what was computed is kept
-    fit(stopped, config, brief=True)
+    fit(Asked(stopped, config, brief=True))
     assert stopped.status()["state"] == "finished"
     assert stopped.metrics() == whole.metrics()
 
@@ -426,10 +427,10 @@ def test_scores_of_earlier_weights_do_not_stay_beside_later_ones(composed, tmp_p
     with monkeypatch.context() as patch:
         patch.setattr(VAEModule, "update", update)
         with pytest.raises(Stopped):
-            fit(run, config, brief=True)
+            fit(Asked(run, config, brief=True))
     evaluate([str(run.path), "metric=[mig]"])  # of a run that is not finished
     assert run.scores()["metric"]["mig"]["protocol"]["step"] == 4
-    fit(run, config, brief=True)
+    fit(Asked(run, config, brief=True))
     assert run.scores()["metric"].keys() == {"sparsity"}
     assert not any("mig" in tag for tag in run.metrics())
 
@@ -456,11 +457,8 @@ def test_metrics_are_no_part_of_a_runs_identity_and_are_computed_when_asked_for_
 
 def test_a_metric_that_cannot_be_had_while_training_says_so_once(composed, tmp_path, caplog):
     run = Run(tmp_path / "run")
-    fit(
-        run,
-        resolved(composed("dataset=clusters", "steps=9", "eval_every=2", "metric=[higgins]", "final=[]")),
-        brief=True,
-    )
+    config = resolved(composed("dataset=clusters", "steps=9", "eval_every=2", "metric=[higgins]", "final=[]"))
+    fit(Asked(run, config, brief=True))
     assert caplog.text.count("metric higgins is not to be had: at least 2 factors are needed, got 1") == 1
     assert run.status()["state"] == "finished"
     assert run.scores()["metric"]["higgins"]["failed"]["model"] == "at least 2 factors are needed, got 1"
@@ -469,7 +467,7 @@ def test_a_metric_that_cannot_be_had_while_training_says_so_once(composed, tmp_p
 def test_the_usual_metrics_are_silent_where_they_are_not_for_the_data(composed, tmp_path, caplog):
     run = Run(tmp_path / "run")
     config = resolved(composed("dataset=clusters", "steps=4", "eval_every=2", "final=[]"))
-    fit(run, config, brief=True, usual_metrics=True)
+    fit(Asked(run, config, brief=True, usual_metrics=True))
     assert "not to be had" not in caplog.text
     assert run.scored() == {"sparsity"}
 

@@ -23,6 +23,7 @@ from disvae.config import resolved
 from disvae.evaluate import evaluate
 from disvae.fit import fit
 from disvae.runs import Run
+from disvae.session import Asked
 from disvae.summary import final, write_scores
 
 SCORES = {"metric/mig/histogram": 0.5, "metric/mig/histogram_se": 0.01, "metric/mig/histogram/shape": 0.4}
@@ -166,7 +167,7 @@ def test_a_continued_run_keeps_one_row_one_layout_and_the_points_of_its_checkpoi
 
 def test_a_run_without_scores_and_one_scored_later_fill_the_same_columns(composed, tiny, tmp_path):
     trained = Run(tmp_path / "clusters" / "beta=4-0123")
-    fit(trained, resolved(composed(*tiny, "metric=[]")), brief=True)
+    fit(Asked(trained, resolved(composed(*tiny, "metric=[]")), brief=True))
     columns, rows = compared(tmp_path)
     assert "final/elbo" in metrics_of(columns)
     assert not [tag for tag in metrics_of(columns) if tag.startswith("final/without_labels/active_units/")]

@@ -13,10 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from disvae.checkpoint import load
 from disvae.config import ConfigError, resolved
-from disvae.fit import Stopped, fit
+from disvae.fit import fit
 from disvae.module import VAEModule
 from disvae.objective.beta_vae import BetaVAE
 from disvae.runs import Run
+from disvae.session import Asked, Stopped
 
 SMALL_SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=4", "dataset.scales=2")
 
@@ -27,7 +28,7 @@ def trained(composed, tiny, tmp_path):
 
     def train(name: str, *overrides: str, force: bool = False) -> Run:
         run = Run(tmp_path / name)
-        fit(run, resolved(composed(*tiny, *overrides)), force=force, brief=True)
+        fit(Asked(run, resolved(composed(*tiny, *overrides)), force=force, brief=True))
         return run
 
     return train
