@@ -16,7 +16,8 @@ from disvae.vae import Draw
 
 def covariance(qz_x: Distribution, kind: Literal["I", "II"]) -> Tensor:
     """C (D, D) of the batch, unbiased."""
-    of_means = qz_x.mean.T.cov()
+    centred = qz_x.mean - qz_x.mean.mean(0)
+    of_means = centred.T @ centred / (len(centred) - 1)  # Tensor.cov asks the device whether B - 1 is positive
     if kind == "I":
         return of_means
     if isinstance(qz_x, MultivariateNormal):

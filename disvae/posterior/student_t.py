@@ -4,9 +4,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, distributions, nn
+from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
+from disvae import student_t
 from disvae.posterior import Posterior
 from disvae.posterior.link import Link, link_function
 
@@ -35,5 +36,5 @@ class StudentT(Posterior):
     def forward(self, h: Tensor) -> Distribution:
         """`h` (B, 2D) to batch (B,), event (D,). Nothing is clamped; with exp, densities are finite for |h| <= 60."""
         loc, raw = h.chunk(2, dim=-1)
-        latents = distributions.StudentT(self.df, loc, self.scale(raw), validate_args=False)
+        latents = student_t.StudentT(self.df, loc, self.scale(raw), validate_args=False)
         return Independent(latents, 1, validate_args=False)

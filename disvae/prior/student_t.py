@@ -4,9 +4,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, distributions, nn
+from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
+from disvae import student_t
 from disvae.prior import Prior
 
 
@@ -38,5 +39,5 @@ class StudentT(Prior):
 
     def forward(self) -> Distribution:
         """Distribution with event (D,)."""
-        latents = distributions.StudentT(self.df, self.loc, self.scale, validate_args=False)
+        latents = student_t.StudentT(self.df, self.loc, self.scale, validate_args=False)
         return Independent(latents, 1, validate_args=False)

@@ -1,0 +1,36 @@
+"""The Student-t distribution of torch without its questions to the device.
+
+torch's checks the degrees of freedom whatever `validate_args` says, copies numbers from the host, and takes its moments
+by masks: a captured graph cannot hold any of these, and vmap has no rule for the last.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributions
+from torch.distributions import Distribution, Gamma
+
+
+class StudentT(distributions.StudentT):
+    """torch's, of tensors, to the same numbers."""
+
+    def __init__(self, df: Tensor, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> None:
+        self.df, self.loc, self.scale = torch.broadcast_tensors(df, loc, scale)
+        self._chi2 = Gamma(0.5 * self.df, torch.full_like(self.df, 0.5), validate_args=False)  # type: ignore[assignment]
+        Distribution.__init__(self, self.df.shape, validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "StudentT":
+        """The same with parameters expanded to `batch_shape`."""
+        df, loc, scale = (parameter.expand(batch_shape) for parameter in (self.df, self.loc, self.scale))
+        return StudentT(df, loc, scale, validate_args=self._validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        """NaN where df <= 1."""
+        return self.loc.where(self.df > 1, torch.nan)
+
+    @property
+    def variance(self) -> Tensor:
+        """NaN where df <= 1, infinite where df <= 2."""
+        finite = self.scale.square() * self.df / (self.df - 2)
+        return finite.where(self.df > 2, torch.inf).where(self.df > 1, torch.nan)
