@@ -322,6 +322,11 @@ def score_help(describe: str, without: Collection[str] = ()) -> str:
     return "\n".join(lines)
 
 
+def benchmark_help(describe: str) -> str:
+    """What the benchmark does, and its settings."""
+    return "\n".join([describe.strip(), "", "Settings (name=value):", *_knobs("benchmark")])
+
+
 def help_text(program: str) -> str:
     """Every knob, and every group with its options, a line each: read from the comments of conf/."""
     lines = [

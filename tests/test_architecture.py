@@ -9,6 +9,7 @@ import disvae
 
 ROOT = Path(disvae.__file__).parent
 FAMILIES = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()} - {
+    "benchmark",
     "experiment",
     "sweep",
     "comparison",

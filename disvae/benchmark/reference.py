@@ -1,0 +1,87 @@
+"""The same training as it is usually written: what the ratios are to.
+
+A β-VAE with the network of Burgess et al. 2018: float images in a Dataset, collated one by one by a DataLoader; layers
+as they come; an Adam that goes from tensor to tensor; the loss read at every step. Nothing of disvae but the images.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import DataLoader, Dataset
+
+from disvae.benchmark.measure import Runner
+
+
+class Items(Dataset[tuple[Tensor, int]]):
+    """Float images (N, C, H, W), one at a time, with a label that nobody reads."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        return self.images[i], 0
+
+
+class PlainVAE(nn.Module):
+    """Encoder and decoder of one-channel 64x64 images."""
+
+    def __init__(self, z_dim: int) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Conv2d(1, 32, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(32, 32, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(32, 32, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(32, 32, 4, 2, 1), nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(512, 256), nn.ReLU(),
+            nn.Linear(256, 256), nn.ReLU(),
+            nn.Linear(256, 2 * z_dim),
+        )  # fmt: skip
+        self.decoder = nn.Sequential(
+            nn.Linear(z_dim, 256), nn.ReLU(),
+            nn.Linear(256, 256), nn.ReLU(),
+            nn.Linear(256, 512), nn.ReLU(),
+            nn.Unflatten(1, (32, 4, 4)),
+            nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU(),
+            nn.ConvTranspose2d(32, 1, 4, 2, 1),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of the pixels, mean and log-variance of q(z|x)."""
+        mu, log_variance = self.encoder(x).chunk(2, dim=1)
+        z = mu + torch.randn_like(mu) * torch.exp(0.5 * log_variance)
+        return self.decoder(z), mu, log_variance
+
+
+def reference(images: Tensor, batch_size: int, z_dim: int, beta: float, device: torch.device) -> Runner:
+    """The loop over float images (N, 1, 64, 64); each call goes on where the last one ended."""
+    model = PlainVAE(z_dim).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, foreach=False, fused=False)
+    loader = DataLoader(Items(images), batch_size, shuffle=True, drop_last=True, pin_memory=device.type == "cuda")
+    batches = iter(loader)
+    losses = []
+
+    def run(n: int) -> None:
+        nonlocal batches
+        for _ in range(n):
+            try:
+                x, _label = next(batches)
+            except StopIteration:
+                batches = iter(loader)
+                x, _label = next(batches)
+            x = x.to(device)
+            logits, mu, log_variance = model(x)
+            reconstruction = binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+            kl = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum(1).mean()
+            loss = reconstruction + beta * kl
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+
+    return run
