@@ -58,5 +58,5 @@ class VAE(nn.Module):
             z_extra = z.new_zeros(0, z.shape[1])
         else:
             with torch.no_grad():
-                z_extra = self.encode(x_extra).sample()
+                z_extra = self.encode(x_extra).rsample()  # as sample(), which for a Normal waits for the device
         return Draw(x, z, qz_x, self.prior(), self.decode(z), step, N, z_extra)
