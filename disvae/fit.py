@@ -21,6 +21,7 @@ from disvae.build import make
 from disvae.callbacks import Pace, Scores, StopOnSignal
 from disvae.config import ConfigError, read_keys
 from disvae.data import Chunks
+from disvae.dataset import Dataset
 from disvae.interrupt import Interrupted
 from disvae.module import Diverged, VAEModule
 from disvae.pack import structure
@@ -107,6 +108,7 @@ class _Together:
         self.open = set(range(len(asked)))
         self.locks: dict[int, BaseFileLock] = {}
         self.sessions: dict[int, Session] = {}
+        self.datasets: dict[str, Dataset] = {}
 
     def go(self) -> None:
         """Do all of them; what concerns one alone ends that one."""
@@ -144,10 +146,10 @@ class _Together:
         elif asked.run.finished():
             self._end(i, False)
             return
-        session = Session(asked, device_of(asked.config))
-        datasets = [s.built.dataset for s in self.sessions.values() if s.config["dataset"] == asked.config["dataset"]]
-        session.build(datasets[0] if datasets else None)
-        self.sessions[i] = session
+        self.sessions[i] = Session(asked, device_of(asked.config))
+        name = json.dumps(asked.config["dataset"], sort_keys=True)
+        self.sessions[i].build(self.datasets.get(name))
+        self.datasets[name] = self.sessions[i].built.dataset
 
     def _alike(self) -> list[list[int]]:
         """Those that can be trained as one."""
