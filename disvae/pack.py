@@ -254,7 +254,7 @@ class Pack:
     def without(self, failed: Collection[int]) -> "Pack":
         """A pack of the other members as they stand, gradients included; this one is not to be used any more.
 
-        All members' optimisers are brought up to date, and those that `failed` keep their tensors for themselves.
+        The members that `failed` keep their tensors; everyone's own optimiser is brought up to date.
 
         Raises:
             ValueError: if no member is left.
@@ -264,9 +264,6 @@ class Pack:
             raise ValueError("a pack must keep a member")
         for k, optimizer in enumerate(self.optimizers):
             optimizer.load_state_dict(self.optimizer_state(k))
-        for k in failed:
-            for tensor in (*self.members[k].parameters(), *self.members[k].buffers()):
-                tensor.data = tensor.data.clone()
         pack = Pack(
             [self.members[k] for k in left],
             [self.optimizers[k] for k in left],

@@ -356,7 +356,7 @@ def test_autocast_is_refused(configured):
 
 
 class Recordable(TorchDispatchMode):
-    """Fails at what a captured graph cannot hold: waits for the device, within kernels too, and copies from the host."""
+    """Fails at what a captured graph cannot hold: waits for the device, in kernels too, and copies from the host."""
 
     WAITS = ("_local_scalar_dense", "is_nonzero", "_is_all_true", "equal", "nonzero", "masked_select", "_unique2")
 
