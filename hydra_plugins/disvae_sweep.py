@@ -15,7 +15,7 @@ from disvae.sweep.engine import carry
 
 
 class DisvaeLauncher(BasicLauncher):
-    """A process a job, and only for jobs that are not finished: disvae/sweep/launch.py."""
+    """Processes for the jobs that are not finished, those alike together: disvae/sweep/launch.py."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Do all jobs; one that fails is among the answers."""

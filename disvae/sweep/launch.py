@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from disvae.config import ConfigError
+from disvae.config import devices as count
 from disvae.interrupt import Interrupted, interruptible
 from disvae.runs import digest, now, readable
 from disvae.sweep import devices, machine
@@ -74,6 +75,11 @@ class Launcher:
                 entry.config = config
                 if config.preview is not None:
                     raise ConfigError("preview=schedule draws the schedules of one run: leave -m out")
+                if count(config.trainer) != 1:
+                    raise ConfigError(
+                        f"trainer.devices={config.trainer.devices}: a sweep gives each run one device; for a run on "
+                        "several leave -m out"
+                    )
                 overrides, choices = config.hydra.overrides.task, config.hydra.runtime.choices
                 entry.task = Task.of(config, list(overrides), dict(choices))
                 name = seen.setdefault(digest(entry.task.config), entry.name)

@@ -56,7 +56,7 @@ def kind(task: Task) -> str | None:
 def _form(node: Any) -> Any:
     """A setting of the objective but for its value: what is zero stays zero, since such terms may be left out."""
     if isinstance(node, Mapping) and str(node.get("_target_")).startswith("disvae.schedule."):
-        return "a schedule"
+        return "0" if node.get("value") == 0 == node.get("start", 0) else "a number"
     if isinstance(node, (int, float)) and not isinstance(node, bool):
         return "0" if node == 0 else "a number"
     return node

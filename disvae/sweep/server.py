@@ -3,8 +3,20 @@
 import atexit
 import os
 
-import disvae.fit
-import disvae.sweep.worker
-import disvae.table  # noqa: F401
+from disvae.loading import loading
+
+with loading():
+    import joblib  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sklearn.decomposition
+    import sklearn.ensemble
+    import sklearn.linear_model
+    import sklearn.neighbors
+    import sklearn.utils.parallel
+
+    import disvae.codes_file
+    import disvae.fit
+    import disvae.sweep.worker
+    import disvae.table  # noqa: F401
 
 atexit.register(os._exit, 0)  # with the launcher; to take all of that down again takes seconds

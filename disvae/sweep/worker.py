@@ -24,7 +24,7 @@ from disvae.config import ConfigError
 from disvae.interrupt import Interrupted, interruptible
 from disvae.runs import InUse, Run, now
 from disvae.sweep.devices import Device, lease
-from disvae.task import Task
+from disvae.task import Task, do_together
 
 GRACE = 10.0
 """Seconds from the request to stop to the end by force: time for a step and its checkpoint."""
@@ -89,8 +89,6 @@ class Members:
                     [number] = numbers
                     self.done(number, self.tasks[number].do(brief=False, report=partial(self.report, number)))
                 elif numbers:
-                    from disvae.task import do_together
-
                     do_together(
                         [self.tasks[number] for number in numbers],
                         report=lambda i, activity, step: self.report(numbers[i], activity, step),
@@ -149,14 +147,20 @@ class Members:
                 task.print_result(brief=False)
             except Exception as error:
                 outcome = error
+            except Interrupted:  # it is finished all the same
+                self._tell(number, Outcome("finished"))
+                raise
         told = _of(outcome, task.run)
         if isinstance(outcome, Exception) and told.kind != "busy":
             text = "".join(traceback.format_exception(outcome)) if told.again else f"disvae: {told.reason}"
             with contextlib.suppress(OSError):  # the log cannot be written
                 print(text, file=sys.stderr)
-        self._send(number, told)
-        self.open.remove(number)
+        self._tell(number, told)
         self.turn(None)
+
+    def _tell(self, number: int, ended: Outcome) -> None:
+        self._send(number, ended)
+        self.open.remove(number)
 
     def _send(self, number: int, message: Progress | Outcome) -> None:
         with contextlib.suppress(OSError):  # nobody listens any more

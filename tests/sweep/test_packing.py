@@ -8,7 +8,7 @@ from disvae.sweep.entry import Entry
 from disvae.sweep.packing import kind, most, packs, packs_on_cpu, spread
 from disvae.task import Task
 
-BASE = ("dataset=clusters", "objective=decomposition")
+BASE = ("dataset=clusters", "objective=decomposition", "alpha=1")
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def task(composed, tmp_path):
     [
         ("seed=3",),
         ("beta=7",),
-        ("beta=0",),
         ("alpha=2", "beta=0.5"),
         ("schedule@schedule.beta=linear", "schedule@schedule.alpha=cyclical"),
         ("schedule@schedule.beta=linear", "schedule.beta.until=0.5"),
+        ("schedule@schedule.beta=linear", "schedule.beta.start=2", "beta=0"),
         ("log_every=7", "checkpoint_every=9", "final=[]", "metric=[]", "launcher.retries=3"),
     ],
 )
@@ -43,11 +43,13 @@ def test_jobs_that_differ_in_seed_weights_or_what_is_no_part_of_a_run_are_of_one
 @pytest.mark.parametrize(
     "overrides",
     [
+        ("beta=0",),
+        ("alpha=0",),
         ("z_dim=3",),
         ("batch_size=100",),
         ("steps=100",),
         ("eval_every=100",),
-        ("objective=beta_vae",),
+        ("objective=beta_vae", "alpha=0"),
         ("model=conv",),
         ("model.encoder_hidden=[50]",),
         ("prior=laplace",),
@@ -71,7 +73,7 @@ def test_jobs_of_other_shapes_numbers_of_steps_or_places_are_of_another_kind(tas
 
 
 def test_the_objectives_own_numbers_may_differ_but_not_in_being_zero(task):
-    kinds = [kind(task("objective=beta_tc", f"objective.mi_weight={weight}")) for weight in (1, 0.5, 0, 0.0)]
+    kinds = [kind(task("objective=beta_tc", "alpha=0", f"objective.mi_weight={weight}")) for weight in (1, 0.5, 0, 0.0)]
     assert kinds[0] == kinds[1] != kinds[2] == kinds[3]
 
 

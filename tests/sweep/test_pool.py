@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-import disvae.task
 from disvae.config import ConfigError
 from disvae.interrupt import Interrupted
 from disvae.runs import InUse, Run
 from disvae.sweep import pool as pool_module
+from disvae.sweep import worker
 from disvae.sweep.devices import Device
 from disvae.sweep.entry import Entry
 from disvae.sweep.packing import packs
@@ -165,7 +165,7 @@ class Shown:
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
     """Do jobs by name and what becomes of each; the entries and what was shown."""
-    monkeypatch.setattr(disvae.task, "do_together", do_together, raising=False)
+    monkeypatch.setattr(worker, "do_together", do_together)
     monkeypatch.setattr("disvae.sweep.packing.kind", lambda task: "alike")
     monkeypatch.setattr(pool_module, "BUSY_PAUSE", 0.3)
 
@@ -398,7 +398,7 @@ def test_a_training_that_breaks_down_as_a_whole_is_tried_again_one_by_one(sweep,
         done(1, tasks[1].end("finish"))
         raise MemoryError("too many at once")
 
-    monkeypatch.setattr(disvae.task, "do_together", broken, raising=False)
+    monkeypatch.setattr(worker, "do_together", broken)
     entries, shown = sweep(a="finish", b="finish", c="finish")
     assert set(states(entries).values()) == {"finished"}
     assert shown.of("a", "waiting") == shown.of("c", "waiting") == ["waiting"]
