@@ -4,7 +4,7 @@ import difflib
 import functools
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +282,17 @@ def identity(tree: Mapping[str, Any]) -> dict[str, Any]:
     """What of a resolved configuration decides a run's numbers, in one spelling."""
     kept = {key: value for key, value in tree.items() if key not in NOT_IDENTITY}
     kept["trainer"] = {key: value for key, value in tree["trainer"].items() if key not in WHERE_IT_RUNS}
+    if devices(tree["trainer"]) != 1:  # each has noise of its own, and minibatch estimators see its share
+        kept["trainer"]["devices"] = devices(tree["trainer"])
     return {key: _canonical(value) for key, value in kept.items()}
+
+
+def devices(trainer: Mapping[str, Any]) -> int:
+    """How many devices a run trains on; 0 where that is left to the machine."""
+    chosen = trainer["devices"]
+    if isinstance(chosen, Sequence) and not isinstance(chosen, str):
+        return len(set(chosen))
+    return int(chosen) if str(chosen).isdigit() else 0
 
 
 def description(path: Path) -> str:

@@ -22,8 +22,9 @@ from disvae.callbacks import Pace, Scores, StopOnSignal
 from disvae.config import ConfigError, read_keys
 from disvae.data import Chunks
 from disvae.dataset import Dataset
+from disvae.ddp import Rank, Shared, Told, first_rank, helpers
 from disvae.interrupt import Interrupted
-from disvae.module import Diverged, VAEModule
+from disvae.module import Diverged, Steps, VAEModule
 from disvae.pack import structure
 from disvae.packed import Packed
 from disvae.progress import Progress, Reporting
@@ -41,10 +42,10 @@ CHUNKED = ("steps", "eval_every", "checkpoint_every")
 Outcome = bool | BaseException
 
 
-def _set_up() -> None:
+def set_up() -> None:
     """The allocator; no Lightning tips, nor its warnings about choices made here on purpose."""
     keep_freed_memory()
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+    for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for text in (".*does not have many workers.*", ".*treespec.*", ".*LeafSpec.*", ".*infer the `batch_size`.*"):
         warnings.filterwarnings("ignore", message=text)
@@ -57,7 +58,7 @@ def fit(asked: Asked) -> bool:
         ConfigError: the parts cannot go together, or a file cannot be read or written.
         Stopped: the loss diverged or a signal came; the last checkpoint is good and the same command continues it.
     """
-    _set_up()
+    set_up()
     with asked.run.lock():
         if asked.force:
             asked.run.clear()
@@ -86,7 +87,7 @@ def fit_together(
     `turn` is told whose output follows (None: that of all), and `done`, once for each, what `fit` would have returned
     or raised.
     """
-    _set_up()
+    set_up()
     together = _Together(asked, turn, done)
     try:
         together.go()
@@ -214,7 +215,9 @@ class Training:
                 callbacks.append(Reporting(session.tell))
         if not sessions[0].brief and len(sessions) == 1:
             callbacks.append(Progress(config["steps"], config["batch_size"]))
-        self.trainer = _trainer(sessions[0].run, config["trainer"], [*callbacks, stop, self.pace], self.chunks)
+        callbacks += [stop, self.pace]
+        self.rank = first_rank(config)
+        self.trainer = trainer_of(sessions[0].run, config["trainer"], callbacks, self.chunks, self.rank)
 
     def train(self) -> None:
         """Make the steps that are left, then score the validation and the held-out samples; the terms are kept.
@@ -229,7 +232,7 @@ class Training:
         module = modules[0] if len(modules) == 1 else Packed(modules, self.lost)
         once = range(1)  # all members are scored by one step of Lightning's loop
         if module.step < self.chunks.steps:
-            self.trainer.fit(module, train_dataloaders=self.chunks, val_dataloaders=once)
+            self._fit(module, once)
         if any(member.evaluated_at != module.step for member in module.members):
             self.trainer.validate(module, dataloaders=once, verbose=False)
         live = [session for session in self.sessions if session.member.live]
@@ -247,8 +250,22 @@ class Training:
             session.run.save_metrics(of_run)
             session.record["seconds"] = {name: round(spent, 1) for name, spent in seconds.items()}
 
+    def _fit(self, module: Steps, once: range) -> None:
+        if self.rank is None:
+            self.trainer.fit(module, train_dataloaders=self.chunks, val_dataloaders=once)
+            return
+        [session] = self.sessions
+        device = self.trainer.strategy.root_device
+        with helpers(self.rank, session.run, session.config):
+            shared = Shared(session.module, self.rank)
+            self.trainer.fit(shared, train_dataloaders=Told(self.chunks, self.trainer), val_dataloaders=once)
+        alone = {**session.config["trainer"], "devices": 1 if device.type == "cpu" else [device.index]}
+        self.trainer = trainer_of(session.run, alone, [], self.chunks)
 
-def _trainer(run: Run, chosen: Mapping[str, Any], callbacks: list[pl.Callback], chunks: Chunks) -> pl.Trainer:
+
+def trainer_of(
+    run: Run, chosen: Mapping[str, Any], callbacks: list[pl.Callback], chunks: Chunks, rank: Rank | None = None
+) -> pl.Trainer:
     """Lightning's trainer with the settings `chosen`; those that would change what a step or a run is are refused."""
     owned: dict[str, Any] = {
         "max_steps": -1,
@@ -277,17 +294,12 @@ def _trainer(run: Run, chosen: Mapping[str, Any], callbacks: list[pl.Callback], 
     for key in chosen:
         if key in owned:
             raise ConfigError(f"trainer.{key} is not yours to set: use steps, batch_size, eval_every, eval_images ...")
-    one_device = chosen["devices"] in (1, "1") or (isinstance(chosen["devices"], list) and len(chosen["devices"]) == 1)
-    if not one_device or chosen["strategy"] != "auto":
-        raise ConfigError(
-            f"a run trains on one device: trainer.devices must be 1 and trainer.strategy auto, got {chosen['devices']} "
-            f"and {chosen['strategy']}"
-        )
     if chosen["precision"] not in PRECISIONS:
         raise ConfigError(f"trainer.precision must be {', '.join(PRECISIONS)}, got {chosen['precision']!r}")
     ours = {"gradient_clip_val", "graph"}  # a step is made by our module
     theirs = {key: value for key, value in chosen.items() if key not in ours}
     theirs["precision"] = theirs["precision"].replace("tf32", "32-true")
+    theirs["strategy"] = rank.strategy() if rank else "auto"
     try:
         trainer = pl.Trainer(**theirs, **owned)
     except (TypeError, ValueError, MisconfigurationException) as error:

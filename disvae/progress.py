@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from tqdm import tqdm
 
 from disvae.clock import duration
-from disvae.module import Steps, VAEModule
+from disvae.module import Steps
 from disvae.task import Report
 
 SHOWN = {"loss": "loss", "reconstruction": "reconstruction", "KL": "kl"}
@@ -30,7 +30,7 @@ class Progress(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar at the step the run goes on from."""
-        assert isinstance(pl_module, VAEModule)
+        assert isinstance(pl_module, Steps)
         self.first = pl_module.step
         self.bar = tqdm(
             total=self.steps,
@@ -41,8 +41,8 @@ class Progress(pl.Callback):
         )
         self.shown = time.monotonic()
 
-    def _line(self, module: VAEModule) -> str:
-        step, terms = module.step, module.last_terms
+    def _line(self, module: Steps) -> str:
+        step, terms = module.step, module.members[0].last_terms
         done = step - self.first
         left = (self.steps - step) * module.training_s / done
         said = [f"{name} {terms[key]:.2f}" for name, key in SHOWN.items()]
@@ -55,7 +55,7 @@ class Progress(pl.Callback):
         """Show the state if the last showing is long enough ago."""
         if time.monotonic() - self.shown < self.pause:
             return
-        assert isinstance(pl_module, VAEModule)
+        assert isinstance(pl_module, Steps)
         self.shown = time.monotonic()
         line = self._line(pl_module)
         if self.live:
@@ -66,9 +66,9 @@ class Progress(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the total correlation over from the validation."""
-        assert isinstance(pl_module, VAEModule)
+        assert isinstance(pl_module, Steps)
         if trainer.state.fn == "fit":
-            tc = pl_module.evaluation.get("structure/total_correlation")
+            tc = pl_module.members[0].evaluation.get("structure/total_correlation")
             self.tc = "" if tc is None else f" · TC {tc:.2f} (validation)"
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

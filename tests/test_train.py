@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from disvae.checkpoint import load
 from disvae.config import ConfigError, resolved
+from disvae.data import Chunks
 from disvae.fit import fit
 from disvae.module import VAEModule
 from disvae.objective.beta_vae import BetaVAE
 from disvae.runs import Run
 from disvae.session import Asked, Stopped
+from disvae.table import print_result
 
 SMALL_SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=4", "dataset.scales=2")
 
@@ -242,6 +245,40 @@ def test_bfloat16_is_for_the_networks_and_scores_are_finite(trained):
     assert all(abs(value) < float("inf") for value in scores(run).values())
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_numbers_do_not_depend_on_how_many_steps_lightning_makes_at_once(trained, monkeypatch, precision):
+    settings = (f"trainer.precision={precision}", "objective=factor_vae", "batch_size=50")
+    many = trained("many", *settings)
+    monkeypatch.setattr(Chunks, "MOST", 1)
+    one_by_one = trained("one", *settings)
+    assert scores(many) == scores(one_by_one)
+    assert all(torch.equal(value, weights(one_by_one)[name]) for name, value in weights(many).items())
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(trained, monkeypatch):
+    norms = []
+    original = VAEModule.update
+
+    def update(self):
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        norms.append(torch.nn.utils.get_total_norm(gradients).item())
+        original(self)
+
+    monkeypatch.setattr(VAEModule, "update", update)
+    trained("run", "trainer.gradient_clip_val=0.5")
+    assert max(norms) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_the_end_says_where_the_time_went(trained, capsys):
+    run = trained("run")
+    seconds = run.provenance()["sessions"][0]["seconds"]
+    assert seconds.keys() == {"training", "validation", "checkpoints, curves and the rest", "scores"}
+    assert all(part >= 0 for part in seconds.values())
+    print_result(run)
+    if sum(seconds.values()):
+        assert re.search(r"Time: +\d+:\d\d: training \d+%, validation \d+%", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("eval_every", [5, 7, 100])
 def test_best_checkpoint_holds_the_best_validation_elbo(trained, eval_every):
     run = trained("run", f"eval_every={eval_every}")
@@ -285,10 +322,13 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
         (["trainer.accelerator=abacus"], "trainer"),
         (["+trainer.accumulate_grad_batches=2"], "accumulate_grad_batches"),
         (["+trainer.max_time=00:00:00:01"], "trainer.max_time is not yours to set"),
-        (["trainer.devices=2"], "trainer.devices must be 1"),
+        (["trainer.devices=3"], "batch_size must be a multiple of trainer.devices=3"),
+        (["trainer.devices=auto"], "trainer.devices must be a number"),
         (["+trainer.num_nodes=2"], "trainer.num_nodes is not yours to set"),
         (["beta=${nothing}"], "nothing"),
         (["trainer.precision=16-mixed"], "trainer.precision must be 32-true, tf32, bf16-mixed, got '16-mixed'"),
+        (["trainer.precision=tf32", "trainer.accelerator=cpu"], "trainer.precision=tf32 is for a GPU"),
+        (["+trainer.gradient_clip_algorithm=value"], "trainer.gradient_clip_algorithm is not yours to set"),
         (["objective.beta=2"], "objective.beta is a schedule, not 2: type beta=2"),
         (["+betta=2"], "betta is read by nothing; did you mean beta?"),
         (["schedule.beta.value=3", "beta=6"], "schedule.beta.value replaces it"),

@@ -12,7 +12,7 @@ with loading():
     import sklearn.ensemble
     import sklearn.linear_model
     import sklearn.neighbors
-    import sklearn.utils.parallel
+    import sklearn.utils.parallel  # noqa: F401
 
     import disvae.codes_file
     import disvae.fit
