@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from disvae.clock import duration
 from disvae.runs import Run
 
 INTERVAL = "± half the 95 % interval"
@@ -42,6 +43,9 @@ def print_result(run: Run) -> None:
     for note in notes(run):
         screen.print(note, highlight=False)
     print_scores(run.scores(), screen)
+    said = spent(run)
+    if said:
+        screen.print(f"\n{said}", highlight=False)
     screen.print(f"\nRun folder:   {run.path}", highlight=False, soft_wrap=True)
     screen.print(f"TensorBoard:  tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
 
@@ -135,6 +139,19 @@ def number(value: float, half: float | None) -> str:
 def console() -> Console:
     """The terminal, at least 120 columns: a narrower one wraps lines, where a table would leave numbers out."""
     return Console(width=max(120, Console().width if Console().is_terminal else 0))
+
+
+def spent(run: Run) -> str:
+    """Where the time of the last session went, start-up left out; empty where it was not noted."""
+    sessions = run.provenance().get("sessions") or [{}]
+    seconds: dict[str, float] = sessions[-1].get("seconds", {})
+    total = sum(seconds.values())
+    if not total:
+        return ""
+    shares = [f"{name} {part / total:.0%}" for name, part in seconds.items()]
+    packed = sessions[-1].get("packed", 1)
+    others = f", of {packed} runs trained together" if packed > 1 else ""
+    return f"Time:         {duration(total)}{others}: {', '.join(shares)}"
 
 
 def notes(run: Run) -> list[str]:
