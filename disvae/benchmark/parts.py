@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 
 from disvae.benchmark.measure import Runner, per_step, rates, seconds, wait, work
+from disvae.benchmark.reference import reference
 from disvae.benchmark.worker import Worker
 from disvae.benchmark.workloads import (
     Overrides,
@@ -22,7 +24,6 @@ from disvae.benchmark.workloads import (
     configuration,
     one_after_another,
     packed,
-    plain,
     single,
     steps_of,
 )
@@ -40,6 +41,9 @@ Row = dict[str, Any]
 
 DATASETS = {"mlp": "clusters", "dcgan": "fashion_mnist"}
 """What a network that is no 64x64 one is for."""
+
+REFERENCE_IMAGES = 20_000
+"""Of the plain loop; as float32, 0.3 GB."""
 
 SAMPLE = 100_000
 """Images of which each format holds as many."""
@@ -75,19 +79,36 @@ class Benchmark:
         """The plain loop and ours, in turns, each in a process of its own: same network, images and batch."""
         for batch_size in self.settings["batch_sizes"]:
             case = self._case("conv", "beta_vae", batch_size)
+            config = configuration(case)
             with (
-                Worker(self.threads, plain, case, self.place) as theirs,
+                self._images_of(case) as file,
+                Worker(
+                    self.threads, reference, file, batch_size, config["z_dim"], config["beta"], self.place.device
+                ) as theirs,
                 Worker(self.threads, single, case, self.place) as ours,
             ):
                 times = self._per_step({"plain": theirs, "disvae": ours})
+                cpu = [statistics.median(worker.cpu_s[-self.settings["rounds"] :]) for worker in (theirs, ours)]
                 yield {
                     "batch_size": batch_size,
                     "plain_s": times["plain"],
                     "disvae_s": times["disvae"],
                     "ratio": times["plain"] / times["disvae"],
+                    "plain_cpu_s": cpu[0],
+                    "disvae_cpu_s": cpu[1],
+                    "cpu_ratio": cpu[0] / cpu[1],
                     "plain_peak_bytes": theirs.peaks[2],
                     "disvae_peak_bytes": ours.peaks[2],
                 }
+
+    @contextmanager
+    def _images_of(self, case: Overrides) -> Iterator[Path]:
+        """Training images of a run in a file that any program could read."""
+        data = built(case, self.place).module.data
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "images.npy"
+            np.save(file, data.dataset.images.take(data.train_rows[:REFERENCE_IMAGES]).to(torch.uint8).numpy())
+            yield file
 
     def steps(self) -> Iterator[Row]:
         """A step of each network, objective and batch size, its parts, and its share of what products alone take."""

@@ -1,9 +1,13 @@
 """The same training as it is usually written: what the ratios are to.
 
 A β-VAE with the network of Burgess et al. 2018: float images in a Dataset, collated one by one by a DataLoader; layers
-as they come; an Adam that goes from tensor to tensor; the loss read at every step. Nothing of disvae but the images.
+as they come; an Adam that goes from tensor to tensor; the loss read at every step. A process runs it that has imported
+disvae and used nothing of it, so that memory is allocated as it is for others.
 """
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -58,8 +62,9 @@ class PlainVAE(nn.Module):
         return self.decoder(z), mu, log_variance
 
 
-def reference(images: Tensor, batch_size: int, z_dim: int, beta: float, device: torch.device) -> Runner:
-    """The loop over float images (N, 1, 64, 64); each call goes on where the last one ended."""
+def reference(file: Path, batch_size: int, z_dim: int, beta: float, device: torch.device) -> Runner:
+    """The loop over a .npy file of uint8 images (N, 1, 64, 64), 0 or 1; each call goes on where the last one ended."""
+    images = torch.from_numpy(np.load(file)).float()
     model = PlainVAE(z_dim).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, foreach=False, fused=False)
     loader = DataLoader(Items(images), batch_size, shuffle=True, drop_last=True, pin_memory=device.type == "cuda")

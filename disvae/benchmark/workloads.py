@@ -13,15 +13,11 @@ from omegaconf.errors import OmegaConfBaseException
 from disvae import config as knobs
 from disvae.allocator import keep_freed_memory
 from disvae.benchmark.measure import Runner
-from disvae.benchmark.reference import reference
 from disvae.build import Built, build
 from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.module import Diverged, Steps, VAEModule
 from disvae.packed import Packed
-
-REFERENCE_IMAGES = 20_000
-"""Of the plain loop; as float32, 0.3 GB."""
 
 Overrides = tuple[str, ...]
 
@@ -111,11 +107,3 @@ def packed(overrides: Overrides, place: Place, seeds: Sequence[int]) -> Runner:
         raise error
 
     return steps_of(Packed(_members(overrides, place, seeds), failed).to(place.device).train(), place)
-
-
-def plain(overrides: Overrides, place: Place) -> Runner:
-    """The plain loop on the images, batch size and weight of a run of sprites."""
-    config = configuration(overrides)
-    parts = build(config)
-    images = parts.dataset.images.take(parts.data.train_rows[:REFERENCE_IMAGES])
-    return reference(images, config["batch_size"], config["z_dim"], config["beta"], place.device)
