@@ -157,6 +157,8 @@ class Session:
     def failure(self, error: BaseException) -> BaseException:
         """Write down how it ended; returns what its caller is to raise."""
         self.member.live = False
+        if self.run.finished():  # a signal after its last word takes nothing back
+            return error
         step = self.at_step or self.run.status()["step"]  # while building it is not known yet
         try:
             if isinstance(error, Diverged):
