@@ -158,6 +158,8 @@ class _Together:
         for i in sorted(self.open):
             session, module = self.sessions[i], self.sessions[i].module
             shared = {key: session.config[key] for key in ("dataset", "trainer", "batch_size", *CHUNKED)}
+            if session.config["trainer"]["precision"] == "bf16-mixed":
+                shared["alone"] = i  # what autocast makes of a product, vmap does not
             key = (structure(module, module.new_optimizer()), json.dumps(shared, sort_keys=True), session.at_step)
             groups[key].append(i)
         return list(groups.values())
@@ -165,6 +167,7 @@ class _Together:
     def _train(self, numbers: list[int], stop: StopOnSignal) -> None:
         for i in numbers:
             self.sessions[i].record["packed"] = len(numbers)
+            self.sessions[i].write_record()
         sessions = [self.sessions[i] for i in numbers]
         number_of = {self.sessions[i].module: i for i in numbers}
         try:

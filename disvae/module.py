@@ -28,6 +28,10 @@ NORM = "gradient norm"
 """Comes with the terms of a step; before clipping."""
 
 
+OF_DEVICE = ("fused", "capturable")
+"""Settings of an optimiser that are the device's, not the run's."""
+
+
 class Diverged(RuntimeError):
     """A loss or gradient is not finite."""
 
@@ -233,7 +237,10 @@ class VAEModule(Steps):
         """The optimiser that makes the steps, in the state of the checkpoint that the run goes on from."""
         self.optimizer = self.new_optimizer()
         if self._resumed is not None:
+            of_device = [{key: group.get(key) for key in OF_DEVICE} for group in self.optimizer.param_groups]
             self.optimizer.load_state_dict(self._resumed)
+            for group, kept in zip(self.optimizer.param_groups, of_device, strict=True):
+                group.update(kept)  # the checkpoint may come from another device
             self._resumed = None
         return self.optimizer
 
@@ -302,7 +309,6 @@ class VAEModule(Steps):
     def update(self) -> None:
         """The optimiser's step."""
         self.optimizer.step()
-        torch.clear_autocast_cache()  # of the weights before the step
 
     def keep(self, first: int, values: Tensor) -> None:
         """Keep the terms (n, T) of the last chunk.

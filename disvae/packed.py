@@ -14,8 +14,7 @@ from disvae.step import AnyStep
 class Packed(Steps):
     """K runs of equal `disvae.pack.structure` on one dataset, all at the same step.
 
-    A member that diverges is left behind: `failed` is told of it, and the others go on without it, to the bit as if it
-    had not been among them on a device where members do not share a kernel's sums.
+    A member that diverges is left behind: `failed` is told of it, and the others go on without it.
     """
 
     def __init__(self, members: Sequence[VAEModule], failed: Callable[[VAEModule, Diverged], None]) -> None:

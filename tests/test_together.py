@@ -185,6 +185,14 @@ def test_what_does_not_fit_together_is_trained_alone_to_the_bit(asked, monkeypat
     assert same_to_the_bit(runs[3].run, alone.run)
 
 
+def test_runs_in_bfloat16_are_trained_one_after_another(asked):
+    kind = ("trainer.precision=bf16-mixed",)
+    assert together(asked("a", *kind), asked("b", *kind, "seed=1")) == [True, True]
+    alone = asked("alone", *kind, "seed=1")
+    fit(alone)
+    assert same_to_the_bit(Run(alone.run.path.parent / "b"), alone.run)
+
+
 def test_runs_at_different_steps_do_not_become_one(asked, monkeypatch):
     stop_at(monkeypatch, 9)
     together(asked("a"), asked("b", "seed=1"))

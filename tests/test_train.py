@@ -12,7 +12,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from disvae.checkpoint import load
+from disvae.checkpoint import load, save
 from disvae.config import ConfigError, resolved
 from disvae.data import Chunks
 from disvae.fit import fit
@@ -123,6 +123,20 @@ def test_a_loss_that_is_not_finite_stops_with_step_term_and_a_finite_checkpoint(
     assert run.status()["state"] == "diverged"
     assert load(run.last)["global_step"] == 10
     assert all(value.isfinite().all() for value in weights(run).values())
+
+
+def test_a_run_goes_on_from_a_checkpoint_of_another_device(trained, monkeypatch):
+    whole = trained("whole")
+    stop_at(monkeypatch, 9)
+    with pytest.raises(Stopped):
+        trained("run")
+    run = Run(whole.path.parent / "run")
+    content = load(run.last)
+    for group in content["optimizer_states"][0]["param_groups"]:
+        group["capturable"] = True  # as on a GPU; torch refuses it here
+    save(content, run.last)
+    trained("run")
+    assert scores(run) == scores(whole)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text"])

@@ -20,5 +20,13 @@ def adam(
         raise ValueError(f"betas must be two numbers, got {list(betas)}")
     groups: list[Any] = [{**p, "params": list(p["params"])} if isinstance(p, dict) else p for p in params]
     tensors = [tensor for group in groups for tensor in (group["params"] if isinstance(group, dict) else [group])]
-    fused = all(tensor.device.type in FUSED for tensor in tensors)
-    return torch.optim.Adam(groups, lr=lr, betas=(betas[0], betas[1]), eps=eps, amsgrad=amsgrad, fused=fused)
+    devices = {tensor.device.type for tensor in tensors}
+    return torch.optim.Adam(
+        groups,
+        lr=lr,
+        betas=(betas[0], betas[1]),
+        eps=eps,
+        amsgrad=amsgrad,
+        fused=devices <= FUSED,
+        capturable=devices == {"cuda"},  # as a part of a CUDA graph
+    )

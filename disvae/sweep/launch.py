@@ -137,7 +137,8 @@ class Launcher:
         settings = self.config.launcher
         for entry in left:
             assert entry.config is not None
-            entry.most = most(settings.pack, bool(found), entry.config.hydra.runtime.choices.model)
+            choices = entry.config.hydra.runtime.choices
+            entry.most = most(settings.pack, bool(found), choices.model, choices.objective)
         pack = partial(packs, slots=slots)
         packed = pack(left) if left else []
         shown = view(self.entries, slots)

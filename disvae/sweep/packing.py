@@ -7,32 +7,37 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from disvae.config import ConfigError, conf_dir, identity
+from disvae.config import ConfigError, conf_dir, devices, identity
 from disvae.sweep.entry import Entry, together
 from disvae.task import Task
 
 MOST = 16
 """Runs in one process where nobody asked for another number."""
 
-PACKS = "# packs on a CPU"
-"""What the YAML of a network says whose steps are cheaper together even without a GPU."""
+PACKS, NOT = "# packs on a CPU", "# not packed on a CPU"
+"""What the YAML of a network says whose steps are cheaper together even without a GPU, and that of an objective which
+brings a large network of its own."""
 
 OWN = ("seed", "beta", "alpha", "schedule")
 """Keys that may differ within a pack; the objective's own numbers may, too."""
 
 
 @cache
-def packs_on_cpu(model: str) -> bool:
-    """Whether an option of conf/model gains by packing on a CPU, as its YAML says."""
-    path = conf_dir() / "model" / f"{model}.yaml"
-    return path.is_file() and PACKS in path.read_text(encoding="utf-8")
+def packs_on_cpu(model: str, objective: str) -> bool:
+    """Whether runs of these options gain by packing on a CPU, as their YAMLs say."""
+    return _says("model", model, PACKS) and not _says("objective", objective, NOT)
 
 
-def most(asked: int | str, gpu: bool, model: str) -> int:
-    """Runs of this network that may be trained in one process: as many as `asked`, or as many as gain by it."""
+def _says(group: str, option: str, words: str) -> bool:
+    path = conf_dir() / group / f"{option}.yaml"
+    return path.is_file() and words in path.read_text(encoding="utf-8")
+
+
+def most(asked: int | str, gpu: bool, model: str, objective: str) -> int:
+    """Runs of one kind that may be trained in one process: as many as `asked`, or as many as gain by it."""
     if isinstance(asked, int):
         return asked
-    return MOST if gpu or packs_on_cpu(model) else 1
+    return MOST if gpu or packs_on_cpu(model, objective) else 1
 
 
 def kind(task: Task) -> str | None:
@@ -41,10 +46,9 @@ def kind(task: Task) -> str | None:
     Coarse: whether the built parts do fit is seen in the process, which trains one after another what does not.
     """
     try:
-        devices = task.config["trainer"]["devices"]
-        one_device = devices in (1, "1") or (isinstance(devices, list) and len(devices) == 1)
-        if not one_device or task.left() != "training":
-            return None
+        trainer = task.config["trainer"]
+        if devices(trainer) != 1 or trainer["precision"] == "bf16-mixed" or task.left() != "training":
+            return None  # vmap knows nothing of autocast
         step = 0 if task.force else task.run.status()["step"]
     except ConfigError:  # a damaged file, which the process of this job alone reports
         return None

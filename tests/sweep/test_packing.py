@@ -61,7 +61,7 @@ def test_jobs_that_differ_in_seed_weights_or_what_is_no_part_of_a_run_are_of_one
         ("optimizer.lr=0.01",),
         ("optimizer=adagrad",),
         ("split.validation=0.1",),
-        ("trainer.precision=bf16-mixed",),
+        ("trainer.precision=tf32",),
         ("trainer.accelerator=cpu",),
         ("objective.released_mixture_kl=true",),
     ],
@@ -167,11 +167,12 @@ def test_again_twin_and_unpackable_entries_go_alone(task):
 
 
 def test_on_a_cpu_only_the_networks_that_say_so_are_packed():
-    assert [name for name in options("model") if packs_on_cpu(name)] == ["mlp"]
-    assert most("auto", False, "mlp") == most("auto", True, "conv") == 16
-    assert most("auto", False, "conv") == 1
-    assert most(4, False, "conv") == most(4, True, "mlp") == 4
-    assert not packs_on_cpu("none_such")
+    assert [name for name in options("model") if packs_on_cpu(name, "beta_vae")] == ["mlp"]
+    assert [name for name in options("objective") if not packs_on_cpu("mlp", name)] == ["factor_vae"]
+    assert most("auto", False, "mlp", "beta_vae") == most("auto", True, "conv", "factor_vae") == 16
+    assert most("auto", False, "conv", "beta_vae") == 1
+    assert most(4, False, "conv", "beta_vae") == most(4, True, "mlp", "beta_vae") == 4
+    assert not packs_on_cpu("none_such", "beta_vae")
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "true", "null"])
