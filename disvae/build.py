@@ -145,8 +145,9 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
             eval_images=config["eval_images"],
             **config["split"],
         )
-        sample = dataset.images.take(Data.sample(data.train_rows, LOOK, config["seed"]))
-        vae.prior.initialise(sample)
+        look = Data.sample(data.train_rows, LOOK, config["seed"])
+        if vae.prior.from_images:
+            vae.prior.initialise(dataset.images.take(look))
         module = VAEModule(
             vae,
             objective,
@@ -157,7 +158,7 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
             gradient_clip_val=config["trainer"]["gradient_clip_val"],
             graph=config["trainer"].get("graph", True),
         )
-        module.check(sample[:64])
+        module.check(dataset.images.take(look[:64]))
     except ValueError as error:
         raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
     return Built(dataset, data, module)

@@ -9,6 +9,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -63,6 +64,7 @@ class Curves(pl.Callback):
     def open(self, step: int) -> None:
         """Be ready to write after a checkpoint of `step`; points that came after it are dropped from view."""
         if not hasattr(self, "writer"):
+            later_file(self.member.run.path)
             self.writer = SummaryWriter(str(self.member.run.path), purge_step=step + 1, flush_secs=10)
             begin(self.writer, self.member.config)
 
@@ -89,6 +91,15 @@ class Curves(pl.Callback):
         """All points are on disk after this."""
         if hasattr(self, "writer"):
             self.writer.close()
+
+
+def later_file(folder: Path) -> None:
+    """Wait until a file of events that is begun in `folder` comes after those there, which TensorBoard reads by name.
+
+    The name is of the second, then of the process, then of a count without leading zeros.
+    """
+    while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+        time.sleep(0.02)
 
 
 class Scores(pl.Callback):

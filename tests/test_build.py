@@ -13,7 +13,7 @@ def test_a_prior_is_initialised_from_training_images_of_the_whole_grid(composed,
     seen = []
     monkeypatch.setattr(Anisotropic, "initialise", lambda self, images: seen.append(images))
     monkeypatch.setattr(building, "LOOK", 60)
-    built = build(resolved(composed(*GRID, "prior=anisotropic", "prior.variances=equal")))
+    built = build(resolved(composed(*GRID, "prior=anisotropic", "prior.variances=pca")))
     images = built.dataset.images.take(torch.arange(len(built.dataset.images)))
     rows = (seen[0].flatten(1)[:, None] == images.flatten(1)).all(2).float().argmax(1)
     assert len(rows) == 60

@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams.api_pb2 import Experiment, ListSessionGroupsReq
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 
-from disvae.callbacks import Curves, Member
+from disvae.callbacks import Curves, Member, later_file
 from disvae.config import resolved
 from disvae.evaluate import evaluate
 from disvae.fit import fit
@@ -218,3 +218,11 @@ def _address(log: Path, server: subprocess.Popen) -> str:
         assert server.poll() is None, log.read_text()
         time.sleep(0.5)
     raise AssertionError(log.read_text())
+
+
+def test_a_file_of_events_is_of_a_later_second_than_those_there(tmp_path):
+    time.sleep(1 - time.time() % 1)  # the beginning of a second
+    former = int(time.time())
+    (tmp_path / f"events.out.tfevents.{former:010d}.host.9.9").touch()
+    later_file(tmp_path)
+    assert int(time.time()) > former

@@ -9,6 +9,9 @@ from torch.distributions import Distribution
 class Prior(nn.Module):
     """p(z) over codes of `z_dim` latents. Leaves take `z_dim` first, then their own options by keyword."""
 
+    from_images: bool = False
+    """Whether `initialise` is to be called before training."""
+
     def __init__(self, z_dim: int) -> None:
         super().__init__()
         self.z_dim = z_dim
@@ -18,4 +21,4 @@ class Prior(nn.Module):
         """Distribution with batch_shape () and event_shape (z_dim,)."""
 
     def initialise(self, images: Tensor) -> None:
-        """Called once before training with training images (n, C, H, W); most priors need nothing from them."""
+        """Called once before training with training images (n, C, H, W), if the prior is `from_images`."""
