@@ -71,13 +71,17 @@ class Curves(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write the terms of the chunk's steps that are one of every `log_every`, counted from 1."""
+        """Write the chunk's terms."""
+        if self.member.live:
+            self.write_terms()
+
+    def write_terms(self) -> None:
+        """Points of the last chunk's steps that are one of every `log_every`, counted from 1, and finite."""
         terms = self.member.built.terms
         assert terms is not None
-        if self.member.live:
-            for step in range(terms.first, terms.first + len(terms.values)):
-                if (step + 1) % self.every == 0:
-                    self.write("train", terms.of(step), step + 1)
+        for step in range(terms.first, terms.end):
+            if (step + 1) % self.every == 0:
+                self.write("train", terms.of(step), step + 1)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the validation's scores."""
@@ -232,7 +236,17 @@ class StopOnSignal(AfterSteps):
         self._take()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """All is written: from here on stop at once."""
+        """All is written: from here on stop at once.
+
+        Raises:
+            Interrupted: a signal came after the last step was over.
+        """
+        self.training = False
+        if self.received is not None:
+            raise Interrupted(self.received)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """No step follows in which a signal could be obeyed: from here on stop at once."""
         self.training = False
 
     def after_steps(self, module: Steps) -> None:

@@ -74,6 +74,11 @@ def check_values(cfg: DictConfig) -> None:
         _number(key, cfg[key], least=1, whole=True)
     for key in ("eval_images", "eval_samples"):
         _number(key, cfg[key], least=2, whole=True)
+    clip = cfg.trainer.gradient_clip_val
+    if clip is not None:
+        _number("trainer.gradient_clip_val", clip, least=0, whole=False)
+    if clip == 0:
+        raise ConfigError("trainer.gradient_clip_val must be positive, or null to clip nothing, got 0")
     _number("seed", cfg.seed, least=0, whole=True, most=2**32 - 1)
     for key in ("validation", "held_out"):
         if cfg.split[key] is None and key == "held_out":

@@ -31,7 +31,7 @@ from disvae.checkpoint import load
 from disvae.config import ConfigError, devices
 from disvae.data import Chunks
 from disvae.loading import loading
-from disvae.module import Steps, VAEModule, step_seed
+from disvae.module import Diverged, Steps, VAEModule, step_seed
 from disvae.runs import Run
 from disvae.step import AnyStep
 
@@ -279,6 +279,8 @@ def _help(rank: Rank, run: Run, config: dict[str, Any]) -> None:
         chunks = Chunks(config["steps"], config["eval_every"], config["checkpoint_every"], module.step)
         trainer = trainer_of(run, config["trainer"], [], chunks, rank)
         trainer.fit(Shared(module, rank), train_dataloaders=Told(None, trainer), val_dataloaders=range(1))
+    except Diverged:
+        pass  # as on rank 0, which has the same terms and says so
     except BaseException:
         traceback.print_exc()
         os._exit(1)  # at once: the others wait for it

@@ -157,7 +157,7 @@ class _Together:
         groups = defaultdict(list)
         for i in sorted(self.open):
             session, module = self.sessions[i], self.sessions[i].module
-            shared = {key: session.config[key] for key in ("dataset", "trainer", "batch_size", *CHUNKED)}
+            shared = {key: session.config[key] for key in ("dataset", "split", "trainer", "batch_size", *CHUNKED)}
             if session.config["trainer"]["precision"] == "bf16-mixed":
                 shared["alone"] = i  # what autocast makes of a product, vmap does not
             key = (structure(module, module.new_optimizer()), json.dumps(shared, sort_keys=True), session.at_step)

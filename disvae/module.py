@@ -69,13 +69,17 @@ class Terms:
         named = dict(zip(self.names, self.values[step - self.first].tolist(), strict=True))
         return {name: value for name, value in named.items() if name != NORM}
 
+    @property
+    def end(self) -> int:
+        """The first step whose loss or gradient is not finite, or the one after the last."""
+        watched = [self.names.index("loss"), self.names.index(NORM)]
+        return self.first + int(self.values[:, watched].isfinite().all(1).cumprod(0).sum())
+
     def check(self) -> None:
         """Raises Diverged at the first step whose loss or gradient is not finite, naming what is not."""
-        watched = [self.names.index("loss"), self.names.index(NORM)]
-        bad_rows = (~self.values[:, watched].isfinite().all(1)).nonzero()
-        if len(bad_rows) == 0:
+        i = self.end - self.first
+        if i == len(self.values):
             return
-        i = int(bad_rows[0])
         named = dict(zip(self.names, self.values[i].tolist(), strict=True))
         bad = {name: value for name, value in named.items() if not abs(value) < float("inf")}
         said = ", ".join(f"{name} = {value}" for name, value in list(bad.items())[:5])
@@ -144,14 +148,14 @@ class Steps(pl.LightningModule):
             self.seed_noise(self.step)
             rows.append(self._one({name: value[i] for name, value in inputs.items()}))
             self.step += 1
-            if self.stopping() or (self.device.type == "cpu" and not self._watched(rows[-1]).isfinite().all()):
-                break
+            if self.stopping() or (self.device.type == "cpu" and self._diverged(rows[-1]).all()):
+                break  # a member alone does not end the chunk: the others have all its steps to make
         values = torch.stack(rows).cpu()
         self.training_s += time.perf_counter() - started
         self.keep(first, values)
 
-    def _watched(self, row: Tensor) -> Tensor:
-        return row[..., [self.names.index("loss"), self.names.index(NORM)]]
+    def _diverged(self, row: Tensor) -> Tensor:
+        return ~row[..., [self.names.index("loss"), self.names.index(NORM)]].isfinite().all(-1)
 
     def _one(self, inputs: dict[str, Tensor]) -> Tensor:
         if self._captured is None and self.graph and self.device.type == "cuda" and self._warm == WARM_UP:

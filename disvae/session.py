@@ -162,6 +162,7 @@ class Session:
         step = self.at_step or self.run.status()["step"]  # while building it is not known yet
         try:
             if isinstance(error, Diverged):
+                self.curves.write_terms()  # of the steps before
                 self.run.mark("diverged", step, error=str(error))
                 good = (
                     f"the last good checkpoint is {self.run.last}"

@@ -110,6 +110,15 @@ def test_a_rank_that_dies_ends_the_run_with_its_name(train, monkeypatch, tmp_pat
     assert load(Run(tmp_path / "lost").last)["global_step"] == 3
 
 
+@pytest.mark.slow
+def test_a_loss_that_diverges_on_two_devices_ends_as_on_one(train, tmp_path, capfd):
+    for name in ("first", "second", "third"):  # whichever rank is the first to say so
+        with pytest.raises(Stopped, match="diverged at step 0"):
+            train(name, *ON_TWO, "beta=3e38")
+        assert Run(tmp_path / name).status()["state"] == "diverged"
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_every_image_of_a_batch_is_one_rank_s(composed, tiny):
     from disvae.build import build
 

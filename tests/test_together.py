@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from disvae.checkpoint import load
 from disvae.config import ConfigError, resolved
+from disvae.data import Chunks
 from disvae.fit import fit, fit_together
 from disvae.packed import Packed
 from disvae.runs import InUse, Run
@@ -155,6 +156,43 @@ def test_a_run_that_diverges_ends_at_once_and_the_others_go_on(asked):
         alone = Asked(alone.run, one.config, brief=True)
         fit(alone)
         assert one.run.metrics()["val/elbo"] == pytest.approx(alone.run.metrics()["val/elbo"], rel=TOLERANCE)
+
+
+def test_a_run_that_diverges_in_the_middle_of_a_chunk_costs_the_others_no_step(asked, monkeypatch):
+    monkeypatch.setattr(Chunks, "PACE", 1e9)  # chunks double: 13 is in the middle of one
+    update = Packed.update
+
+    def update_and_break(self):
+        update(self)
+        if self.step == 12:
+            with torch.no_grad():
+                next(self.everyone[1].parameters()).fill_(torch.nan)
+
+    monkeypatch.setattr(Packed, "update", update_and_break)
+    kind = ("log_every=1", "checkpoint_every=5")
+    fine, bad, good = runs = [asked(f"run{seed}", *kind, f"seed={seed}") for seed in range(3)]
+    assert [outcome is True for outcome in together(*runs)] == [True, False, True]
+    assert "step 13: " in bad.run.status()["error"]
+    assert load(bad.run.last)["global_step"] == 10
+    assert [step for step, _ in curve(bad.run, "train/loss")] == list(range(1, 14))
+    for one in (fine, good):
+        alone = Asked(Run(one.run.path.with_name(f"alone-{one.run.path.name}")), one.config, brief=True)
+        fit(alone)
+        assert load(one.run.last)["global_step"] == 20
+        assert load(one.run.best)["global_step"] == load(alone.run.best)["global_step"]
+        for tag in ("train/loss", "val/elbo"):
+            assert [step for step, _ in curve(one.run, tag)] == [step for step, _ in curve(alone.run, tag)]
+        assert one.run.metrics()["val/elbo"] == pytest.approx(alone.run.metrics()["val/elbo"], rel=TOLERANCE)
+
+
+def test_runs_split_otherwise_are_trained_apart(asked):
+    halves = (("split.validation=0", "split.held_out=0.2"), ("split.validation=0.2", "split.held_out=0"))
+    runs = [asked(f"run{i}", "batch_size=50", *half) for i, half in enumerate(halves)]
+    assert together(*runs) == [True, True]
+    held_out = [any(name.startswith("held_out/") for name in one.run.metrics()) for one in runs]
+    assert held_out == [True, False]
+    together(*reversed(again := [asked(f"again{i}", "batch_size=50", *half) for i, half in enumerate(halves)]))
+    assert [one.run.metrics() for one in again] == [one.run.metrics() for one in runs]
 
 
 def test_when_all_diverge_each_says_so(asked):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from disvae.callbacks import Pace
 from disvae.checkpoint import load, save
 from disvae.config import ConfigError, resolved
 from disvae.data import Chunks
@@ -243,6 +244,40 @@ def test_a_signal_while_scoring_stops_at_once_and_loses_nothing(trained, monkeyp
     assert scores(trained("run", "eval_every=7")) == expected
 
 
+def test_a_signal_after_the_last_step_is_obeyed_before_scoring(trained, monkeypatch, tmp_path):
+    expected = scores(trained("whole"))
+    over = Pace.on_validation_end
+
+    def over_and_signal(self, trainer, pl_module):
+        over(self, trainer, pl_module)
+        if trainer.state.fn == "fit" and pl_module.step == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pace, "on_validation_end", over_and_signal)
+        with pytest.raises(Stopped) as stopped:
+            trained("run")
+    assert stopped.value.exit_status == 143
+    assert Run(tmp_path / "run").status()["state"] == "interrupted"
+    assert scores(trained("run")) == expected
+
+
+def test_a_run_that_diverges_keeps_its_curve_up_to_there(trained, monkeypatch, tmp_path):
+    monkeypatch.setattr(Chunks, "PACE", 1e9)  # chunks double: 13 is in the middle of one
+    update = VAEModule.update
+
+    def update_and_break(self):
+        update(self)
+        if self.step == 12:
+            with torch.no_grad():
+                next(self.parameters()).fill_(torch.nan)
+
+    monkeypatch.setattr(VAEModule, "update", update_and_break)
+    with pytest.raises(Stopped, match="step 13: "):
+        trained("run", "log_every=1")
+    assert [step for step, _ in curve(Run(tmp_path / "run"), "train/loss")] == list(range(1, 14))
+
+
 def test_changed_data_are_not_mixed_into_a_run(trained, monkeypatch, tmp_path):
     run = trained("run")
     (run.path / "metrics.json").unlink()
@@ -342,6 +377,8 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
         (["beta=${nothing}"], "nothing"),
         (["trainer.precision=16-mixed"], "trainer.precision must be 32-true, tf32, bf16-mixed, got '16-mixed'"),
         (["trainer.precision=tf32", "trainer.accelerator=cpu"], "trainer.precision=tf32 is for a GPU"),
+        (["trainer.gradient_clip_val=0"], "trainer.gradient_clip_val must be positive, or null"),
+        (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val must be"),
         (["+trainer.gradient_clip_algorithm=value"], "trainer.gradient_clip_algorithm is not yours to set"),
         (["objective.beta=2"], "objective.beta is a schedule, not 2: type beta=2"),
         (["+betta=2"], "betta is read by nothing; did you mean beta?"),
