@@ -102,14 +102,25 @@ def make(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:
     Raises:
         ConfigError: a target outside disvae, an unknown setting, a value of the wrong type, or one the object refuses.
     """
-    _check(node, key)
+    function = prepared(node, key)
     try:
-        return instantiate(dict(node), _convert_="all", _partial_=True)(**arguments)
+        return function(**arguments)
     except InstantiationException as error:
         cause = error.__cause__ or error
         raise ConfigError(f"{key}: {cause}") from error
     except (ValueError, OSError) as error:
         raise ConfigError(f"{key}: {error}") from error
+
+
+def prepared(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
+    """The function of a resolved configuration node with its settings, to be called with what is left.
+
+    Raises:
+        ConfigError: a target outside disvae, an unknown setting, or a value of the wrong type.
+    """
+    _check(node, key)
+    function: Callable[..., Any] = instantiate(dict(node), _convert_="all", _partial_=True)
+    return function
 
 
 def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:

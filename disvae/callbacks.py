@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from disvae.checkpoint import save
 from disvae.data import Chunks
+from disvae.drawing import Pictures, draw, log_picture, view_of
 from disvae.encoding import encoding_of
 from disvae.evaluation import Chosen
 from disvae.interrupt import Interrupted
@@ -132,6 +133,27 @@ class Scores(pl.Callback):
                 if label not in self.said:
                     log.warning("metric %s is not to be had: %s", label, reason)
                 self.said.add(label)
+
+
+class Figures(pl.Callback):
+    """Pictures of the validation's encoding as `figure/*`; those of the last step come from elsewhere."""
+
+    def __init__(self, curves: Curves, pictures: Pictures) -> None:
+        self.curves = curves
+        self.member = curves.member
+        self.pictures = pictures
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw and write."""
+        module, config = self.member.built, self.member.config
+        if not self.member.live or not self.pictures.figures or trainer.state.fn != "fit":
+            return
+        if module.step == config["steps"]:
+            return
+        encoding = encoding_of(module.vae, module.encodings, module.data.dataset, module.data.validation_rows)
+        view = view_of(encoding, config, self.member.run.path)
+        for label, content, _ in draw(self.pictures, module.vae, view):
+            log_picture(self.curves.writer, label, content, module.step)
 
 
 class AfterSteps(pl.Callback):

@@ -25,12 +25,17 @@ NOT_IDENTITY = (
     "experiment",
     "metric",
     "final",
+    "figure",
+    "final_figures",
     "score",
     "optimize",
     "launcher",
     "zip",
 )
 """Keys that do not change what is trained."""
+
+LISTS = ("metric", "figure")
+"""Groups of which several options are chosen, as a list."""
 
 CONTROLS = ("untrained", "pca", "ica", "rotation")
 """Negative controls: the encoder before training, the pixels' principal and independent components, turned codes."""
@@ -90,6 +95,9 @@ def check_values(cfg: DictConfig) -> None:
         raise ConfigError(f"force must be true or false, got {cfg.force!r}")
     if cfg.final != "all" and (isinstance(cfg.final, str) or set(cfg.final) - set(options("metric"))):
         raise ConfigError(f"final must be all or a list of {', '.join(options('metric'))}, got {cfg.final}")
+    figures = cfg.final_figures
+    if figures != "all" and (isinstance(figures, str) or set(figures) - set(options("figure"))):
+        raise ConfigError(f"final_figures must be all or a list of {', '.join(options('figure'))}, got {figures}")
     _check_launcher(cfg.launcher)
     _check_optimize(cfg)
     check_score(cfg.score)
@@ -137,39 +145,42 @@ def check_score(score: Mapping[str, Any]) -> None:
         raise ConfigError(f"score.controls must be a list of {', '.join(CONTROLS)}, got {controls}")
 
 
-def check_metric_names(overrides: Iterable[str]) -> None:
-    """Every name in metric=[...] is an option, before Hydra looks for its file.
+def check_lists(overrides: Iterable[str]) -> None:
+    """Every name in metric=[...] and figure=[...] is an option, before Hydra looks for its file.
 
     Raises:
         ConfigError: naming it and what there is.
     """
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        names = re.findall(r"[^\s,\[\]]+", value) if key == "metric" else []
-        wrong = [name for name in names if name not in options("metric")]
-        if wrong or (key == "metric" and not value):
+        group, _, setting = key.partition(".")
+        if group not in LISTS:
+            continue
+        names = [] if setting else re.findall(r"[^\s,\[\]]+", value)
+        wrong = [name for name in names if name not in options(group)]
+        if wrong or not (setting or value):
             raise ConfigError(
-                f"metric must be one or a list of {', '.join(options('metric'))}, got {', '.join(wrong) or 'nothing'}"
+                f"{group} must be one or a list of {', '.join(options(group))}, got {', '.join(wrong) or 'nothing'}"
             )
-        if key.startswith("metric.") and value in ("null", ""):
+        if setting and "." not in setting and value in ("null", ""):
             raise ConfigError(
-                f"{key} must be a setting's value, got {value or 'nothing'}; metric=[...] chooses metrics"
+                f"{key} must be a setting's value, got {value or 'nothing'}; {group}=[...] chooses {group}s"
             )
 
 
-def metric_nodes(chosen: Mapping[str, Any], names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The metrics `chosen` by metric=[...] and those of `names`, as resolved nodes by label.
+def nodes(group: str, chosen: Mapping[str, Any], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The options of a group that are `chosen` by metric=[...], say, and those of `names`, as resolved nodes by label.
 
-    A metric with other settings than its YAML's carries them in its label: `mig-bins40`.
+    One with other settings than its YAML's carries them in its label: `mig-bins40`.
     """
-    nodes = {}
+    found = {}
     for name in dict.fromkeys([*chosen, *names]):
-        default = OmegaConf.to_container(OmegaConf.load(conf_dir() / "metric" / f"{name}.yaml"))
+        default = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{name}.yaml"))
         assert isinstance(default, dict)
         node = chosen.get(name, default)
         changed = "".join(f"-{key}{value}" for key, value in node.items() if value != default.get(key))
-        nodes[name + re.sub(r"[^\w.-]", "_", changed)] = {str(key): value for key, value in node.items()}
-    return nodes
+        found[name + re.sub(r"[^\w.-]", "_", changed)] = {str(key): value for key, value in node.items()}
+    return found
 
 
 def check_choices(choices: Mapping[str, str | None]) -> None:
@@ -271,7 +282,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     for name in NEUTRAL:
         if name not in read:
             tree.pop(name)
-    return {"metric": {}} | {str(key): value for key, value in tree.items()}
+    return {"metric": {}, "figure": {}} | {str(key): value for key, value in tree.items()}
 
 
 def _canonical(node: Any) -> Any:
@@ -324,15 +335,16 @@ def _knobs(name: str) -> list[str]:
 
 def _group(group: str) -> list[str]:
     """A line for each option of a group."""
-    suffix = {"schedule": "@schedule.beta|alpha|capacity=", "metric": "=[a,b,...]"}.get(group, "=")
+    suffix = {"schedule": "@schedule.beta|alpha|capacity=", **dict.fromkeys(LISTS, "=[a,b,...]")}.get(group, "=")
     lines = [f"  {name:<22}{description(conf_dir() / group / f'{name}.yaml')}" for name in options(group)]
     return ["", f"{group}{suffix}", *lines] if lines else []
 
 
-def score_help(describe: str, without: Collection[str] = ()) -> str:
-    """What a scoring command does, its settings but those it goes `without`, and the metrics."""
+def score_help(describe: str, without: Collection[str] = (), *, figures: bool = False) -> str:
+    """What a scoring command does, its settings but those it goes `without`, metrics and, if it draws, figures."""
     knobs = [line for line in _knobs("score") if line.split("=")[0].strip() not in without]
     lines = [describe.strip(), "", "Settings (name=value):", *knobs, *_group("metric")]
+    lines += _group("figure") if figures else []
     lines += ["", "A metric's own settings: metric=[mig] metric.mig.bins=40. In some shells [ and ] need quotes."]
     return "\n".join(lines)
 

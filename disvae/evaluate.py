@@ -1,11 +1,13 @@
-"""Score a trained run again, with other metrics, images or seeds; with several runs, also their agreement.
+"""Score and draw a trained run again, with other metrics, figures, images or seeds; several runs, also their agreement.
 
     python -m disvae.evaluate outputs/sprites/RUN
     python -m disvae.evaluate run=outputs/sprites/RUN metric=[dci,mig] metric.mig.bins=40 score.images=all
+    python -m disvae.evaluate outputs/sprites/RUN figure=[traversal] figure.traversal.image=7
     python -m disvae.evaluate outputs/sprites/RUN outputs/sprites/RUN metric=[udr]
 
 The folder is all that is needed. Its scores.json and metrics.json take the new scores beside the old; a metric that is
-computed again in the same way replaces what it had. Without metric= every one that suits the data and takes seconds.
+computed again in the same way replaces what it had; pictures go to its folder figures/ and to TensorBoard. Without
+metric= and figure= it is every metric that suits the data and takes seconds, and every figure that suits them.
 Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM, which leave what was scored.
 """
 
@@ -19,8 +21,8 @@ from disvae.loading import loading
 from disvae.runs import Run
 
 
-def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The nodes of metric=[...], and how to score, from conf/evaluate.yaml and a command line's overrides.
+def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The nodes of metric=[...] and figure=[...], and how to score, from conf/evaluate.yaml and the overrides.
 
     Raises:
         ConfigError: an override that names nothing there is.
@@ -30,7 +32,7 @@ def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    knobs.check_metric_names(overrides)
+    knobs.check_lists(overrides)
     try:
         with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):
             cfg = compose("evaluate", overrides=list(overrides))
@@ -38,14 +40,16 @@ def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error
     assert isinstance(tree, dict)
-    if tree.keys() - {"metric", "score"}:
-        raise ConfigError(f"{', '.join(map(str, tree.keys() - {'metric', 'score'}))} is read by nothing; see --help")
+    if tree.keys() - {"metric", "figure", "score"}:
+        raise ConfigError(
+            f"{', '.join(map(str, tree.keys() - {'metric', 'figure', 'score'}))} is read by nothing; see --help"
+        )
     knobs.check_score(tree["score"])
-    return tree.get("metric", {}), tree["score"]
+    return tree.get("metric", {}), tree.get("figure", {}), tree["score"]
 
 
 def evaluate(arguments: Sequence[str]) -> None:
-    """Score the runs that the arguments name, and print a table for each.
+    """Score and draw the runs that the arguments name, and print a table for each.
 
     Raises:
         ConfigError: naming the argument and what to type.
@@ -53,15 +57,17 @@ def evaluate(arguments: Sequence[str]) -> None:
     folders, overrides = paths(arguments, "run")
     if not folders:
         raise ConfigError("name a run's folder: python -m disvae.evaluate outputs/DATASET/RUN")
-    chosen, score = settings(overrides)
+    chosen, shown, score = settings(overrides)
     runs = [Run(folder) for folder in folders]
     for run in runs:
         if not (run.path / "config.yaml").is_file() or not run.last.is_file():
             raise ConfigError(f"{run.path} is no trained run's folder: it holds no config.yaml or no last.ckpt")
     with loading():
-        from disvae import evaluation
+        from disvae import drawing, evaluation
 
-    metrics = evaluation.choose(chosen, [] if chosen else "all")
+    nothing_chosen = not chosen and not shown
+    metrics = evaluation.choose(chosen, "all" if nothing_chosen else [])
+    pictures = drawing.choose(shown, "all" if nothing_chosen else [])
     if len(runs) == 1:
         metrics.of_one()
     names = [evaluation.stage(score)]
@@ -70,6 +76,10 @@ def evaluate(arguments: Sequence[str]) -> None:
             with run.lock():
                 said = evaluation.evaluate(run, metrics, score)
             _show(run, names, metrics.nodes, said)
+        if pictures.figures:
+            with run.lock():
+                written = drawing.draw_run(run, pictures)
+            _say_written(run, written)
     if len(runs) > 1 and metrics.of_runs:
         evaluation.compare(runs, metrics, score)
         for run in runs:
@@ -89,9 +99,15 @@ def _show(run: Run, stages: Sequence[str], labels: Collection[str], said: str) -
         raise ConfigError("nothing could be scored")
 
 
+def _say_written(run: Run, written: Collection[str]) -> None:
+    if not written:
+        raise ConfigError(f"{run.path}: nothing could be drawn")
+    print(f"Drawn in {run.figures}: {', '.join(written)}")
+
+
 def main() -> None:
     """The command line."""
-    command(lambda: knobs.score_help(__doc__ or ""), evaluate, kept="scored")
+    command(lambda: knobs.score_help(__doc__ or "", figures=True), evaluate, kept="scored")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import torch
 
 from disvae.build import Built, make
 from disvae.checkpoint import load
-from disvae.config import ConfigError, metric_nodes, options
+from disvae.config import ConfigError, options
+from disvae.config import nodes as nodes_of
 from disvae.encoding import encode, encoding_of
 from disvae.interval import with_own_errors
 from disvae.metric import Metric, ModelMetric, RunsMetric
@@ -67,9 +68,9 @@ def choose(chosen: Mapping[str, Any], final: str | list[str], *, by_default: boo
         ConfigError: a setting that is not one.
     """
     everything = final == "all"
-    nodes = metric_nodes(chosen, options("metric") if everything else final)
+    nodes = nodes_of("metric", chosen, options("metric") if everything else final)
     typed = {} if by_default else chosen
-    named = set(metric_nodes(typed, [] if everything else final))
+    named = set(nodes_of("metric", typed, [] if everything else final))
     built = {label: make(node, f"metric.{label.partition('-')[0]}") for label, node in nodes.items()}
     kept = {label: metric for label, metric in built.items() if label in named or not metric.slow}
     return Chosen(

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from disvae.allocator import keep_freed_memory
 from disvae.build import make
-from disvae.callbacks import Pace, Scores, StopOnSignal
+from disvae.callbacks import Figures, Pace, Scores, StopOnSignal
 from disvae.config import ConfigError, read_keys
 from disvae.data import Chunks
 from disvae.dataset import Dataset
@@ -27,6 +27,7 @@ from disvae.interrupt import Interrupted
 from disvae.module import Diverged, Steps, VAEModule
 from disvae.pack import structure
 from disvae.packed import Packed
+from disvae.precision import set_products
 from disvae.progress import Progress, Reporting
 from disvae.runs import Run
 from disvae.session import Asked, Session, Stopped
@@ -213,7 +214,8 @@ class Training:
         stop.watch([session.checkpoints for session in sessions])
         callbacks: list[pl.Callback] = []
         for session in sessions:
-            callbacks += [session.curves, Scores(session.curves, session.during), session.checkpoints]
+            callbacks += [session.curves, Scores(session.curves, session.during)]
+            callbacks += [Figures(session.curves, session.during_figures), session.checkpoints]
             if session.report:
                 callbacks.append(Reporting(session.tell))
         if not sessions[0].brief and len(sessions) == 1:
@@ -317,14 +319,12 @@ def _set_precision(precision: str, device: torch.device) -> None:
         if precision == "tf32":
             raise ConfigError("trainer.precision=tf32 is for a GPU: type trainer.precision=32-true")
         return
-    kind = "tf32" if precision == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = kind
-    torch.backends.cudnn.conv.fp32_precision = kind  # type: ignore[attr-defined]
+    set_products(tf32=precision == "tf32")
 
 
 def preview_schedules(cfg: DictConfig, out: Path) -> None:
     """Draw the schedules that the objective reads, before training, and say where the picture is."""
-    from disvae.figure.schedules import schedules
+    from disvae.schedule_plot import schedule_plot
 
     read = [name for name in cfg.schedule if f"schedule.{name}" in read_keys(cfg)]
     if not read:
@@ -335,7 +335,7 @@ def preview_schedules(cfg: DictConfig, out: Path) -> None:
     path = out / "schedule.png"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        schedules(named, cfg.steps).savefig(path, dpi=120)
+        schedule_plot(named, cfg.steps).savefig(path, dpi=120)
     except OSError as error:
         raise ConfigError(f"out={out} cannot be written ({error}); choose another with out=PATH") from error
     for name, schedule in named.items():

@@ -3,7 +3,7 @@
 config.yaml      the resolved configuration            provenance.json  command, commit, versions, data, device
 status.json      running, finished, interrupted ...    metrics.json     the final terms
 scores.json      every metric with interval, controls and protocol    encoding.h5  the codes they were computed from
-log.txt          what a job of a sweep printed
+figures/         its pictures                           log.txt          what a job of a sweep printed
 last.ckpt        to go on from    best.ckpt  the best ELBO    events.*  TensorBoard's
 """
 
@@ -119,6 +119,11 @@ class Run:
         """The checkpoint with the best validation ELBO."""
         return self.path / "best.ckpt"
 
+    @property
+    def figures(self) -> Path:
+        """The folder of its pictures."""
+        return self.path / "figures"
+
     def config(self) -> dict[str, Any]:
         """The resolved configuration, as plain containers."""
         try:
@@ -202,6 +207,10 @@ class Run:
     def scored(self) -> set[str]:
         """The metrics that were computed, whatever came of them."""
         return {label for stage in self.scores().values() for label in stage}
+
+    def drawn(self) -> set[str]:
+        """The pictures that are there, by label."""
+        return {path.stem for path in self.figures.glob("*.*")}
 
     def save_scores(self, scores: Mapping[str, Any]) -> None:
         """Write scores.json."""

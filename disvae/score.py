@@ -40,9 +40,9 @@ def score(arguments: Sequence[str]) -> None:
     if len(files) != 1 or len(targets) > 1:
         raise ConfigError("name one file of codes: python -m disvae.score codes.h5")
     for override in overrides:
-        if override.partition("=")[0] in OF_RUNS:
+        if override.partition("=")[0] in OF_RUNS or override.startswith("figure"):
             raise ConfigError(f"{override} is for runs; a file's codes are scored as they are")
-    chosen, how = settings(overrides)
+    chosen, _, how = settings(overrides)
     scores = score_file(files[0], chosen, how)
     from disvae.table import console, print_scores
 

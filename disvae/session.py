@@ -12,6 +12,8 @@ from disvae.callbacks import Checkpoints, Curves, Member
 from disvae.checkpoint import load
 from disvae.config import ConfigError
 from disvae.dataset import Dataset
+from disvae.drawing import choose as choose_figures
+from disvae.drawing import draw_run
 from disvae.evaluation import choose, evaluate
 from disvae.interrupt import Interrupted
 from disvae.module import Diverged, VAEModule
@@ -48,8 +50,8 @@ def _describe(built: Built, config: Mapping[str, Any], device: torch.device) -> 
 class Asked:
     """A run that somebody wants trained.
 
-    `force` starts it again; `brief` shows no progress; `report` is told of it. `usual_metrics`: those of the
-    configuration were not asked for, and where they are not for the data nothing is said.
+    `force` starts it again; `brief` shows no progress; `report` is told of it. `usual_metrics`, `usual_figures`: those
+    of the configuration were not asked for, and where they are not for the data nothing is said.
     """
 
     run: Run
@@ -57,6 +59,7 @@ class Asked:
     force: bool = False
     brief: bool = False
     usual_metrics: bool = False
+    usual_figures: bool = False
     report: Report | None = None
 
 
@@ -70,6 +73,9 @@ class Session:
         self.device = device
         self.during = choose(self.config["metric"], [], by_default=asked.usual_metrics).of_one()
         self.at_end = choose(self.config["metric"], self.config["final"], by_default=asked.usual_metrics).of_one()
+        shown, at_end = self.config["figure"], self.config["final_figures"]
+        self.during_figures = choose_figures(shown, [], by_default=asked.usual_figures)
+        self.at_end_figures = choose_figures(shown, at_end, by_default=asked.usual_figures)
         self.member = Member(self.run, self.config)
         self.curves = Curves(self.member)
         self.checkpoints = Checkpoints(self.member)
@@ -139,7 +145,13 @@ class Session:
                 print(said)
         else:
             write_scores(self.run.path, {}, self.run.metrics(), self.config["steps"])
-        self.record.setdefault("seconds", {})["scores"] = round(time.monotonic() - started, 1)
+        seconds = self.record.setdefault("seconds", {})
+        seconds["scores"] = round(time.monotonic() - started, 1)
+        started = time.monotonic()
+        if self.at_end_figures.figures:
+            self.tell("drawing", self.config["steps"])
+            draw_run(self.run, self.at_end_figures, built=self.built, device=self.device)
+            seconds["pictures"] = round(time.monotonic() - started, 1)
         self.close()
         self.run.mark("finished", self.config["steps"])
 

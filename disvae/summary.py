@@ -13,7 +13,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from disvae.config import metric_nodes
+from disvae.config import nodes
 from disvae.direction import without_labels
 from disvae.knobs import flat
 
@@ -43,7 +43,7 @@ def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
     """The run's knobs and the layout of its curves; the same again where a run is continued."""
     _, start, _ = hparams(flat(config), {})
     writer._get_file_writer().add_summary(start)
-    scores = {label: [f"metric/{re.escape(label)}/[^/]+"] for label in metric_nodes(config["metric"], [])}
+    scores = {label: [f"metric/{re.escape(label)}/[^/]+"] for label in nodes("metric", config["metric"], [])}
     layout = TERMS | ({"Scores": scores} if scores else {})
     writer.add_custom_scalars(
         {

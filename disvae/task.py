@@ -63,14 +63,23 @@ class Task:
     @property
     def metrics_asked(self) -> bool:
         """Whether metrics were chosen by hand; the usual ones are for a run that is trained anyway."""
-        return any(override.lstrip("+~").startswith("metric") for override in self.overrides)
+        return self._typed("metric")
+
+    @property
+    def figures_asked(self) -> bool:
+        """Whether figures were."""
+        return self._typed("figure")
+
+    def _typed(self, *beginnings: str) -> bool:
+        return any(override.lstrip("+~").startswith(beginnings) for override in self.overrides)
 
     def left(self) -> str:
-        """`training`, `scores` or, where nothing is left to do, ``."""
+        """`training`, `scores` (or pictures) or, where nothing is left to do, ``."""
         if self.force or not self.run.finished():
             return "training"
-        wanted = knobs.metric_nodes(self.config["metric"], []).keys() if self.metrics_asked else set()
-        return "scores" if wanted - self.run.scored() else ""
+        wanted = knobs.nodes("metric", self.config["metric"], []).keys() if self.metrics_asked else set()
+        figures = knobs.nodes("figure", self.config["figure"], []).keys() if self.figures_asked else set()
+        return "scores" if wanted - self.run.scored() or figures - self.run.drawn() else ""
 
     def do(self, *, brief: bool, report: Report | None = None) -> bool:
         """Train or resume, or score what is trained; False where somebody else had done it.
@@ -91,21 +100,25 @@ class Task:
         print(f"Already finished: {self.run.path} (force=true repeats it)")
         if left == "scores":
             with loading():
-                from disvae.evaluation import choose, evaluate
+                from disvae import drawing, evaluation
 
             if report:
                 report("scoring", self.config["steps"])
             with interruptible(), self.run.lock():
-                evaluate(self.run, choose(self.config["metric"], []).of_one(), self.config["score"])
+                if self.metrics_asked:
+                    metrics = evaluation.choose(self.config["metric"], []).of_one()
+                    evaluation.evaluate(self.run, metrics, self.config["score"])
+                if self.figures_asked:
+                    drawing.draw_run(self.run, drawing.choose(self.config["figure"], []))
             return True
-        if any(override.lstrip("+~").startswith(("final", "score.")) for override in self.overrides):
+        if self._typed("final", "score."):
             print(f"For other scores of it: python -m disvae.evaluate {self.run.path} metric=[...] score.NAME=VALUE")
         return False
 
     def _asked(self, brief: bool, report: Report | None) -> "Asked":
         from disvae.session import Asked
 
-        return Asked(self.run, self.config, self.force, brief, not self.metrics_asked, report)
+        return Asked(self.run, self.config, self.force, brief, not self.metrics_asked, not self.figures_asked, report)
 
     def result(self) -> float:
         """The result that `optimize` names.

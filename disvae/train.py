@@ -97,7 +97,7 @@ def main() -> None:
         return
     try:
         sys.argv[1:] = map(expand, sys.argv[1:])
-        knobs.check_metric_names(sys.argv[1:])
+        knobs.check_lists(sys.argv[1:])
         check_installed(sys.argv[1:])
     except ConfigError as error:
         print(f"disvae: {error}", file=sys.stderr)

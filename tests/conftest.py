@@ -17,7 +17,9 @@ TINY = (
     "eval_images=100",
     "eval_samples=50",
     "log_every=5",
-    "final=[]",  # scores at the end have their own tests
+    "final=[]",  # scores and pictures at the end have their own tests
+    "final_figures=[]",
+    "figure=[]",
 )
 
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from disvae.comparison.groups import Comparison, shown
 from disvae.config import ConfigError
-from disvae.figure.schedules import schedules
 from disvae.knobs import WEIGHTS
 from disvae.runs import Run
+from disvae.schedule_plot import schedule_plot
 
 MOST = 8
 """Panels; further schedules are counted."""
@@ -56,7 +56,7 @@ def schedule_figure(comparison: Comparison) -> Drawn:
     if moving:
         few = dict(list(moving.items())[:MOST])
         longest = max(steps for _, steps in few.values())
-        drawn.figure = schedules({name: schedule for name, (schedule, _) in few.items()}, longest)
+        drawn.figure = schedule_plot({name: schedule for name, (schedule, _) in few.items()}, longest)
         if len(moving) > MOST:
             drawn.notes.append(f"{len(moving) - MOST} more schedules are not drawn; filter with KNOB=VALUE")
     return drawn

@@ -13,10 +13,13 @@ from disvae.checkpoint import load
 from disvae.comparison.groups import Comparison
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
+from disvae.dataset import Dataset
 from disvae.direction import better, short
+from disvae.encoding import encode, encoding_of
 from disvae.figure.traversal import traversal
 from disvae.runs import Run
 from disvae.sources import restored
+from disvae.view import View
 
 IMAGES = 256
 """Of the dataset, the same for every run: the first is the fixed one, all of them tell which latents are active."""
@@ -49,24 +52,27 @@ def traversals(comparison: Comparison, tag: str) -> list[Shown]:
     shown: list[Shown] = []
     named = best_and_median(comparison, tag)
     try:
-        x = _images(named)
+        dataset, rows = _images(named)
         for what, row in named:
             assert row.path is not None
             run = Run(row.path)
-            vae = restored(run.config(), load(run.last), tuple(x.shape[1:])).eval()
+            vae = restored(run.config(), load(run.last), dataset.x_shape).eval()
             title = f"{what} by {short(tag)} ({row.metrics[tag]:.4g}): {row.name}"
-            shown.append(Shown(title, row, traversal(vae, x, title=f"{what} by {short(tag)}, {row.metrics[tag]:.4g}")))
+            view = View(encoding_of(vae, encode(vae, dataset.images, rows), dataset, rows))
+            figure = traversal(vae, view, image=int(rows[0]))
+            figure.suptitle(f"{what} by {short(tag)}, {row.metrics[tag]:.4g}\n{figure.get_suptitle()}", fontsize=10)
+            shown.append(Shown(title, row, figure))
     except (ConfigError, ValueError) as error:
         shown.append(Shown("", None, None, str(error)))
     return shown
 
 
-def _images(named: Sequence[tuple[str, Row]]) -> torch.Tensor:
+def _images(named: Sequence[tuple[str, Row]]) -> tuple[Dataset, torch.Tensor]:
+    """Their dataset, and numbers of some of its images."""
     path = named[0][1].path
     assert path is not None
-    dataset = make(Run(path).config()["dataset"], "dataset")
+    dataset: Dataset = make(Run(path).config()["dataset"], "dataset")
     if min(dataset.x_shape[1:]) < 2:
         raise ConfigError("no traversals: the data are points, not pictures")
     order = np.random.default_rng(0).permutation(len(dataset.images))[:IMAGES]
-    images: torch.Tensor = dataset.images.take(torch.from_numpy(order))
-    return images
+    return dataset, torch.from_numpy(order)

@@ -117,7 +117,7 @@ def compute(comparison: Comparison) -> dict[str, str]:
                 from disvae import evaluation
                 from disvae.evaluate import settings
 
-            chosen, score = settings(["metric=[udr]"])
+            chosen, _, score = settings(["metric=[udr]"])
             try:
                 runs = [Run(row.path) for row in group.rows if row.path is not None]
                 evaluation.compare(runs, evaluation.choose(chosen, []), score)

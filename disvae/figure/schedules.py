@@ -1,26 +1,15 @@
-"""The weights of an objective over a run, step by step, before anything is trained."""
+"""The weights of a run's objective, step by step."""
 
-from collections.abc import Callable, Mapping
-
-import numpy as np
 from matplotlib.figure import Figure
 
+from disvae.figure import NotDrawable
+from disvae.schedule_plot import schedule_plot
+from disvae.vae import VAE
+from disvae.view import View
 
-def schedules(named: Mapping[str, Callable[[int], float]], steps: int) -> Figure:
-    """One panel per schedule (name -> function of the step), from the first step to the last of `steps`."""
-    if not named or steps < 1:
-        raise ValueError(f"schedules must be named and steps positive, got {list(named)} and {steps}")
-    figure = Figure(figsize=(6.4, 1.0 + 1.6 * len(named)), layout="constrained")
-    panels = figure.subplots(len(named), sharex=True, squeeze=False)[:, 0]
-    step = np.unique(np.linspace(0, steps - 1, min(steps, 2000)).round().astype(int))
-    colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"]  # Okabe and Ito: told apart by colour-blind eyes
-    for i, (panel, (name, schedule)) in enumerate(zip(panels, named.items(), strict=True)):
-        weight = [schedule(int(t)) for t in step]
-        panel.plot(step, weight, color=colours[i % len(colours)], linewidth=2)
-        panel.set_title(f"{name}: {weight[0]:g} at the first step, {weight[-1]:g} at the last", loc="left", fontsize=10)
-        panel.set_ylabel(f"{name} (nats)" if name == "capacity" else name)
-        panel.set_ylim(bottom=0, top=1.1 * max(weight) or 1)
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[-1].set_xlabel("optimiser step")
-    panels[-1].set_xlim(0, max(steps - 1, 1))
-    return figure
+
+def schedules(vae: VAE, view: View) -> Figure:
+    """A panel for each weight that follows a schedule."""
+    if not view.schedules:
+        raise NotDrawable("the objective must have a weight that follows a schedule")
+    return schedule_plot(view.schedules, view.steps)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from disvae.build import make
-from disvae.config import metric_nodes, options
+from disvae.config import nodes, options
 from disvae.metric import Metric, ModelMetric, RunsMetric
 
 SIZES = (3, 4, 5, 4)
 N = 1500
-BUILT = {label: make(node, label) for label, node in metric_nodes({}, options("metric")).items()}
+BUILT = {label: make(node, label) for label, node in nodes("metric", {}, options("metric")).items()}
 OF_CODES = sorted(name for name, metric in BUILT.items() if isinstance(metric, Metric))
 SUPERVISED = [name for name in OF_CODES if BUILT[name].factors > 0]
 
@@ -100,7 +100,7 @@ def noisy(factors: np.ndarray) -> np.ndarray:
 def scores(name: str, codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> dict[str, float]:
     metric = BUILT[name]
     if name in QUICKER:
-        (node,) = metric_nodes({}, [name]).values()
+        (node,) = nodes("metric", {}, [name]).values()
         metric = make(node | QUICKER[name], name)
     assert isinstance(metric, Metric)
     return metric(codes, factors, seed=seed)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disvae.figure.schedules import schedules
 from disvae.schedule.constant import Constant
 from disvae.schedule.cosine import Cosine
 from disvae.schedule.cyclical import Cyclical
 from disvae.schedule.linear import Linear
+from disvae.schedule_plot import schedule_plot
 
 RAMPS = [Linear, Cosine]
 
@@ -94,7 +94,7 @@ def test_settings_are_checked_at_the_door(schedule, settings, name):
 
 def test_the_figure_shows_every_schedule_over_the_whole_run():
     named = {"beta": Constant(value=4), "capacity": Linear(value=25, until=0.33, steps=5000)}
-    beta, capacity = schedules(named, steps=5000).axes
+    beta, capacity = schedule_plot(named, steps=5000).axes
     (line,) = capacity.lines
     steps, weights = line.get_data()
     assert (steps[0], steps[-1]) == (0, 4999)
@@ -107,4 +107,4 @@ def test_the_figure_shows_every_schedule_over_the_whole_run():
 
 def test_the_figure_needs_a_schedule_and_a_run():
     with pytest.raises(ValueError, match="schedules must be named"):
-        schedules({}, steps=10)
+        schedule_plot({}, steps=10)

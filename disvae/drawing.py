@@ -1,0 +1,152 @@
+"""A run's pictures: drawn one after another, into its folder and its events."""
+
+import io
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
+
+from disvae.build import Built, make, prepared
+from disvae.config import nodes, options
+from disvae.curves import curves
+from disvae.encoding import Encoding
+from disvae.figure import Drawn, NotDrawable
+from disvae.runs import Run, write_atomically
+from disvae.scoring import MODEL
+from disvae.sources import device_of, sources_of
+from disvae.vae import VAE
+from disvae.view import View
+
+log = logging.getLogger(__name__)
+
+DPI = 110
+"""Of files and TensorBoard's images."""
+
+FRAME_S = 0.12
+"""Seconds that a frame of an animation stays."""
+
+TAG = "figure"
+"""The first part of the pictures' tags in TensorBoard."""
+
+
+class Draws(Protocol):
+    """A figure with its settings."""
+
+    def __call__(self, vae: VAE, view: View) -> Drawn:
+        """Draw."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Figures by label, and the labels that somebody asked for by name."""
+
+    figures: dict[str, Draws]
+    named: Collection[str]
+
+
+def choose(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default: bool = False) -> Pictures:
+    """The figures of figure=[...] and of `final`: a list, or all.
+
+    Figures that are chosen `by_default` were typed by nobody.
+
+    Raises:
+        ConfigError: a setting that is not one.
+    """
+    found = nodes("figure", chosen, options("figure") if final == "all" else final)
+    typed = nodes("figure", {} if by_default else chosen, [] if final == "all" else final)
+    figures = {label: prepared(node, f"figure.{label.partition('-')[0]}") for label, node in found.items()}
+    return Pictures(figures, set(typed))
+
+
+def rendered(drawn: Drawn) -> tuple[bytes, str]:
+    """A picture as a file's content and its suffix: PNG, or an animated GIF."""
+    if isinstance(drawn, Figure):
+        file = io.BytesIO()
+        drawn.savefig(file, format="png", dpi=DPI, facecolor="white")
+        return file.getvalue(), ".png"
+    frames = [_pixels(frame) for frame in drawn]
+    palette = frames[0].quantize(64)
+    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=round(1000 * FRAME_S), loop=0)
+    return file.getvalue(), ".gif"
+
+
+def _pixels(frame: Figure) -> Image.Image:
+    file = io.BytesIO()
+    frame.savefig(file, format="raw", dpi=DPI, facecolor="white")
+    width, height = (round(float(side) * DPI) for side in frame.get_size_inches())
+    return Image.frombytes("RGBA", (width, height), file.getvalue()).convert("RGB")
+
+
+@torch.no_grad()
+def draw(chosen: Pictures, vae: VAE, view: View) -> Iterator[tuple[str, bytes, str]]:
+    """Label, content and suffix of each picture that can be drawn; what cannot, though it was named, is said why."""
+    training = vae.training
+    vae.eval()
+    try:
+        for label, figure in chosen.figures.items():
+            try:
+                yield label, *rendered(figure(vae, view))
+            except NotDrawable as error:
+                if label in chosen.named:
+                    log.warning("figure %s is not to be had: %s", label, error)
+            except Exception as error:  # a picture less must not cost a run
+                log.warning("figure %s could not be drawn: %s: %s", label, type(error).__name__, error)
+    finally:
+        vae.train(training)
+
+
+def log_picture(writer: SummaryWriter, label: str, content: bytes, step: int) -> None:
+    """A picture to TensorBoard as the very file it is; it plays animations."""
+    with Image.open(io.BytesIO(content)) as image:
+        shown = Summary.Image(height=image.height, width=image.width, colorspace=3, encoded_image_string=content)
+    summary = Summary(value=[Summary.Value(tag=f"{TAG}/{label}", image=shown)])
+    writer._get_file_writer().add_summary(summary, step)
+
+
+def view_of(encoding: Encoding, config: Mapping[str, Any], folder: Path) -> View:
+    """What pictures of a run read: its encoding, and its curves and schedules."""
+    return View(encoding, partial(curves, folder), schedules_of(config), config["steps"])
+
+
+def schedules_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The schedules of a resolved configuration's objective, by the weight's name."""
+    return {
+        name: make(node, f"schedule.{name}")
+        for name, node in config["objective"].items()
+        if isinstance(node, Mapping) and str(node.get("_target_")).startswith("disvae.schedule.")
+    }
+
+
+def draw_run(
+    run: Run, chosen: Pictures, *, built: Built | None = None, device: torch.device | None = None
+) -> list[str]:
+    """Draw a trained run from its validation sample and last weights, into its folder; returns the files' names.
+
+    Raises:
+        ConfigError: the checkpoint cannot be read, or the folder not written.
+    """
+    if not chosen.figures:
+        return []
+    config = run.config()
+    settings = {**config["score"], "images": "validation", "codes": "mean", "transport": False, "controls": []}
+    sources, protocol = sources_of(run, settings, True, built, device or device_of(config))
+    encoding = sources[MODEL][0]
+    assert encoding.vae is not None
+    run.figures.mkdir(exist_ok=True)
+    written = []
+    with SummaryWriter(str(run.path)) as writer:
+        for label, content, suffix in draw(chosen, encoding.vae, view_of(encoding, config, run.path)):
+            write_atomically(run.figures / f"{label}{suffix}", content)
+            log_picture(writer, label, content, protocol["step"])
+            written.append(f"{label}{suffix}")
+    return written

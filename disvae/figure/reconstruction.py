@@ -1,0 +1,32 @@
+"""Images, the means of p(x|z) at their codes, and what is left between the two."""
+
+import torch
+from matplotlib.figure import Figure
+
+from disvae.paint import SIGNED, draw_images, name_images
+from disvae.vae import VAE
+from disvae.view import View, codes_of
+
+
+@torch.no_grad()
+def reconstruction(vae: VAE, view: View, *, images: int = 12) -> Figure:
+    """A column for each of at most `images`: the image, its reconstruction, and their difference, from -1 to 1."""
+    x = view.pictures(images)
+    mean = vae.decode(codes_of(vae, x)).mean.clamp(0, 1)
+    H, W = x.shape[-2:]
+    figure = Figure(figsize=(1.3 + 0.62 * max(len(x), 6), 0.75 + 3 * 0.62 * H / W), layout="constrained")
+    above, below = figure.subplots(2, 1, height_ratios=(2, 1))
+    draw_images(above, torch.stack([x, mean]))
+    name_images(above, x[None], rows=["image", "reconstruction"])
+    difference = (mean - x).mean(1)  # over the channels
+    shown = below.imshow(
+        difference.permute(1, 0, 2).reshape(H, -1).cpu().numpy(), cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest"
+    )
+    below.spines[:].set_visible(False)
+    below.tick_params(length=0, labelsize=8)
+    name_images(below, x[None], rows=["difference"])
+    bar = figure.colorbar(shown, ax=below, ticks=[-1, 0, 1], fraction=0.02, pad=0.01)
+    bar.ax.set_yticklabels(["missing", "0", "too much"], fontsize=7)
+    error = (mean - x).square().mean().item()
+    figure.suptitle(f"{len(x)} images of the fixed sample; mean squared difference a pixel: {error:.3g}", fontsize=10)
+    return figure
