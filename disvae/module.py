@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from disvae.aggregate import Aggregate
-from disvae.capture import WARM_UP, Captured
+from disvae.capture import WARM_UP, Captured, Rehearsal, can_record
 from disvae.data import Data
 from disvae.objective import Objective
 from disvae.step import AnyStep, Weights
@@ -104,7 +104,7 @@ class Steps(pl.LightningModule):
         self.step = 0
         self.training_s = 0.0
         self.stopping: Callable[[], bool] = lambda: False
-        self._warm = 0
+        self._rehearsal: Rehearsal | None = None
         self._captured: Captured | None = None
 
     @abstractmethod
@@ -158,31 +158,50 @@ class Steps(pl.LightningModule):
         return ~row[..., [self.names.index("loss"), self.names.index(NORM)]].isfinite().all(-1)
 
     def _one(self, inputs: dict[str, Tensor]) -> Tensor:
-        if self._captured is None and self.graph and self.device.type == "cuda" and self._warm == WARM_UP:
-            self._capture(inputs)
-        if self._captured is not None:
-            return self._captured(inputs)
-        self._warm += 1
+        if not (self.graph and can_record(self.device)):
+            return self._eager(inputs)
+        if self._rehearsal is None:
+            self._rehearsal = Rehearsal(self.device)
+        if self._rehearsal.steps < WARM_UP:
+            return self._rehearsal(lambda: self._eager(inputs))
+        if self._captured is None:
+            self._capture(inputs, self._rehearsal)
+        return self._eager(inputs) if self._captured is None else self._captured(inputs)
+
+    def _eager(self, inputs: dict[str, Tensor]) -> Tensor:
         terms = self.gradients(**inputs, step=self.step)
         self.update()
         return terms
 
-    def _capture(self, inputs: dict[str, Tensor]) -> None:
+    def _capture(self, inputs: dict[str, Tensor], rehearsal: Rehearsal) -> None:
         def body(inputs: dict[str, Tensor]) -> Tensor:
             terms = self.gradients(**inputs, step=AnyStep())
             self.update()
             return terms
 
         try:
-            self._captured = Captured(body, inputs, self.generators())
+            if rehearsal.waits:
+                raise RuntimeError(f"{rehearsal.waits[0]} waits for the device")
+            self._captured = Captured(body, inputs, self.generators(), rehearsal.stream)
             log.info("Steps are replayed as a CUDA graph (trainer.graph=false runs them one kernel at a time)")
         except (RuntimeError, TypeError) as error:
             self.graph = False
-            log.info("Steps run one kernel at a time: they cannot be recorded as a CUDA graph (%s)", error)
+            cause = error.__context__ or error  # a recording's own error follows the one that broke it off
+            reason = str(cause).partition("\n")[0]
+            log.info("Steps run one kernel at a time: they cannot be recorded as a CUDA graph (%s)", reason)
+            self.seed_noise(self.step)  # the attempt may have drawn on the CPU
 
     def recapture(self) -> None:
         """Record the step anew; to be called when what it is made of has changed."""
-        self._captured, self._warm = None, 0
+        self._captured, self._rehearsal = None, None
+
+    def on_train_start(self) -> None:
+        """A graph of earlier training holds tensors that Lightning has moved since."""
+        self.recapture()
+
+    def on_train_end(self) -> None:
+        """Give the graph's memory back; Lightning moves its tensors next."""
+        self.recapture()
 
     def validation_step(self, batch: int, batch_idx: int) -> None:
         """Score each member on its validation sample."""
@@ -241,10 +260,11 @@ class VAEModule(Steps):
         """The optimiser that makes the steps, in the state of the checkpoint that the run goes on from."""
         self.optimizer = self.new_optimizer()
         if self._resumed is not None:
-            of_device = [{key: group.get(key) for key in OF_DEVICE} for group in self.optimizer.param_groups]
-            self.optimizer.load_state_dict(self._resumed)
-            for group, kept in zip(self.optimizer.param_groups, of_device, strict=True):
-                group.update(kept)  # the checkpoint may come from another device
+            groups = [  # the checkpoint may come from another device, and where counts of steps are held depends on it
+                {**saved, **{key: group[key] for key in OF_DEVICE if key in group}}
+                for saved, group in zip(self._resumed["param_groups"], self.optimizer.param_groups, strict=True)
+            ]
+            self.optimizer.load_state_dict({**self._resumed, "param_groups": groups})
             self._resumed = None
         return self.optimizer
 

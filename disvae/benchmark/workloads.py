@@ -18,6 +18,7 @@ from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.module import Diverged, Steps, VAEModule
 from disvae.packed import Packed
+from disvae.precision import set_products
 
 Overrides = tuple[str, ...]
 
@@ -33,10 +34,10 @@ class Place:
     def computing(self) -> Iterator[None]:
         """Products within are of this precision."""
         if self.device.type == "cuda":
-            kind = "tf32" if self.precision == "tf32" else "ieee"
-            torch.backends.cuda.matmul.fp32_precision = kind
-            torch.backends.cudnn.conv.fp32_precision = kind  # type: ignore[attr-defined]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"):
+            set_products(tf32=self.precision == "tf32")
+        mixed = self.precision == "bf16-mixed"
+        # Without the cache of rounded weights, as in a run: it would outlive their update, and a graph reads from it.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed, cache_enabled=False):
             yield
 
 

@@ -14,8 +14,11 @@ def adagrad(params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, eps:
     """
     if not lr > 0:
         raise ValueError(f"lr must be positive, got {lr}")
-    groups: list[Any] = list(params)
+    groups: list[Any] = [{**p, "params": list(p["params"])} if isinstance(p, dict) else p for p in params]
     for group in groups:
         if isinstance(group, dict) and "betas" in group:
             raise ValueError("this objective's discriminator needs Adam's betas: type optimizer=adam")
-    return torch.optim.Adagrad(groups, lr=lr, eps=eps)
+    tensors = [tensor for group in groups for tensor in (group["params"] if isinstance(group, dict) else [group])]
+    on_gpu = {tensor.device.type for tensor in tensors} == {"cuda"}
+    # Fused, it counts its steps on the device; otherwise on the CPU, where a CUDA graph would not count them.
+    return torch.optim.Adagrad(groups, lr=lr, eps=eps, fused=on_gpu or None)
