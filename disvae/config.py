@@ -44,6 +44,11 @@ WHERE_IT_RUNS = ("accelerator", "devices", "strategy", "graph")
 """The trainer's keys that say where and how, not what."""
 
 
+PRECISIONS = ("32-true", "tf32", "bf16-mixed")
+"""float32; on a GPU with rounded factors in its products; bfloat16 in the networks alone. float16 would need its loss
+scaled, float64 images of float64."""
+
+
 class ConfigError(ValueError):
     """The user asked for something that cannot be; the message names the key, the value and what to type."""
 
@@ -79,11 +84,6 @@ def check_values(cfg: DictConfig) -> None:
         _number(key, cfg[key], least=1, whole=True)
     for key in ("eval_images", "eval_samples"):
         _number(key, cfg[key], least=2, whole=True)
-    clip = cfg.trainer.gradient_clip_val
-    if clip is not None:
-        _number("trainer.gradient_clip_val", clip, least=0, whole=False)
-    if clip == 0:
-        raise ConfigError("trainer.gradient_clip_val must be positive, or null to clip nothing, got 0")
     _number("seed", cfg.seed, least=0, whole=True, most=2**32 - 1)
     for key in ("validation", "held_out"):
         if cfg.split[key] is None and key == "held_out":
@@ -98,9 +98,22 @@ def check_values(cfg: DictConfig) -> None:
     figures = cfg.final_figures
     if figures != "all" and (isinstance(figures, str) or set(figures) - set(options("figure"))):
         raise ConfigError(f"final_figures must be all or a list of {', '.join(options('figure'))}, got {figures}")
+    _check_trainer(cfg.trainer)
     _check_launcher(cfg.launcher)
     _check_optimize(cfg)
     check_score(cfg.score)
+
+
+def _check_trainer(trainer: Mapping[str, Any]) -> None:
+    if trainer["precision"] not in PRECISIONS:
+        raise ConfigError(f"trainer.precision must be {', '.join(PRECISIONS)}, got {trainer['precision']!r}")
+    if not isinstance(trainer["graph"], bool):
+        raise ConfigError(f"trainer.graph must be true or false, got {trainer['graph']!r}")
+    clip = trainer["gradient_clip_val"]
+    if clip is not None:
+        _number("trainer.gradient_clip_val", clip, least=0, whole=False)
+    if clip == 0:
+        raise ConfigError("trainer.gradient_clip_val must be positive, or null to clip nothing, got 0")
 
 
 def _check_launcher(launcher: Mapping[str, Any]) -> None:

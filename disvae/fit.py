@@ -33,10 +33,6 @@ from disvae.runs import Run
 from disvae.session import Asked, Session, Stopped
 from disvae.sources import device_of
 
-PRECISIONS = ("32-true", "tf32", "bf16-mixed")
-"""float32; on a GPU with rounded factors in its products; bfloat16 in the networks alone. float16 would need its loss
-scaled, float64 images of float64."""
-
 CHUNKED = ("steps", "eval_every", "checkpoint_every")
 """What the chunks of runs that are trained as one have in common."""
 
@@ -299,8 +295,6 @@ def trainer_of(
     for key in chosen:
         if key in owned:
             raise ConfigError(f"trainer.{key} is not yours to set: use steps, batch_size, eval_every, eval_images ...")
-    if chosen["precision"] not in PRECISIONS:
-        raise ConfigError(f"trainer.precision must be {', '.join(PRECISIONS)}, got {chosen['precision']!r}")
     ours = {"gradient_clip_val", "graph"}  # a step is made by our module
     theirs = {key: value for key, value in chosen.items() if key not in ours}
     theirs["precision"] = theirs["precision"].replace("tf32", "32-true")

@@ -1,17 +1,21 @@
 """The benchmark measures what it says, in numbers that fit each other; how fast this machine is, is not tested."""
 
+import io
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from disvae.benchmark.__main__ import benchmark, settings
 from disvae.benchmark.measure import work
 from disvae.benchmark.reference import PlainVAE, reference
+from disvae.benchmark.table import show
 from disvae.benchmark.worker import Worker
-from disvae.config import ConfigError, options
+from disvae.config import ConfigError, benchmark_help, options
 from disvae.model.conv import Conv
 
 TINY = ["seconds=0.001", "rounds=1", "threads=1", "device=cpu", "run.dataset.positions=4", "run.eval_images=200"]
@@ -142,10 +146,27 @@ def test_settings_that_cannot_be_are_refused(argument, message):
         settings([argument])
 
 
-def test_all_objectives_and_networks_are_measured_unless_chosen():
-    chosen = settings([])
-    assert sorted(chosen["objectives"]) == options("objective")
-    assert sorted(chosen["models"]) == options("model")
+@pytest.mark.parametrize(("setting", "group"), [("objectives", "objective"), ("models", "model")])
+def test_help_names_every_option_whether_or_not_it_is_measured_by_default(setting, group):
+    (line,) = [line for line in benchmark_help("").splitlines() if line.startswith(f"  {setting}=")]
+    assert set(re.findall(r"\w+", line)) >= {*options(group), *settings([])[setting]}
+
+
+def test_the_tables_fit_a_narrow_terminal_and_hold_plain_numbers():
+    step = {"model": "conv", "objective": "factor_vae", "batch_size": 1024, "steps_per_s": 12345.6}
+    step |= {"flop": 4.1e6, "share_of_floor": 0.5, "launches": 150}
+    step |= {"parts_s": {"data": 0.01, "forward": 0.3, "backward": 0.6, "optimizer": 0.09}}
+    screen = Console(width=80, record=True, file=io.StringIO())
+    show("steps", [step], screen)
+    said = screen.export_text()
+    for cell in ("conv", "factor_vae", "12,346", "4.1", "50 %", " 1 30 60  9"):
+        assert cell in said
+    times = {"plain_s": 1.73, "disvae_s": 0.0344, "ratio": 50.3, "cpu_ratio": 40.0}
+    row = {"batch_size": 64, "plain_peak_bytes": 2**30, "disvae_peak_bytes": 2**30, **times}
+    show("reference", [row], screen)
+    said = screen.export_text()
+    assert "1,730" in said
+    assert "34.4" in said
 
 
 def test_an_override_that_names_nothing_is_refused():

@@ -376,6 +376,8 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
         (["+trainer.num_nodes=2"], "trainer.num_nodes is not yours to set"),
         (["beta=${nothing}"], "nothing"),
         (["trainer.precision=16-mixed"], "trainer.precision must be 32-true, tf32, bf16-mixed, got '16-mixed'"),
+        (["trainer.graph=perhaps"], "trainer.graph must be true or false, got 'perhaps'"),
+        (["trainer.gradient_clip_val=x"], "trainer.gradient_clip_val must be a finite number >= 0, got 'x'"),
         (["trainer.precision=tf32", "trainer.accelerator=cpu"], "trainer.precision=tf32 is for a GPU"),
         (["trainer.gradient_clip_val=0"], "trainer.gradient_clip_val must be positive, or null"),
         (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val must be"),

@@ -1,13 +1,13 @@
 """How fast this machine trains: against a plain loop, against its own matrix products, in packs and in processes.
 
-    python -m disvae.benchmark
+    python -m disvae.benchmark    # a few minutes on 2 cores
     python -m disvae.benchmark parts=[reference] batch_sizes=[64] json=speed.json
     python -m disvae.benchmark parts=[steps] objectives=[beta_tc] models=[conv] precision=tf32 run.z_dim=20
 
 run.NAME=VALUE is an override of every run that is measured, as python -m disvae.train takes it.
 Prints a table for each part; json=PATH writes all numbers with the machine and the versions. What is compared takes
-turns in one invocation, so ratios hold on a busy machine and absolute times only on a quiet one. Exit status: 2 for
-what cannot be.
+turns, so a busy machine still gives rough ratios; times mean something on a quiet one only. Exit status: 2 for what
+cannot be.
 """
 
 import json
@@ -19,10 +19,9 @@ from typing import Any
 
 from disvae import config as knobs
 from disvae.command import command
-from disvae.config import ConfigError
+from disvae.config import PRECISIONS, ConfigError
 from disvae.loading import loading
 
-PRECISIONS = ("32-true", "tf32", "bf16-mixed")
 CHOICES = {
     "parts": ("reference", "steps", "loop", "pack", "data", "memory"),
     "objectives": tuple(knobs.options("objective")),
