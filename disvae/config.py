@@ -27,6 +27,7 @@ NOT_IDENTITY = (
     "final",
     "figure",
     "final_figures",
+    "report",
     "score",
     "optimize",
     "launcher",
@@ -91,8 +92,9 @@ def check_values(cfg: DictConfig) -> None:
         _number(f"split.{key}", cfg.split[key], least=0, whole=False, most=0.5)
     if cfg.preview not in (None, "schedule"):
         raise ConfigError(f"preview must be schedule or null, got {cfg.preview!r}")
-    if not isinstance(cfg.force, bool):
-        raise ConfigError(f"force must be true or false, got {cfg.force!r}")
+    for key in ("force", "report"):
+        if not isinstance(cfg[key], bool):
+            raise ConfigError(f"{key} must be true or false, got {cfg[key]!r}")
     if cfg.final != "all" and (isinstance(cfg.final, str) or set(cfg.final) - set(options("metric"))):
         raise ConfigError(f"final must be all or a list of {', '.join(options('metric'))}, got {cfg.final}")
     figures = cfg.final_figures

@@ -64,6 +64,7 @@ def evaluate(arguments: Sequence[str]) -> None:
             raise ConfigError(f"{run.path} is no trained run's folder: it holds no config.yaml or no last.ckpt")
     with loading():
         from disvae import drawing, evaluation
+        from disvae.run_page import write_page
 
     nothing_chosen = not chosen and not shown
     metrics = evaluation.choose(chosen, "all" if nothing_chosen else [])
@@ -84,6 +85,9 @@ def evaluate(arguments: Sequence[str]) -> None:
         evaluation.compare(runs, metrics, score)
         for run in runs:
             _show(run, [f"{names[0]}-runs"], metrics.nodes, "")
+    for run in runs:
+        if run.report.exists():
+            write_page(run, run.report)
 
 
 def _show(run: Run, stages: Sequence[str], labels: Collection[str], said: str) -> None:

@@ -124,6 +124,11 @@ class Run:
         """The folder of its pictures."""
         return self.path / "figures"
 
+    @property
+    def report(self) -> Path:
+        """Its page."""
+        return self.path / "report.html"
+
     def config(self) -> dict[str, Any]:
         """The resolved configuration, as plain containers."""
         try:

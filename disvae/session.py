@@ -1,5 +1,6 @@
 """One run from the moment somebody holds its folder to its end: what is kept of it, whatever happens."""
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from disvae.drawing import draw_run
 from disvae.evaluation import choose, evaluate
 from disvae.interrupt import Interrupted
 from disvae.module import Diverged, VAEModule
+from disvae.run_page import write_page
 from disvae.runs import Run, provenance
 from disvae.sources import check
 from disvae.summary import write_scores
 from disvae.task import Report
+
+log = logging.getLogger(__name__)
 
 
 class Stopped(RuntimeError):
@@ -154,6 +158,11 @@ class Session:
             seconds["pictures"] = round(time.monotonic() - started, 1)
         self.close()
         self.run.mark("finished", self.config["steps"])
+        if self.config["report"]:
+            try:
+                write_page(self.run, self.run.report)
+            except Exception as error:  # a page less must not make a finished run a failed one
+                log.warning("%s could not be made: %s", self.run.report, error)
 
     def write_record(self) -> None:
         """Where its numbers come from."""

@@ -15,7 +15,7 @@ INTERVAL = "± half the 95 % interval"
 COLUMNS = {"train": "last batch", "val": "validation", "held_out": "held out"}
 
 
-def _rows(metrics: Iterable[str]) -> list[str]:
+def terms(metrics: Iterable[str]) -> list[str]:
     """Terms in the order they were logged, without per-latent vectors, standard errors and bounds."""
     names = dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in COLUMNS)
     return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith(("_se", "_limit"))]
@@ -31,7 +31,7 @@ def print_result(run: Run) -> None:
     table.add_column("nats per image", no_wrap=True)
     for title in stages.values():
         table.add_column(title, justify="right", no_wrap=True)
-    for name in _rows(metrics):
+    for name in terms(metrics):
         cells = []
         for stage in stages:
             value = metrics.get(f"{stage}/{name}")
@@ -62,7 +62,7 @@ def print_scores(
         if not entries:
             continue
         how = next(iter(entries.values()))["protocol"]
-        screen.print(f"\n{stage}: {_protocol(how)}; {INTERVAL}; details: {details}", highlight=False, soft_wrap=True)
+        screen.print(f"\n{stage}: {protocol(how)}; {INTERVAL}; details: {details}", highlight=False, soft_wrap=True)
         alone = {label: entry for label, entry in entries.items() if not entry["chance"]}
         for table in (_table(entries.keys() - alone.keys(), entries), _table(alone.keys(), entries)):
             if table.row_count:
@@ -77,8 +77,7 @@ def print_scores(
         for reason, failed in reasons.items():
             whose = ", ".join(f"{label} ({', '.join(sources)})" for label, sources in failed.items())
             screen.print(f"failed: {whose}: {reason}", highlight=False)
-        said = [f"{label}({_settings(entry['settings'])})" for label, entry in entries.items()]
-        screen.print(f"computed with: {', '.join(said)}", highlight=False)
+        screen.print(f"computed with: {computed_how(entries)}", highlight=False)
         screen.print("what each score is, in which unit, and whether more is better: docs/metrics.md", highlight=False)
 
 
@@ -101,15 +100,21 @@ def _table(labels: Container[str], found: Mapping[str, Any]) -> Table:
     return table
 
 
-def _protocol(protocol: Mapping[str, Any]) -> str:
-    of = f" of {protocol['population']:,}" if protocol.get("population") else ""
-    said = [f"{protocol['samples']:,}{of} images ({protocol['images']})"]
-    said += [f"{name}: {protocol[name]}" for name in ("codes", "transport") if protocol.get(name)]
-    if "runs" in protocol:
-        said.append(f"{len(protocol['runs'])} runs")
-    if protocol.get("state") in ("interrupted", "diverged", "failed"):
-        said.append(f"of a run that is {protocol['state']} at step {protocol['step']:,}")
+def protocol(how: Mapping[str, Any]) -> str:
+    """Which images and codes scores are of."""
+    of = f" of {how['population']:,}" if how.get("population") else ""
+    said = [f"{how['samples']:,}{of} images ({how['images']})"]
+    said += [f"{name}: {how[name]}" for name in ("codes", "transport") if how.get(name)]
+    if "runs" in how:
+        said.append(f"{len(how['runs'])} runs")
+    if how.get("state") in ("interrupted", "diverged", "failed"):
+        said.append(f"of a run that is {how['state']} at step {how['step']:,}")
     return ", ".join(said)
+
+
+def computed_how(entries: Mapping[str, Any]) -> str:
+    """The settings of each metric of scores.json."""
+    return ", ".join(f"{label}({_settings(entry['settings'])})" for label, entry in entries.items())
 
 
 def _settings(node: Mapping[str, Any]) -> str:

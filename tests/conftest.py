@@ -17,10 +17,11 @@ TINY = (
     "eval_images=100",
     "eval_samples=50",
     "log_every=5",
-    "final=[]",  # scores and pictures at the end have their own tests
-    "final_figures=[]",
-    "figure=[]",
+    "final=[]",  # scores at the end have their own tests
 )
+
+NO_PICTURES = ("figure=[]", "final_figures=[]", "report=false")
+"""What pictures and pages cost, only the tests pay that are about them."""
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +35,11 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def composed() -> Callable[..., DictConfig]:
-    """Compose a configuration from overrides, as the command line does."""
+    """Compose a configuration from overrides, as the command line does; without pictures unless they are asked for."""
 
     def make(*overrides: str) -> DictConfig:
+        asked = {override.partition("=")[0] for override in overrides}
+        overrides = (*(each for each in NO_PICTURES if each.partition("=")[0] not in asked), *overrides)
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return compose("config", overrides=list(overrides))
 
@@ -46,7 +49,7 @@ def composed() -> Callable[..., DictConfig]:
 @pytest.fixture
 def tiny() -> tuple[str, ...]:
     """Overrides of a run that takes seconds."""
-    return TINY
+    return TINY + NO_PICTURES
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from disvae.comparison import figures, udr
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
-from disvae.comparison.page import Cell, Head, anchor, page, picture, section, table
 from disvae.comparison.results import Row
 from disvae.comparison.schedules import schedule_figure
 from disvae.comparison.tables import found, main_tag, trust
@@ -20,6 +19,7 @@ from disvae.config import ConfigError
 from disvae.direction import better, said, short
 from disvae.knobs import Knob
 from disvae.loading import loading
+from disvae.page import Cell, Head, anchor, page, picture, section, table
 from disvae.runs import Run, now, write_atomically
 from disvae.table import number
 
@@ -314,8 +314,11 @@ class _Report:
         return figures.limits(self.comparisons if tag.startswith("metric") else [comparison], tag)
 
     def _link(self, row: Row) -> str:
+        """The run's own page where it has one, else its folder."""
         assert row.path is not None
-        return quote(Path(os.path.relpath(row.path.absolute(), self.folder)).as_posix())
+        page_of_run = Run(row.path).report
+        place = page_of_run if page_of_run.is_file() else row.path
+        return quote(Path(os.path.relpath(place.absolute(), self.folder)).as_posix())
 
     def _run(self, row: Row) -> Cell:
         return Cell(row.name, kind="text", link="" if row.path is None else self._link(row))
