@@ -193,17 +193,25 @@ def test_a_pack_that_loses_a_member_is_recorded_anew_with_the_generators_of_the_
             torch.testing.assert_close(members[seed].state_dict()[name], value, rtol=1e-4, atol=1e-5)
 
 
-def test_each_training_records_its_own_graph_and_leaves_none(recording):
+class Stop(pl.Callback):
+    """Breaks a training off, so that Lightning leaves out its end."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if pl_module._captured is not None:
+            raise KeyError("stopped")
+
+
+def test_each_training_records_its_own_graph_also_after_one_that_broke_off_and_leaves_none(recording):
     made = recording()
     one = built(CASE, CPU).module
-    for _ in range(2):
-        trainer = pl.Trainer(
-            max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
-        )
+    for callbacks in ([Stop()], [], []):
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        trainer = pl.Trainer(max_epochs=1, accelerator="cpu", callbacks=callbacks, **quiet)
         n = one.step + WARM_UP + 2
-        trainer.fit(one, train_dataloaders=Chunks(n, n, n, one.step))
-        assert one._captured is None
-    assert [each.replays for each in made] == [2, 2]
+        with pytest.raises(KeyError, match="stopped") if callbacks else contextlib.nullcontext():
+            trainer.fit(one, train_dataloaders=Chunks(n, n, n, one.step))
+        assert (one._captured is None) == (not callbacks)
+    assert [each.replays for each in made] == [1, 2, 2]
 
 
 def tensors(stepper, parameters, optimizer):
