@@ -138,6 +138,8 @@ def test_a_process_that_fails_says_why():
         ("precision=fp8", "precision must be 32-true, tf32, bf16-mixed, got fp8"),
         ("device=tpu", "device must be auto, cpu or cuda, got tpu"),
         ("json=/no/such/folder/speed.json", "must be a file in a folder that is there"),
+        ("fashion_mnist=/no/such/folder", "fashion_mnist must be a folder that is there, got /no/such/folder"),
+        ("dsprites=/no/such.npz", "dsprites must be a file that is there, got /no/such.npz"),
         ("batchsize=3", "batchsize=3: .*; see --help"),
     ],
 )

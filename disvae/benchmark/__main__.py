@@ -66,6 +66,9 @@ def settings(arguments: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(f"precision must be {', '.join(PRECISIONS)}, got {chosen['precision']}")
     if chosen["device"] not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device must be auto, cpu or cuda, got {chosen['device']}")
+    for key, kind in (("fashion_mnist", "folder"), ("dsprites", "file")):
+        if chosen[key] is not None and not Path(str(chosen[key])).exists():
+            raise ConfigError(f"{key} must be a {kind} that is there, got {chosen[key]}")
     target = chosen["json"]
     if target is not None and not Path(str(target)).parent.is_dir():
         raise ConfigError(f"json={target} must be a file in a folder that is there")
