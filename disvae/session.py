@@ -18,7 +18,6 @@ from disvae.drawing import draw_run
 from disvae.evaluation import choose, evaluate
 from disvae.interrupt import Interrupted
 from disvae.module import Diverged, VAEModule
-from disvae.run_page import write_page
 from disvae.runs import Run, provenance
 from disvae.sources import check
 from disvae.summary import write_scores
@@ -159,6 +158,8 @@ class Session:
         self.close()
         self.run.mark("finished", self.config["steps"])
         if self.config["report"]:
+            from disvae.run_page import write_page  # and what draws: none of it is needed to begin
+
             try:
                 write_page(self.run, self.run.report)
             except Exception as error:  # a page less must not make a finished run a failed one
