@@ -3,12 +3,15 @@
 import io
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from matplotlib import style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -33,6 +36,9 @@ DPI = 110
 FRAME_S = 0.12
 """Seconds that a frame of an animation stays."""
 
+COLOURS = 64
+"""Of an animation, the same ones in all frames."""
+
 TAG = "figure"
 """The first part of the pictures' tags in TensorBoard."""
 
@@ -50,6 +56,7 @@ class Pictures:
 
     figures: dict[str, Draws]
     named: Collection[str]
+    said: set[str] = field(default_factory=set)  # labels whose failure was told of; once is enough in a run
 
 
 def choose(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default: bool = False) -> Pictures:
@@ -73,7 +80,8 @@ def rendered(drawn: Drawn) -> tuple[bytes, str]:
         drawn.savefig(file, format="png", dpi=DPI, facecolor="white")
         return file.getvalue(), ".png"
     frames = [_pixels(frame) for frame in drawn]
-    palette = frames[0].quantize(64)
+    palette = Image.fromarray(np.hstack(frames[::3])).quantize(COLOURS - 2)
+    palette.putpalette([*palette.getpalette()[: 3 * (COLOURS - 2)], 0, 0, 0, 255, 255, 255])  # which are no averages
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=round(1000 * FRAME_S), loop=0)
@@ -81,10 +89,10 @@ def rendered(drawn: Drawn) -> tuple[bytes, str]:
 
 
 def _pixels(frame: Figure) -> Image.Image:
-    file = io.BytesIO()
-    frame.savefig(file, format="raw", dpi=DPI, facecolor="white")
-    width, height = (round(float(side) * DPI) for side in frame.get_size_inches())
-    return Image.frombytes("RGBA", (width, height), file.getvalue()).convert("RGB")
+    frame.set_dpi(DPI)
+    canvas = FigureCanvasAgg(frame)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 @torch.no_grad()
@@ -95,12 +103,20 @@ def draw(chosen: Pictures, vae: VAE, view: View) -> Iterator[tuple[str, bytes, s
     try:
         for label, figure in chosen.figures.items():
             try:
-                yield label, *rendered(figure(vae, view))
-            except NotDrawable as error:
-                if label in chosen.named:
-                    log.warning("figure %s is not to be had: %s", label, error)
+                with style.context("default"):  # whatever a user's matplotlibrc says
+                    picture = rendered(figure(vae, view))
             except Exception as error:  # a picture less must not cost a run
-                log.warning("figure %s could not be drawn: %s: %s", label, type(error).__name__, error)
+                expected = isinstance(error, NotDrawable)
+                if label not in chosen.said and (label in chosen.named or not expected):
+                    why = (
+                        f"is not to be had: {error}"
+                        if expected
+                        else f"could not be drawn: {type(error).__name__}: {error}"
+                    )
+                    log.warning("figure %s %s", label, why)
+                chosen.said.add(label)
+            else:
+                yield label, *picture
     finally:
         vae.train(training)
 

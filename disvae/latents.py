@@ -85,6 +85,13 @@ def prior_marginals(pz: Distribution) -> Distribution | None:
     return p_d
 
 
+def along(code: Tensor, d: int, places: Tensor) -> Tensor:
+    """Codes (P, D): `code` (D,) with its latent `d` at each of `places` (P,)."""
+    z = code.repeat(len(places), 1)
+    z[:, d] = places
+    return z
+
+
 def quantiles(pz: Distribution, probabilities: tuple[float, ...]) -> Tensor:
     """What each latent of p(z) is below with these probabilities (P,): (P, D); read from samples without a formula."""
     places = _by_formula(pz, probabilities)

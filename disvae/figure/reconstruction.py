@@ -28,5 +28,6 @@ def reconstruction(vae: VAE, view: View, *, images: int = 12) -> Figure:
     bar = figure.colorbar(shown, ax=below, ticks=[-1, 0, 1], fraction=0.02, pad=0.01)
     bar.ax.set_yticklabels(["missing", "0", "too much"], fontsize=7)
     error = (mean - x).square().mean().item()
-    figure.suptitle(f"{len(x)} images of the fixed sample; mean squared difference a pixel: {error:.3g}", fontsize=10)
+    said = f"What the code keeps of {len(x)} images: mean squared difference {error:.3g} a pixel"
+    figure.suptitle(said, fontsize=10)
     return figure

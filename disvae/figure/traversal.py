@@ -6,12 +6,10 @@ the prior: a Gaussian's are equal steps from -2 to 2 standard deviations, a spar
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from torch import Tensor
 from torch.distributions import Normal
 
-from disvae.latents import quantiles, seeded
-from disvae.paint import INACTIVE, MODEL, draw_images, name_images
+from disvae.latents import along, quantiles, seeded
+from disvae.paint import INACTIVE, MODEL, draw_images, frame_image, name_images
 from disvae.vae import VAE
 from disvae.view import View, codes_of
 
@@ -32,7 +30,7 @@ def traversal(vae: VAE, view: View, *, image: int | None = None, most: int = 12,
         places = quantiles(vae.prior(), PROBABILITIES)
     latents = view.latents
     shown, busy = latents.first(most, inactive), latents.busy
-    images = _along(vae, code, places, shown)
+    images = torch.stack([vae.decode(along(code, d, places[:, d])).mean for d in shown])
     fixed = torch.stack([x[0], vae.decode(code[None]).mean[0]])[:, None]
     own = (code - places).abs().argmin(0)  # (D,): the column nearest to the image's own code
 
@@ -49,27 +47,18 @@ def traversal(vae: VAE, view: View, *, image: int | None = None, most: int = 12,
     )
     for row, d in enumerate(shown):
         if latents.active[d]:
-            corner = (W * int(own[d]) - 0.5, H * row - 0.5)
-            right.add_patch(Rectangle(corner, W, H, fill=False, edgecolor=MODEL, linewidth=2, zorder=3))
+            frame_image(right, images, row, int(own[d]), MODEL)
         else:
             right.axhspan(H * row - 0.5, H * (row + 1) - 0.5, color="white", alpha=0.65, linewidth=0, zorder=2)
             right.get_yticklabels()[row].set_color(INACTIVE)
     right.set_anchor("N")
     right.xaxis.tick_top()
-    right.set_xlabel("quantiles of each latent's prior; framed: the nearest to the image's own code", fontsize=9)
-    if len(busy) < len(latents.order) or rows < len(latents.order):
-        inactive_shown = max(rows - len(busy), 0)
-        grey = f", {inactive_shown} of the others in grey" if inactive_shown else ""
-        said = f"{len(busy)} of {len(latents.order)} latents are active, {min(rows, len(busy))} of them shown{grey}"
-        figure.suptitle(said, fontsize=10)
+    right.xaxis.set_label_position("top")
+    right.set_xlabel("quantile of the latent's prior; framed: the nearest to the image's own code", fontsize=9)
+    said = f"What each latent does to one image: {len(busy)} of {len(latents.order)} latents are active"
+    if rows < len(busy):
+        said += f", {rows} of them shown"
+    if rows > len(busy):
+        said += f", {rows - len(busy)} of the others in grey"
+    figure.suptitle(said, fontsize=10)
     return figure
-
-
-def _along(vae: VAE, code: Tensor, places: Tensor, latents: list[int]) -> Tensor:
-    """Decoded means (rows, columns, C, H, W) of `code` (D,) with one of `latents` at each of its `places` (P, D)."""
-    rows = []
-    for d in latents:
-        z = code.repeat(len(places), 1)
-        z[:, d] = places[:, d]
-        rows.append(vae.decode(z).mean)
-    return torch.stack(rows)

@@ -1,0 +1,36 @@
+"""Means of p(x|z) for codes z drawn from p(z), beside the data they should be like."""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from disvae.latents import seeded
+from disvae.paint import draw_images
+from disvae.vae import VAE
+from disvae.view import View
+
+
+@torch.no_grad()
+def prior_samples(vae: VAE, view: View, *, side: int = 6) -> Figure:
+    """Two squares of `side` times `side` images: of codes that are independent draws of the prior, and of the data."""
+    x = view.pictures(side**2)
+    with seeded():
+        z = vae.prior().sample((side**2,))
+    means = vae.decode(z).mean
+    figure = Figure(figsize=(8.2, 0.7 + 4.0 * x.shape[2] / x.shape[3]), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    draw_images(left, _square(means, side))
+    left.set_title(f"model: means of p(x|z), z from the prior ({type(vae.prior).__name__})", fontsize=9)
+    draw_images(right, _square(x, side))
+    right.set_title("data: images of the fixed sample", fontsize=9)
+    for axes in (left, right):
+        axes.set_xticks([])
+        axes.set_yticks([])
+    figure.suptitle(f"Does the prior make images like the data? {side**2} of each", fontsize=10)
+    return figure
+
+
+def _square(images: Tensor, side: int) -> Tensor:
+    """Images (n, C, H, W) row by row in a grid (side, side, C, H, W), white where there are too few."""
+    white = images.new_ones(side**2 - len(images), *images.shape[1:])
+    return torch.cat([images, white]).unflatten(0, (side, side))

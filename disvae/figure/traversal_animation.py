@@ -1,0 +1,84 @@
+"""p(x|z) as every active latent at once, in a cell of its own, goes to and fro along the quantiles of its prior.
+
+The moving `traversal`: the others of a cell's latents stay as in one image.
+"""
+
+from collections.abc import Iterator
+from math import cos, pi
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.distributions import Normal
+
+from disvae.figure import NotDrawable
+from disvae.latents import along, quantiles, seeded
+from disvae.paint import DATA, MODEL, draw_images, whole_of
+from disvae.vae import VAE
+from disvae.view import View, codes_of
+
+FRAMES = 24
+"""There and back."""
+
+END = 2.0
+"""Of the way, in standard deviations of a normal with the same probabilities below: from 2.3 % to 98 %."""
+
+
+@torch.no_grad()
+def traversal_animation(vae: VAE, view: View, *, image: int | None = None, most: int = 12) -> Iterator[Figure]:
+    """Frames with a cell for each of at most `most` active latents, most informative first.
+
+    Raises:
+        NotDrawable: no latent is active.
+    """
+    x = view.pictures(1, image)
+    shown = view.latents.busy[:most]
+    if not shown:
+        raise NotDrawable("a latent must be active to be moved, got none")
+    (code,) = codes_of(vae, x)
+    scores = [-END * cos(2 * pi * k / FRAMES) for k in range(FRAMES // 2 + 1)]  # slow at both ends
+    with seeded():
+        places = quantiles(vae.prior(), tuple(Normal(0.0, 1.0).cdf(torch.tensor(scores)).tolist()))
+    images = torch.stack([vae.decode(along(code, d, places[:, d])).mean for d in shown])
+    own = [float(np.interp(code[d].item(), places[:, d].cpu().numpy(), scores)) for d in shown]
+    return _frames(images, [view.latents.label(d) for d in shown], scores, own)
+
+
+def _frames(images: Tensor, names: list[str], scores: list[float], own: list[float]) -> Iterator[Figure]:
+    """Of cells (latents, places, C, H, W), there and back; `own`: where on the scale each latent of the image is."""
+    H, W = images.shape[-2:]
+    columns = min(len(names), 4 if len(names) <= 8 else 6)
+    rows = -(-len(names) // columns)
+    width = 8.2 / max(columns, 4)
+    figure = Figure(
+        figsize=(width * max(columns, 2), 0.8 + rows * (0.55 + (width - 0.2) * H / W)), layout="constrained"
+    )
+    figure.suptitle("Each latent along its prior, the others as in one image", fontsize=10)
+    figure.supxlabel("quantile of the latent's prior; orange: now, blue: the image's own code", fontsize=9)
+    moving = []
+    for cell, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        if cell >= len(names):
+            axes.axis("off")
+            continue
+        draw_images(axes, images[cell, :1, None])
+        axes.set_title(names[cell], fontsize=9)
+        axes.set_yticks([])
+        axes.set_xticks([_across(score, W) for score in (-END, 0, END)], ["2 %", "50 %", "98 %"])
+        axes.tick_params(length=3, labelsize=8)
+        line = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+        axes.plot([_across(own[cell], W)], [0], "|", color=DATA, markersize=10, markeredgewidth=2, **line)
+        (dot,) = axes.plot([_across(scores[0], W)], [0], "o", color=MODEL, markersize=7, **line)
+        moving.append((axes.images[0], dot))
+    places = len(scores)
+    for place in [*range(places), *range(places - 2, 0, -1)]:
+        for cell, (shown, dot) in enumerate(moving):
+            shown.set_data(whole_of(images[cell, place][None, None]))
+            dot.set_xdata([_across(scores[place], W)])
+        yield figure
+        figure.set_layout_engine("none")  # it stays as the first frame was laid out
+
+
+def _across(score: float, W: int) -> float:
+    """Where on an image of W pixels a place of the scale is."""
+    return W * (0.5 + 0.42 * score / END) - 0.5
