@@ -231,7 +231,7 @@ def test_without_a_choice_slow_metrics_wait_to_be_named():
     everything = choose({}, "all")
     assert "dci_forest" in everything.metrics
     assert "dci" not in everything.metrics
-    chosen, _ = settings(["metric=[dci]"])
+    chosen, _, _ = settings(["metric=[dci]"])
     assert choose(chosen, []).metrics.keys() == {"dci"}
 
 
@@ -253,14 +253,14 @@ def test_codes_of_another_program_are_scored_with_what_is_known_of_them(tmp_path
 
 
 def test_a_runs_kept_codes_are_such_a_file_and_score_alike(run):
-    chosen, how = settings(["metric=[mig]"])
+    chosen, _, how = settings(["metric=[mig]"])
     found = score_file(run.path / "encoding.h5", chosen, how)["metric"]["mig"]["scores"]
     assert found == run.scores()["metric"]["mig"]["scores"]
 
 
 def test_codes_without_factors_get_what_needs_none(tmp_path):
     np.savez(tmp_path / "codes.npz", codes=np.random.default_rng(0).normal(size=(300, 3)))
-    chosen, how = settings([])
+    chosen, _, how = settings([])
     found = score_file(tmp_path / "codes.npz", chosen, how)["metric"]
     assert {"sparsity", "gaussian_tc", "active_units"} <= found.keys()
     assert "mig" not in found

@@ -4,11 +4,12 @@ It may instead yield the frames of an animation. What cannot be drawn raises Not
 """
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, Union
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # a run that draws nothing does without
 
-Drawn: TypeAlias = Figure | Iterator[Figure]
+Drawn: TypeAlias = Union["Figure", Iterator["Figure"]]
 """A picture, or the frames of an animation; a frame may be the one before, changed."""
 
 
