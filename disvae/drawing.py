@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from matplotlib import style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
@@ -38,6 +38,9 @@ FRAME_S = 0.12
 
 COLOURS = 64
 """Of an animation, the same ones in all frames."""
+
+EVENTS = ".figures"
+"""How the name of the file ends whose events are the pictures of trained runs."""
 
 TAG = "figure"
 """The first part of the pictures' tags in TensorBoard."""
@@ -76,23 +79,22 @@ def choose(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default:
 def rendered(drawn: Drawn) -> tuple[bytes, str]:
     """A picture as a file's content and its suffix: PNG, or an animated GIF."""
     if isinstance(drawn, Figure):
-        file = io.BytesIO()
-        drawn.savefig(file, format="png", dpi=DPI, facecolor="white")
-        return file.getvalue(), ".png"
-    frames = [_pixels(frame) for frame in drawn]
-    palette = Image.fromarray(np.hstack(frames[::3])).quantize(COLOURS - 2)
-    palette.putpalette([*palette.getpalette()[: 3 * (COLOURS - 2)], 0, 0, 0, 255, 255, 255])  # which are no averages
+        return _png(drawn).getvalue(), ".png"
+    frames = [Image.open(_png(frame, compress_level=1)).convert("RGB") for frame in drawn]
+    together = Image.fromarray(np.hstack([np.asarray(frame) for frame in frames[::3]]))
+    palette = together.quantize(COLOURS - 2)
+    averages = palette.getpalette() or []
+    palette.putpalette([*averages[: 3 * (COLOURS - 2)], 0, 0, 0, 255, 255, 255])  # black and white as they are
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=round(1000 * FRAME_S), loop=0)
     return file.getvalue(), ".gif"
 
 
-def _pixels(frame: Figure) -> Image.Image:
-    frame.set_dpi(DPI)
-    canvas = FigureCanvasAgg(frame)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+def _png(figure: Figure, **options: int) -> io.BytesIO:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, facecolor="white", pil_kwargs=options)
+    return file
 
 
 @torch.no_grad()
@@ -108,12 +110,8 @@ def draw(chosen: Pictures, vae: VAE, view: View) -> Iterator[tuple[str, bytes, s
             except Exception as error:  # a picture less must not cost a run
                 expected = isinstance(error, NotDrawable)
                 if label not in chosen.said and (label in chosen.named or not expected):
-                    why = (
-                        f"is not to be had: {error}"
-                        if expected
-                        else f"could not be drawn: {type(error).__name__}: {error}"
-                    )
-                    log.warning("figure %s %s", label, why)
+                    why = "is not to be had" if expected else f"could not be drawn: {type(error).__name__}"
+                    log.warning("figure %s %s: %s", label, why, error)
                 chosen.said.add(label)
             else:
                 yield label, *picture
@@ -159,10 +157,25 @@ def draw_run(
     encoding = sources[MODEL][0]
     assert encoding.vae is not None
     run.figures.mkdir(exist_ok=True)
-    written = []
-    with SummaryWriter(str(run.path)) as writer:
-        for label, content, suffix in draw(chosen, encoding.vae, view_of(encoding, config, run.path)):
-            write_atomically(run.figures / f"{label}{suffix}", content)
-            log_picture(writer, label, content, protocol["step"])
-            written.append(f"{label}{suffix}")
+    written, pictures = [], {}
+    for label, content, suffix in draw(chosen, encoding.vae, view_of(encoding, config, run.path)):
+        write_atomically(run.figures / f"{label}{suffix}", content)
+        written.append(f"{label}{suffix}")
+        pictures[label] = content
+    _log_again(run.path, pictures, protocol["step"])
     return written
+
+
+def _log_again(folder: Path, pictures: Mapping[str, bytes], step: int) -> None:
+    """Pictures to TensorBoard in place of those of `step` that were drawn before: of two it shows the older."""
+    former = sorted(folder.glob(f"events.out.tfevents.*{EVENTS}"))
+    new = {(f"{TAG}/{label}", step) for label in pictures}
+    with SummaryWriter(str(folder), filename_suffix=EVENTS) as writer:
+        for path in former:
+            for event in LegacyEventFileLoader(str(path)).Load():
+                if event.HasField("summary") and (event.summary.value[0].tag, event.step) not in new:
+                    writer._get_file_writer().add_event(event, event.step)
+        for label, content in pictures.items():
+            log_picture(writer, label, content, step)
+    for path in former:
+        path.unlink()
