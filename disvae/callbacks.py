@@ -9,7 +9,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -25,7 +24,7 @@ from disvae.interrupt import Interrupted
 from disvae.module import Steps, VAEModule
 from disvae.runs import Run
 from disvae.scoring import MODEL, score
-from disvae.summary import begin
+from disvae.summary import begin, later_file
 
 log = logging.getLogger(__name__)
 
@@ -96,15 +95,6 @@ class Curves(pl.Callback):
         """All points are on disk after this."""
         if hasattr(self, "writer"):
             self.writer.close()
-
-
-def later_file(folder: Path) -> None:
-    """Wait until a file of events that is begun in `folder` comes after those there, which TensorBoard reads by name.
-
-    The name is of the second, then of the process, then of a count without leading zeros.
-    """
-    while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
-        time.sleep(0.02)
 
 
 class Scores(pl.Callback):

@@ -25,6 +25,7 @@ from disvae.figure import Drawn, NotDrawable
 from disvae.runs import Run, write_atomically
 from disvae.scoring import MODEL
 from disvae.sources import device_of, sources_of
+from disvae.summary import later_file
 from disvae.vae import VAE
 from disvae.view import View
 
@@ -170,6 +171,7 @@ def _log_again(folder: Path, pictures: Mapping[str, bytes], step: int) -> None:
     """Pictures to TensorBoard in place of those of `step` that were drawn before: of two it shows the older."""
     former = sorted(folder.glob(f"events.out.tfevents.*{EVENTS}"))
     new = {(f"{TAG}/{label}", step) for label in pictures}
+    later_file(folder)
     with SummaryWriter(str(folder), filename_suffix=EVENTS) as writer:
         for path in former:
             for event in LegacyEventFileLoader(str(path)).Load():

@@ -6,6 +6,7 @@ name, five to begin with: the scores at a run's end are `final/*`, before the cu
 """
 
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,15 @@ TERMS = {
 
 ASPECTS = ("overlap/", "structure/")
 """Beginnings of the terms that are estimated for every objective, beside the ELBO and its parts."""
+
+
+def later_file(folder: Path) -> None:
+    """Wait until a file of events that is begun in `folder` comes after those there, which TensorBoard reads by name.
+
+    The name is of the second, then of the process, then of a count without leading zeros.
+    """
+    while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+        time.sleep(0.02)
 
 
 def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:

@@ -18,13 +18,13 @@ from tensorboard.plugins.hparams.api_pb2 import Experiment, ListSessionGroupsReq
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 
-from disvae.callbacks import Curves, Member, later_file
+from disvae.callbacks import Curves, Member
 from disvae.config import resolved
 from disvae.evaluate import evaluate
 from disvae.fit import fit
 from disvae.runs import Run
 from disvae.session import Asked
-from disvae.summary import final, write_scores
+from disvae.summary import final, later_file, write_scores
 
 SCORES = {"metric/mig/histogram": 0.5, "metric/mig/histogram_se": 0.01, "metric/mig/histogram/shape": 0.4}
 TERMS = {"val/elbo": -90.0, "val/loss": 91.0, "val/kl_per_dimension/00": 1.0, "val/beta": 4.0, "held_out/elbo": -92.0}
