@@ -11,12 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from matplotlib import style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
+from disvae import paint
 from disvae.build import Built, make, prepared
 from disvae.config import nodes, options
 from disvae.curves import curves
@@ -80,22 +83,33 @@ def choose(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default:
 def rendered(drawn: Drawn) -> tuple[bytes, str]:
     """A picture as a file's content and its suffix: PNG, or an animated GIF."""
     if isinstance(drawn, Figure):
-        return _png(drawn).getvalue(), ".png"
-    frames = [Image.open(_png(frame, compress_level=1)).convert("RGB") for frame in drawn]
-    together = Image.fromarray(np.hstack([np.asarray(frame) for frame in frames[::3]]))
-    palette = together.quantize(COLOURS - 2)
-    averages = palette.getpalette() or []
-    palette.putpalette([*averages[: 3 * (COLOURS - 2)], 0, 0, 0, 255, 255, 255])  # black and white as they are
+        file = io.BytesIO()
+        drawn.savefig(file, format="png", dpi=DPI, facecolor="white")
+        return file.getvalue(), ".png"
+    frames = [_pixels(frame) for frame in drawn]
+    palette = _palette(frames)
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=round(1000 * FRAME_S), loop=0)
     return file.getvalue(), ".gif"
 
 
-def _png(figure: Figure, **options: int) -> io.BytesIO:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI, facecolor="white", pil_kwargs=options)
-    return file
+def _pixels(frame: Figure) -> Image.Image:
+    frame.set(dpi=DPI, facecolor="white")
+    canvas: Any = FigureCanvasAgg(frame)
+    canvas.draw()  # savefig draws twice
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def _palette(frames: Sequence[Image.Image]) -> Image.Image:
+    """One for all frames; black, white and the colours of marks are in it as they are, the rest are averages."""
+    fixed = np.round(255 * np.array([to_rgb(colour) for colour in ("black", "white", *paint.COLOURS)])).astype(int)
+    together = Image.fromarray(np.hstack([np.asarray(frame) for frame in frames[::3]]))
+    averages = np.reshape(together.quantize(COLOURS - len(fixed)).getpalette() or [], (-1, 3))
+    apart = np.abs(averages[:, None] - fixed).max(2).min(1) > 8  # Pillow takes a near one for the right one
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.concatenate([fixed, averages[apart]]).flatten().tolist())
+    return palette
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ def interpolation(
     images = torch.cat([x[0::2, None], means, x[1::2, None]], 1)
 
     rows, columns, _, H, W = images.shape
-    figure = Figure(figsize=(8.2, 0.9 + 8.0 / columns * rows * H / W), layout="constrained")
+    figure = Figure(figsize=(8.2, 0.8 + 8.0 / columns * rows * H / W), layout="constrained")
     axes = figure.add_subplot()
     draw_images(axes, images)
     name_images(axes, images, columns=["image", *(f"{100 * share:.3g} %" for share in shares.tolist()), "image"])
@@ -40,7 +40,7 @@ def interpolation(
         frame_image(axes, images, row, columns - 1, DATA)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("share of the straight way from the left image's code to the right one's; framed: the real images")
-    axes.xaxis.label.set_size(9)
+    way = "share of the straight way from the left image's code to the right one's; framed: the real images"
+    axes.set_xlabel(way, fontsize=9, labelpad=6)
     figure.suptitle("Between two images: does one turn into the other without leaving the data?", fontsize=10)
     return figure

@@ -17,7 +17,7 @@ def prior_samples(vae: VAE, view: View, *, side: int = 6) -> Figure:
     with seeded():
         z = vae.prior().sample((side**2,))
     means = vae.decode(z).mean
-    figure = Figure(figsize=(8.2, 0.7 + 4.0 * x.shape[2] / x.shape[3]), layout="constrained")
+    figure = Figure(figsize=(8.2, 0.55 + 4.0 * x.shape[2] / x.shape[3]), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_images(left, _square(means, side))
     left.set_title(f"model: means of p(x|z), z from the prior ({type(vae.prior).__name__})", fontsize=9)
@@ -33,4 +33,4 @@ def prior_samples(vae: VAE, view: View, *, side: int = 6) -> Figure:
 def _square(images: Tensor, side: int) -> Tensor:
     """Images (n, C, H, W) row by row in a grid (side, side, C, H, W), white where there are too few."""
     white = images.new_ones(side**2 - len(images), *images.shape[1:])
-    return torch.cat([images, white]).unflatten(0, (side, side))
+    return torch.cat([images, white]).reshape(side, side, *images.shape[1:])

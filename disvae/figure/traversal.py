@@ -35,7 +35,7 @@ def traversal(vae: VAE, view: View, *, image: int | None = None, most: int = 12,
     own = (code - places).abs().argmin(0)  # (D,): the column nearest to the image's own code
 
     rows, (H, W) = len(shown), x.shape[2:]
-    figure = Figure(figsize=(8.4, 1.0 + 0.72 * max(rows, 2) * H / W), layout="constrained")
+    figure = Figure(figsize=(8.4, 0.85 + 0.72 * max(rows, 2) * H / W), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, len(PROBABILITIES)))
     draw_images(left, fixed)
     left.set_xticks([])
@@ -54,7 +54,9 @@ def traversal(vae: VAE, view: View, *, image: int | None = None, most: int = 12,
     right.set_anchor("N")
     right.xaxis.tick_top()
     right.xaxis.set_label_position("top")
-    right.set_xlabel("quantile of the latent's prior; framed: the nearest to the image's own code", fontsize=9)
+    right.set_xlabel(
+        "quantile of the latent's prior; framed: the nearest to the image's own code", fontsize=9, labelpad=6
+    )
     said = f"What each latent does to one image: {len(busy)} of {len(latents.order)} latents are active"
     if rows < len(busy):
         said += f", {rows} of them shown"

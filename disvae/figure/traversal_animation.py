@@ -21,12 +21,15 @@ from disvae.view import View, codes_of
 FRAMES = 24
 """There and back."""
 
+CELL = 1.25
+"""Width in inches; eight of images with many greys make a file of 350 kB."""
+
 END = 2.0
 """Of the way, in standard deviations of a normal with the same probabilities below: from 2.3 % to 98 %."""
 
 
 @torch.no_grad()
-def traversal_animation(vae: VAE, view: View, *, image: int | None = None, most: int = 12) -> Iterator[Figure]:
+def traversal_animation(vae: VAE, view: View, *, image: int | None = None, most: int = 8) -> Iterator[Figure]:
     """Frames with a cell for each of at most `most` active latents, most informative first.
 
     Raises:
@@ -48,12 +51,10 @@ def traversal_animation(vae: VAE, view: View, *, image: int | None = None, most:
 def _frames(images: Tensor, names: list[str], scores: list[float], own: list[float]) -> Iterator[Figure]:
     """Of cells (latents, places, C, H, W), there and back; `own`: where on the scale each latent of the image is."""
     H, W = images.shape[-2:]
-    columns = min(len(names), 4 if len(names) <= 8 else 6)
-    rows = -(-len(names) // columns)
-    width = 8.2 / max(columns, 4)
-    figure = Figure(
-        figsize=(width * max(columns, 2), 0.8 + rows * (0.55 + (width - 0.2) * H / W)), layout="constrained"
-    )
+    rows = -(-len(names) // 4)
+    columns = -(-len(names) // rows)
+    size = (max(CELL * columns, 4.8), 0.8 + rows * (0.45 + CELL * H / W))
+    figure = Figure(figsize=size, layout="constrained")
     figure.suptitle("Each latent along its prior, the others as in one image", fontsize=10)
     figure.supxlabel("quantile of the latent's prior; orange: now, blue: the image's own code", fontsize=9)
     moving = []
@@ -62,6 +63,7 @@ def _frames(images: Tensor, names: list[str], scores: list[float], own: list[flo
             axes.axis("off")
             continue
         draw_images(axes, images[cell, :1, None])
+        axes.images[0].set_interpolation("nearest")  # half the file
         axes.set_title(names[cell], fontsize=9)
         axes.set_yticks([])
         axes.set_xticks([_across(score, W) for score in (-END, 0, END)], ["2 %", "50 %", "98 %"])

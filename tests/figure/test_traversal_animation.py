@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from PIL import Image
 from torch.distributions import Normal
 
@@ -11,6 +12,7 @@ from disvae.config import resolved
 from disvae.drawing import rendered
 from disvae.figure import NotDrawable
 from disvae.figure.traversal_animation import FRAMES, traversal_animation
+from disvae.paint import DATA, MODEL
 
 PRIORS = ("gaussian", "laplace", "student_t", "sparse", "mixture")
 
@@ -86,7 +88,7 @@ def test_the_dot_is_at_the_quantile_of_every_prior(composed, view_of_images, pri
 def test_only_so_many_latents_are_shown(composed, view_of_images):
     vae = a_vae(composed, [float(d) for d in range(1, 16)])
     view = view_of_images(vae, some(40))
-    assert len(cells(next(traversal_animation(vae, view)))) == 12
+    assert len(cells(next(traversal_animation(vae, view)))) == 8
     assert list(cells(next(traversal_animation(vae, view, most=2)))) == ["z14", "z13"]
 
 
@@ -96,10 +98,17 @@ def test_without_an_active_latent_there_is_nothing_to_move(composed, view_of_ima
         traversal_animation(vae, view_of_images(vae, some(40)))
 
 
-def test_of_the_most_latents_in_colour_it_is_a_file_of_bearable_size(composed, view_of_images):
+def test_as_a_file_it_is_small_and_its_marks_have_their_own_colours(composed, view_of_images):
     vae = a_vae(composed, [float(d) for d in range(1, 16)], C=3)
+    texture = torch.rand(3, 16, 16)
+    vae.model.decoder.forward = lambda z: z.sum(1).view(-1, 1, 1, 1) * texture  # all pixels of all cells change
     content, suffix = rendered(traversal_animation(vae, view_of_images(vae, some(40, C=3))))
     assert suffix == ".gif"
     assert len(content) < 400_000
     with Image.open(io.BytesIO(content)) as image:
-        assert 700 <= image.width <= 1000
+        assert 500 <= image.width <= 900
+        assert image.n_frames == FRAMES
+        for k in (0, 5, 12):
+            image.seek(k)
+            colours = {colour for _, colour in image.convert("RGB").getcolors()}
+            assert colours >= {tuple(round(255 * part) for part in to_rgb(colour)) for colour in (DATA, MODEL, "white")}
