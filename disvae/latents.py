@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -92,6 +93,17 @@ def along(code: Tensor, d: int, places: Tensor) -> Tensor:
     return z
 
 
+def scales(pz: Distribution) -> Tensor:
+    """How wide p(z) is (D,): its standard deviation, or half of what holds 68 % of it where it has none."""
+    std: Tensor = pz.variance.sqrt()
+    if std.isfinite().all():
+        return std
+    with seeded():
+        places = quantiles(pz, (0.1587, 0.8413))
+    half: Tensor = (places[1] - places[0]) / 2
+    return half
+
+
 def quantiles(pz: Distribution, probabilities: tuple[float, ...]) -> Tensor:
     """What each latent of p(z) is below with these probabilities (P,): (P, D); read from samples without a formula."""
     places = _by_formula(pz, probabilities)
@@ -102,8 +114,26 @@ def quantiles(pz: Distribution, probabilities: tuple[float, ...]) -> Tensor:
 
 
 def _by_formula(pz: Distribution, probabilities: tuple[float, ...]) -> Tensor | None:
-    p_d = marginals(pz)
-    try:
-        return None if p_d is None else torch.stack([p_d.icdf(torch.tensor(p)) for p in probabilities])
-    except NotImplementedError:  # how torch says that it has no formula: Student-t, mixtures
+    p_d = prior_marginals(pz)
+    if p_d is None:
         return None
+    for inverse in (p_d.icdf, partial(_bisected, p_d)):
+        try:
+            return torch.stack([inverse(torch.tensor(p)) for p in probabilities])
+        except NotImplementedError:  # how torch says that it has no formula: a mixture has no icdf, a Student-t no cdf
+            continue
+    return None
+
+
+def _bisected(p_d: Distribution, p: Tensor) -> Tensor:
+    """Where the cumulative density of each latent (D,) is `p`, to the last bit of float32."""
+    p_d.cdf(p_d.mean)  # says so if there is none
+    high = torch.ones_like(p_d.mean)
+    while (p_d.cdf(high) < p).any() or (p_d.cdf(-high) > p).any():
+        high = 2 * high
+    low = -high
+    for _ in range(40):
+        middle = (low + high) / 2
+        below = p_d.cdf(middle) < p
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return high

@@ -58,7 +58,7 @@ def frame_image(axes: Axes, images: "Tensor", row: int, column: int, colour: str
 
 
 def write_cells(axes: Axes, values: np.ndarray, *, dark: float) -> None:
-    """The values (rows, columns) of a table in its cells, NaN left out; white where they are farther from 0 than `dark`."""
+    """The values (rows, columns) of a table in its cells, NaN left out; in white where |value| > `dark`."""
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
             colour = "white" if abs(value) > dark else "black"

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from disvae.curves import Curve
 from disvae.encoding import Encoding
 from disvae.figure import NotDrawable
-from disvae.latents import Latents, finite_mean, latents, seeded
+from disvae.latents import Latents, finite_mean, latents, quantiles, seeded
 from disvae.vae import VAE
 
 
@@ -53,6 +53,17 @@ class View:
     def latents(self) -> Latents:
         """Their order, the same in every picture."""
         return latents(self.qz_x, self.pz)
+
+    @cached_property
+    def limits(self) -> np.ndarray:
+        """What each latent is drawn between (D, 2): by its prior alone, so that runs that share one share axes.
+
+        Where the prior has all but 0.27 %, three standard deviations of a Gaussian, and a tenth more each side.
+        """
+        with seeded():
+            low, high = quantiles(self.pz, (0.00135, 0.99865)).double().cpu().numpy()
+        margin = (high - low) / 10
+        return np.stack([low - margin, high + margin], 1)
 
     def sample(self, n: int) -> np.ndarray:
         """Which n of the encoded images to show (fewer where there are fewer), always the same, in no order."""

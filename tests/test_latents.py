@@ -5,7 +5,7 @@ from torch.distributions import Categorical, Independent, Laplace, MixtureSameFa
 from disvae.build import make_vae
 from disvae.config import resolved
 from disvae.figure.traversal import PROBABILITIES
-from disvae.latents import kl_per_latent, latents, quantiles
+from disvae.latents import kl_per_latent, latents, prior_marginals, quantiles, scales
 
 PRIORS = ("gaussian", "anisotropic", "laplace", "student_t", "sparse", "mixture")
 
@@ -73,3 +73,19 @@ def test_latents_are_in_order_of_their_kl_and_the_inactive_ones_last():
     assert found.kl is not None
     assert found.label(3) == f"z3  {found.kl[3]:.2f} nats"
     assert found.kl[3] > 40
+
+
+@pytest.mark.parametrize("prior", ["sparse", "mixture"])
+def test_quantiles_of_mixtures_need_no_samples(composed, prior):
+    pz = a_vae(composed, f"prior={prior}").prior()
+    wanted = torch.tensor([0.001, 0.3, 0.5, 0.999])
+    reached = prior_marginals(pz).cdf(quantiles(pz, tuple(wanted.tolist())))
+    torch.testing.assert_close(reached, wanted[:, None].expand(4, 4), atol=1e-5, rtol=0)
+
+
+def test_the_scale_of_a_prior_is_its_standard_deviation_where_there_is_one(composed):
+    torch.testing.assert_close(
+        scales(a_vae(composed, "prior=laplace", "prior.scale=2").prior()), torch.full((4,), 8**0.5)
+    )
+    cauchy = a_vae(composed, "prior=student_t", "prior.df=1").prior()
+    torch.testing.assert_close(scales(cauchy), torch.full((4,), 1.8367), rtol=0.03, atol=0)  # tan(0.3413 pi)

@@ -6,13 +6,143 @@ The picture of Mathieu et al. 2019, Fig. 3.
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.typing import LineStyleType
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 from disvae.aggregate import Aggregate
+from disvae.figure import NotDrawable
+from disvae.latents import scales
+from disvae.paint import MODEL, clear
+from disvae.plane import covariance_of_pair, density_of_pair, spread
 from disvae.vae import VAE
+from disvae.view import View
+
+BANDS = {0.95: "#DCEAF7", 0.75: "#A6CBE8", 0.5: "#5A9BCB", 0.25: "#0B4F86"}
+"""Shares of q(z) that its densest regions hold, and their colours."""
+
+LINES: dict[float, LineStyleType] = {0.95: "--", 0.5: "-"}
+"""Shares of p(z) that are within its lines."""
+
+ENCODINGS = 10_000
+"""Images that q(z) averages over; of posteriors with full covariances, which take longer, a quarter as many."""
+
+TINY = 1e-300
 
 PRIOR_LEVELS = (0.1, 0.5)
 """Contours of the prior, as shares of its highest density."""
+
+
+@torch.no_grad()
+def aggregate_posterior(vae: VAE, view: View, *, encodings: int = 30) -> Figure:
+    """q(z) as bands and p(z) as lines that hold given shares of each, and ellipses of some of the `encodings` q(z|x).
+
+    In the plane of the two most informative latents, the others integrated out; its limits are quantiles of the prior.
+    Ellipses that overlap are images that share codes; bands that leave the lines are a structure the prior has not.
+    """
+    D = len(view.latents.order)
+    if D < 2:
+        raise NotDrawable(f"z_dim must be at least 2, got {D}")
+    pair = (0, 1) if D == 2 else (view.latents.order[0], view.latents.order[1])
+    joint = isinstance(view.qz_x, MultivariateNormal)
+    averaged = view.sample(ENCODINGS // 4 if joint else ENCODINGS)
+    across, up = (_line(view, d, 161 if joint else 301) for d in pair)
+    of_codes, of_prior = (
+        _cells(density_of_pair(dist, pair, across, up)) for dist in (View(view.encoding.take(averaged)).qz_x, view.pz)
+    )
+
+    figure = Figure(figsize=(8, 5.8), layout="constrained")
+    axes = figure.subplots()
+    plane = (across.cpu().numpy(), up.cpu().numpy())
+    shares, colours = list(BANDS), list(BANDS.values())
+    levels = _levels(of_codes, shares)
+    axes.contourf(*plane, of_codes.T, levels=[*levels, of_codes.max() * 1.01], colors=colours)
+    levels = _levels(of_prior, list(LINES))
+    axes.contour(*plane, of_prior.T, levels=levels, colors=MODEL, linewidths=2, linestyles=list(LINES.values()))
+    single = view.sample(encodings)
+    centres = view.codes[single][:, list(pair)]
+    axes.add_collection(_ellipses(axes, centres, covariance_of_pair(View(view.encoding.take(single)).qz_x, pair)))
+    axes.scatter(centres[:, 0], centres[:, 1], s=6, color="black", zorder=4)
+    axes.set_xlim(*view.limits[pair[0]])
+    axes.set_ylim(*view.limits[pair[1]])
+    axes.set_aspect("equal")
+    axes.set_xlabel(view.latents.label(pair[0]), fontsize=9)
+    axes.set_ylabel(view.latents.label(pair[1]), fontsize=9)
+    clear(axes)
+    handles = [
+        *(Patch(color=colour, label=f"{100 * share:.0f} % of q(z), all images") for share, colour in BANDS.items()),
+        *(
+            Line2D([], [], color=MODEL, linewidth=2, linestyle=line, label=f"{100 * share:.0f} % of p(z), prior")
+            for share, line in LINES.items()
+        ),
+        Line2D(
+            [],
+            [],
+            color="black",
+            marker="o",
+            markersize=9,
+            markerfacecolor="none",
+            linestyle="",
+            label=f"q(z|x) of {len(single)} images,\none standard deviation",
+        ),
+    ]
+    figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
+    divergence = float((of_codes * np.log(np.maximum(of_codes, TINY) / np.maximum(of_prior, TINY))).sum())
+    width = (spread(view.qz_x).mean(0) / scales(view.pz))[list(pair)].mean().item()
+    seen = [(line >= view.limits[d, 0]) & (line <= view.limits[d, 1]) for line, d in zip(plane, pair, strict=True)]
+    outside = 1 - of_codes[np.ix_(*seen)].sum()
+    figure.suptitle(
+        f"Structure: KL(q‖p) is {divergence:.2f} nats in this plane"
+        + (f", {100 * outside:.0f} % of q(z) is off the picture" if outside > 0.005 else "")
+        + f"\nOverlap: an encoding is {width:.2f} times as wide as the prior",
+        fontsize=10,
+    )
+    return figure
+
+
+def _line(view: View, d: int, places: int) -> Tensor:
+    """Where latent d may be: within its limits and as far out as codes are, if that is not as far again."""
+    low, high = view.limits[d]
+    codes = view.codes[:, d]
+    room = 3 * spread(view.qz_x)[:, d].mean().item()
+    return torch.linspace(
+        float(np.clip(codes.min() - room, 2 * low - high, low)),
+        float(np.clip(codes.max() + room, high, 2 * high - low)),
+        places,
+        device=view.qz_x.mean.device,
+    )
+
+
+def _cells(density: Tensor) -> np.ndarray:
+    """Probabilities (F, S) of the cells of a plane's grid, which add up to 1."""
+    cells: np.ndarray = density.double().cpu().numpy()
+    cells /= max(cells.sum(), TINY)
+    return cells
+
+
+def _levels(cells: np.ndarray, shares: list[float]) -> list[float]:
+    """How dense the densest cells are that hold these shares, increasing for shares that fall."""
+    descending = np.sort(cells, axis=None)[::-1]
+    last = np.searchsorted(descending.cumsum(), shares)
+    levels: list[float] = descending[np.minimum(last, len(descending) - 1)].tolist()
+    for i in range(1, len(levels)):  # one cell may hold several shares
+        levels[i] = max(levels[i], np.nextafter(levels[i - 1], np.inf))
+    return levels
+
+
+def _ellipses(axes: Axes, centres: np.ndarray, covariances: Tensor) -> EllipseCollection:
+    """At one standard deviation of covariances (n, 2, 2) about centres (n, 2)."""
+    variances, directions = np.linalg.eigh(covariances.double().cpu().numpy())
+    sides = 2 * np.sqrt(np.maximum(variances, 0))
+    angles = np.degrees(np.arctan2(directions[:, 1, 0], directions[:, 0, 0]))
+    return EllipseCollection(
+        sides[:, 0], sides[:, 1], angles, units="xy", offsets=centres, offset_transform=axes.transData,
+        facecolors="none", edgecolors="black", linewidths=0.8, zorder=4,
+    )  # fmt: skip
 
 
 @torch.no_grad()

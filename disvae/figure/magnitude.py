@@ -1,0 +1,50 @@
+"""Mean |E q(z_d|x)| over the images of a class: which latents each class uses, Mathieu et al. 2019, section 5."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from disvae.figure import NotDrawable
+from disvae.latents import scales
+from disvae.paint import FEW, INACTIVE, TABLE, write_cells
+from disvae.vae import VAE
+from disvae.view import View
+
+MOST = 2.0
+"""Of the colours, in standard deviations of the prior; a Gaussian's own codes are at 0.8."""
+
+
+def magnitude(vae: VAE, view: View, *, most: int = 50) -> Figure:
+    """A row for each class, or value of the first factor that varies; a column for each of `most` latents."""
+    factors = view.encoding.factors
+    varying = [k for k, column in enumerate(factors.T) if len(np.unique(column)) > 1]
+    if not varying:
+        raise NotDrawable("the dataset must have factors or labels")
+    name, labels = view.encoding.factor_names[varying[0]], factors[:, varying[0]]
+    values = np.unique(labels)
+    latents, shown = view.latents, view.latents.order[:most]
+    relative = np.abs(view.codes) / scales(view.pz).double().cpu().numpy()
+    mean = np.stack([relative[labels == value].mean(0) for value in values])  # (C, D)
+
+    figure = Figure(figsize=(8, 1.5 + 0.3 * max(len(values), 3)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(mean[:, shown], cmap=TABLE, vmin=0, vmax=MOST, aspect="auto", interpolation="nearest")
+    write_cells(axes, mean[:, shown] if len(shown) <= FEW else np.empty((0, 0)), dark=0.6 * MOST)
+    axes.set_yticks(range(len(values)), [f"{name} {value}" for value in values], fontsize=8)
+    every = -(-len(shown) // 25)  # names that would overlap are left out
+    axes.set_xticks(range(0, len(shown), every), [f"z{d}" for d in shown[::every]], fontsize=8)
+    for label, d in zip(axes.get_xticklabels(), shown[::every], strict=True):
+        label.set_color("black" if latents.active[d] else INACTIVE)
+    axes.set_xlabel("latents, by KL; grey: not active", fontsize=9)
+    bar = figure.colorbar(image, ax=axes, extend="max", fraction=0.04, pad=0.02)
+    bar.set_label("mean |posterior mean|\n(standard deviations of p(z))", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    used, D = np.mean([_half(row) for row in mean]), len(latents.order)
+    said = f"How far from zero each {name} puts each latent; on average {used:.1f} of {D} latents carry half"
+    figure.suptitle(said, fontsize=10)
+    return figure
+
+
+def _half(row: np.ndarray) -> int:
+    """How few of these magnitudes (D,) are at least half of their sum."""
+    descending = np.sort(row)[::-1].cumsum()
+    return int(np.searchsorted(descending, descending[-1] / 2)) + 1

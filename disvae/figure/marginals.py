@@ -1,0 +1,80 @@
+"""q(z_d) = (1/N) sum_n q(z_d|x_n) of each latent against p(z_d), with the mean width of q(z_d|x)."""
+
+import torch
+from matplotlib.figure import Figure
+
+from disvae.figure import NotDrawable
+from disvae.paint import DATA, INACTIVE, MODEL, clear
+from disvae.plane import density_of_latent, spread
+from disvae.vae import VAE
+from disvae.view import View
+
+PLACES = 201
+"""An odd number, so that the middle, where a spike is, is one of them."""
+
+COLUMNS = 4
+PEAKED = 20.0
+"""A prior whose peak is higher than this many times its mean over the panel needs a logarithmic axis."""
+
+
+@torch.no_grad()
+def marginals(vae: VAE, view: View, *, most: int = 12, inactive: int = 2) -> Figure:
+    """A panel for each of at most `most` latents: densities of q(z_d) and p(z_d), and a bar of the mean width.
+
+    Limits come from the prior alone. Under a prior with a spike, as a sparse one's, densities are on a logarithmic
+    axis: on a linear one the spike would hide all else.
+    """
+    latents, shown = view.latents, view.latents.first(most, inactive)
+    width = spread(view.qz_x).mean(0).tolist()
+
+    columns = min(COLUMNS, max(len(shown), 2))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(8, 1.1 + 1.5 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, d in zip(panels, shown, strict=False):
+        low, high = view.limits[d].tolist()
+        places = torch.linspace(low, high, PLACES, device=view.qz_x.mean.device)
+        of_codes, of_prior = (density_of_latent(dist, d, places) for dist in (view.qz_x, view.pz))
+        if of_codes is None or of_prior is None:
+            raise NotDrawable("posterior and prior must have marginals that are known")
+        z, q, p = (values.double().cpu().numpy() for values in (places, of_codes, of_prior))
+        peak = p.max()
+        colour = DATA if latents.active[d] else INACTIVE
+        axes.fill_between(z, q, 1e-12, color=colour, alpha=0.45, linewidth=0, label="q(z), all images")
+        axes.plot(z, p, color=MODEL, linewidth=1.8, label="p(z), prior")
+        if peak * (z[-1] - z[0]) > PEAKED:
+            axes.set_yscale("log")
+            axes.set_ylim(peak / 2000, 10 * peak)
+            height = 4 * peak
+        else:
+            axes.set_ylim(0, 2.2 * peak)
+            height = 2 * peak
+        middle = float(z.mean())
+        axes.plot(
+            [middle - width[d], middle + width[d]],
+            [height, height],
+            color="black",
+            linewidth=2.5,
+            label="one encoding, ± one standard deviation",
+            solid_capstyle="butt",
+        )
+        axes.text(0.98, 0.8, f"±{width[d]:.2f}", transform=axes.transAxes, ha="right", va="top", fontsize=8)
+        axes.set_xlim(*view.limits[d])
+        axes.set_title(latents.label(d), fontsize=9, color="black" if latents.active[d] else INACTIVE)
+        clear(axes)
+        axes.tick_params(axis="y", labelsize=7)
+    for axes in panels[len(shown) :]:
+        axes.set_visible(False)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9
+    )
+    log = panels[0].get_yscale() == "log"
+    figure.supylabel("density, logarithmic" if log else "density", fontsize=9)
+    figure.suptitle(_headline(view, width), fontsize=10)
+    return figure
+
+
+def _headline(view: View, width: list[float]) -> str:
+    busy = view.latents.busy
+    said = f"Each latent over all images against its prior; {len(busy)} of {len(width)} latents are active"
+    return f"{said}, their encodings ±{sum(width[d] for d in busy) / len(busy):.2f} wide" if busy else said

@@ -1,0 +1,80 @@
+"""Posterior means against the true factors: which latent follows which factor, how, and what else moves it."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from disvae.figure import NotDrawable
+from disvae.paint import DATA, clear
+from disvae.tracking import STRONG, tracking
+from disvae.vae import VAE
+from disvae.view import View
+
+FAINT = "0.55"
+"""Of pairs that have little to do with each other."""
+
+
+def response(vae: VAE, view: View, *, most: int = 8) -> Figure:
+    """A row for each of at most `most` active latents and a column for each factor: a line with a band.
+
+    The line is the posterior mean, averaged over the images with a value of the factor; the band holds all but the
+    lowest and the highest tenth of them: what the other factors do. Limits are quantiles of the prior.
+    """
+    shares, names = tracking(view), view.encoding.factor_names
+    rows = view.latents.busy[:most]
+    if not rows:
+        raise NotDrawable("a latent must be active")
+    K = len(names)
+    figure = Figure(figsize=(max(1.2 + 1.4 * K, 8), 1.2 + 0.85 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), K, squeeze=False, sharex="col", sharey="row")
+    for k, column in enumerate(view.encoding.factors.T):
+        groups = _groups(column)
+        values = np.array(sorted(groups))
+        codes = [view.codes[groups[value]][:, rows] for value in values]
+        mean = np.stack([group.mean(0) for group in codes])  # (V, rows)
+        low, high = np.stack([np.quantile(group, (0.1, 0.9), axis=0) for group in codes], 1)
+        for row, d in enumerate(rows):
+            strong = shares[d, k] > STRONG
+            colour = DATA if strong else FAINT
+            axes = panels[row, k]
+            mark = "o" if len(values) <= 10 else None
+            axes.fill_between(values, low[:, row], high[:, row], color=colour, alpha=0.25, linewidth=0)
+            axes.plot(values, mean[:, row], color=colour, linewidth=1.8, marker=mark, markersize=3)
+            axes.set_ylim(*view.limits[d])
+            clear(axes)
+            if len(values) <= 10:
+                axes.set_xticks(values)
+            if strong:
+                axes.text(
+                    0.97,
+                    0.95,
+                    f"{shares[d, k]:.2f}",
+                    transform=axes.transAxes,
+                    ha="right",
+                    va="top",
+                    fontsize=9,
+                    color=colour,
+                    weight="bold",
+                )
+            if k == 0:
+                axes.set_ylabel(
+                    view.latents.label(d).replace("  ", "\n"), rotation=0, ha="right", va="center", fontsize=9
+                )
+            if row == 0:
+                axes.set_title(names[k], fontsize=10)
+    figure.supxlabel("value of the factor; number: the share of the factor known, I(z;v) / H(v)", fontsize=9)
+    figure.suptitle(_headline(shares[rows], rows, names), fontsize=10)
+    return figure
+
+
+def _groups(column: np.ndarray) -> dict[int, np.ndarray]:
+    """The rows at which a factor has each of its values."""
+    order = np.argsort(column, kind="stable")
+    values, first = np.unique(column[order], return_index=True)
+    return dict(zip(values.tolist(), np.split(order, first[1:]), strict=True))
+
+
+def _headline(shares: np.ndarray, rows: list[int], names: tuple[str, ...]) -> str:
+    strong = int((shares > STRONG).sum())
+    d, k = np.unravel_index(shares.argmax(), shares.shape)
+    said = f"Posterior mean (line) and 80 % of images (band); blue: the {strong} of {shares.size} pairs that are strong"
+    return f"{said}, most z{rows[d]} and {names[k]}" if strong else said

@@ -1,0 +1,91 @@
+"""Posterior means of images, two latents at a time, coloured by what they are pictures of."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from disvae.figure import NotDrawable
+from disvae.paint import AMOUNT, COLOURS, DATA, clear
+from disvae.tracking import tracking
+from disvae.vae import VAE
+from disvae.view import View
+
+MARKS = ("o", "x")
+FEW = len(COLOURS) * len(MARKS)
+"""Values of a factor that colours and marks tell apart; more are shades."""
+
+
+def scatter(vae: VAE, view: View, *, most: int = 4, images: int = 2000) -> Figure:
+    """A panel for each two of the `most` most informative latents, `images` points in each; limits are the prior's.
+
+    Colours are those of the factor that these latents know best; without factors all points have one.
+    """
+    shown = view.latents.order[: min(max(len(view.latents.busy), 2), most)]
+    if len(shown) < 2:
+        raise NotDrawable("z_dim must be at least 2")
+    rows = view.sample(images)
+    codes, n = view.codes[rows], len(shown) - 1
+    figure = Figure(figsize=(8, 7.2 if n > 1 else 5.4), layout="constrained")
+    panels = figure.subplots(n, n, squeeze=False)
+    k = None if view.encoding.factors.shape[1] == 0 else int(tracking(view)[shown].max(0).argmax())
+    values = None if k is None else view.encoding.factors[rows, k]
+    for (i, j), axes in np.ndenumerate(panels):
+        if j > i:
+            axes.set_visible(False)
+            continue
+        across, up = shown[j], shown[i + 1]
+        _points(axes, codes[:, across], codes[:, up], values)
+        axes.set_xlim(*view.limits[across])
+        axes.set_ylim(*view.limits[up])
+        clear(axes)
+        if i == n - 1:
+            axes.set_xlabel(view.latents.label(across), fontsize=9)
+        if j == 0:
+            axes.set_ylabel(view.latents.label(up), fontsize=9)
+    said = f"Posterior means of {len(rows):,} images"
+    if k is not None and values is not None:
+        name = view.encoding.factor_names[k]
+        _legend(figure, panels, name, values)
+        said += (
+            f", coloured by {name}, of which one of these latents knows {100 * tracking(view)[shown, k].max():.0f} %"
+        )
+    figure.suptitle(said, fontsize=10)
+    return figure
+
+
+def _points(axes: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray | None) -> None:
+    if values is None:
+        axes.scatter(x, y, s=5, color=DATA, alpha=0.5, linewidths=0)
+        return
+    kinds = np.unique(values)
+    if len(kinds) > FEW:
+        axes.scatter(x, y, c=values, cmap=AMOUNT, s=6, alpha=0.8, linewidths=0)
+        return
+    for place, kind in enumerate(kinds):
+        mark = MARKS[place // len(COLOURS)]
+        style = {"s": 6, "linewidths": 0} if mark == "o" else {"s": 8, "linewidths": 0.8}
+        of_kind = values == kind
+        axes.scatter(
+            x[of_kind],
+            y[of_kind],
+            color=COLOURS[place % len(COLOURS)],
+            marker=mark,
+            alpha=0.7,
+            label=str(kind),
+            **style,
+        )
+
+
+def _legend(figure: Figure, panels: np.ndarray, name: str, values: np.ndarray) -> None:
+    """In the empty corner above the diagonal, or beside a single panel."""
+    if len(np.unique(values)) > FEW:
+        shades = ScalarMappable(Normalize(values.min(), values.max()), AMOUNT)
+        bar = figure.colorbar(shades, ax=panels, fraction=0.03, pad=0.02, aspect=40)
+        bar.set_label(f"value of {name}", fontsize=9)
+        bar.ax.tick_params(labelsize=8)
+        return
+    handles, labels = panels[-1, 0].get_legend_handles_labels()
+    style = {"title": name, "fontsize": 9, "markerscale": 3, "frameon": False}
+    figure.legend(handles, labels, loc="upper right" if len(panels) > 1 else "outside right upper", **style)

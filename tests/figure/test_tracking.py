@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from disvae.config import resolved
+from disvae.figure import NotDrawable
+from disvae.metric.mig import MIG
+from disvae.tracking import BINS, tracking
+
+
+def test_its_gaps_are_metric_mig_histogram(encoded, composed):
+    rng = np.random.default_rng(0)
+    factors = {"shape": rng.integers(0, 3, 500), "posX": rng.integers(0, 8, 500) + 2}
+    codes = np.stack([factors["posX"], factors["shape"] + factors["posX"], rng.normal(size=500)], 1)
+    codes = (codes + 0.3 * rng.normal(size=codes.shape)).astype(np.float32)
+    _, view = encoded(codes, factors)
+    shares = tracking(view)
+    best = np.sort(shares, 0)
+    bins = resolved(composed("metric=[mig]"))["metric"]["mig"]["bins"]
+    assert bins == BINS
+    expected = MIG(bins=bins)(codes, np.stack(list(factors.values()), 1), names=list(factors))
+    assert (best[-1] - best[-2]).mean() == pytest.approx(expected["histogram"], abs=1e-12)
+    assert best[-1, 1] - best[-2, 1] == pytest.approx(expected["histogram/posX"], abs=1e-12)
+
+
+def test_a_factor_that_does_not_vary_is_known_by_none(encoded):
+    codes = np.random.default_rng(0).normal(size=(500, 2))
+    _, view = encoded(codes, {"still": np.full(500, 3), "half": (codes[:, 0] > 0).astype(int)})
+    shares = tracking(view)
+    assert shares[:, 0].tolist() == [0, 0]
+    assert shares[0, 1] > 0.8 > 0.3 > shares[1, 1]
+
+
+def test_without_factors_there_is_nothing_to_know(encoded):
+    _, view = encoded(np.zeros((50, 2)))
+    with pytest.raises(NotDrawable, match="must have factors or labels"):
+        tracking(view)
