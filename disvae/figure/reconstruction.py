@@ -14,7 +14,7 @@ def reconstruction(vae: VAE, view: View, *, images: int = 12) -> Figure:
     x = view.pictures(images)
     mean = vae.decode(codes_of(vae, x)).mean.clamp(0, 1)
     H, W = x.shape[-2:]
-    figure = Figure(figsize=(1.3 + 0.62 * max(len(x), 6), 0.75 + 3 * 0.62 * H / W), layout="constrained")
+    figure = Figure(figsize=(1.3 + 0.58 * max(len(x), 6), 0.75 + 3 * 0.58 * H / W), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(2, 1))
     draw_images(above, torch.stack([x, mean]))
     name_images(above, x[None], rows=["image", "reconstruction"])
@@ -26,7 +26,7 @@ def reconstruction(vae: VAE, view: View, *, images: int = 12) -> Figure:
     below.tick_params(length=0, labelsize=8)
     name_images(below, x[None], rows=["difference"])
     bar = figure.colorbar(shown, ax=below, ticks=[-1, 0, 1], fraction=0.02, pad=0.01)
-    bar.ax.set_yticklabels(["missing", "0", "too much"], fontsize=7)
+    bar.ax.set_yticklabels(["missing", "0", "too much"], fontsize=8)
     error = (mean - x).square().mean().item()
     said = f"What the code keeps of {len(x)} images: mean squared difference {error:.3g} a pixel"
     figure.suptitle(said, fontsize=10)
