@@ -8,18 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from matplotlib import style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from PIL import Image
-from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from disvae import paint
 from disvae.build import Built, make, prepared
 from disvae.config import nodes, options
 from disvae.curves import curves
@@ -33,15 +25,6 @@ from disvae.vae import VAE
 from disvae.view import View
 
 log = logging.getLogger(__name__)
-
-DPI = 110
-"""Of files and TensorBoard's images."""
-
-FRAME_S = 0.12
-"""Seconds that a frame of an animation stays."""
-
-COLOURS = 64
-"""Of an animation, the same ones in all frames."""
 
 EVENTS = ".figures"
 """How the name of the file ends whose events are the pictures of trained runs."""
@@ -80,41 +63,13 @@ def choose(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default:
     return Pictures(figures, set(typed))
 
 
-def rendered(drawn: Drawn) -> tuple[bytes, str]:
-    """A picture as a file's content and its suffix: PNG, or an animated GIF."""
-    if isinstance(drawn, Figure):
-        file = io.BytesIO()
-        drawn.savefig(file, format="png", dpi=DPI, facecolor="white")
-        return file.getvalue(), ".png"
-    frames = [_pixels(frame) for frame in drawn]
-    palette = _palette(frames)
-    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    file = io.BytesIO()
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=round(1000 * FRAME_S), loop=0)
-    return file.getvalue(), ".gif"
-
-
-def _pixels(frame: Figure) -> Image.Image:
-    frame.set(dpi=DPI, facecolor="white")
-    canvas: Any = FigureCanvasAgg(frame)
-    canvas.draw()  # savefig draws twice
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-
-
-def _palette(frames: Sequence[Image.Image]) -> Image.Image:
-    """One for all frames; black, white and the colours of marks are in it as they are, the rest are averages."""
-    fixed = np.round(255 * np.array([to_rgb(colour) for colour in ("black", "white", *paint.COLOURS)])).astype(int)
-    together = Image.fromarray(np.hstack([np.asarray(frame) for frame in frames[::3]]))
-    averages = np.reshape(together.quantize(COLOURS - len(fixed)).getpalette() or [], (-1, 3))
-    apart = np.abs(averages[:, None] - fixed).max(2).min(1) > 8  # Pillow takes a near one for the right one
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(np.concatenate([fixed, averages[apart]]).flatten().tolist())
-    return palette
-
-
 @torch.no_grad()
 def draw(chosen: Pictures, vae: VAE, view: View) -> Iterator[tuple[str, bytes, str]]:
     """Label, content and suffix of each picture that can be drawn; what cannot, though it was named, is said why."""
+    from matplotlib import style  # and what else a run that draws nothing does without
+
+    from disvae.rendering import rendered
+
     training = vae.training
     vae.eval()
     try:
@@ -136,6 +91,8 @@ def draw(chosen: Pictures, vae: VAE, view: View) -> Iterator[tuple[str, bytes, s
 
 def log_picture(writer: SummaryWriter, label: str, content: bytes, step: int) -> None:
     """A picture to TensorBoard as the very file it is; it plays animations."""
+    from PIL import Image
+
     with Image.open(io.BytesIO(content)) as image:
         shown = Summary.Image(height=image.height, width=image.width, colorspace=3, encoded_image_string=content)
     summary = Summary(value=[Summary.Value(tag=f"{TAG}/{label}", image=shown)])
@@ -183,6 +140,8 @@ def draw_run(
 
 def _log_again(folder: Path, pictures: Mapping[str, bytes], step: int) -> None:
     """Pictures to TensorBoard in place of those of `step` that were drawn before: of two it shows the older."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
     former = sorted(folder.glob(f"events.out.tfevents.*{EVENTS}"))
     new = {(f"{TAG}/{label}", step) for label in pictures}
     later_file(folder)

@@ -13,13 +13,14 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from disvae import drawing
+from disvae import rendering
 from disvae.config import ConfigError, resolved
-from disvae.drawing import DPI, Pictures, choose, draw, log_picture, rendered
+from disvae.drawing import Pictures, choose, draw, log_picture
 from disvae.evaluate import evaluate, settings
 from disvae.figure import NotDrawable
 from disvae.fit import fit, fit_together
 from disvae.module import VAEModule
+from disvae.rendering import DPI, FRAME_S, rendered
 from disvae.runs import Run
 from disvae.session import Asked
 
@@ -85,7 +86,7 @@ def test_frames_are_an_animation_that_repeats_and_may_be_one_figure_changed():
         seen = []
         for place in range(4):
             image.seek(place)
-            assert image.info["duration"] == 1000 * drawing.FRAME_S
+            assert image.info["duration"] == 1000 * FRAME_S
             seen.append(np.asarray(image.convert("L"))[50, 27::55].tolist())
     assert seen == [[0 if k == place else 255 for k in range(4)] for place in range(4)]  # pure black, pure white
 
@@ -246,7 +247,7 @@ def test_what_is_drawn_again_is_the_same_and_takes_its_place(run, capsys):
 
 
 def test_a_picture_that_looks_otherwise_now_is_the_only_one_of_its_step(run, monkeypatch, capsys):
-    monkeypatch.setattr(drawing, "DPI", 50)
+    monkeypatch.setattr(rendering, "DPI", 50)
     evaluate([str(run.path), "figure=[traversal]"])
     assert pictures_of(run)["figure/traversal"][6] == [files_of(run)["traversal.png"]]
     assert pixels(files_of(run)["traversal.png"]).shape[1] < 500

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from disvae.build import make_vae, prepared
 from disvae.config import nodes, options, resolved
 from disvae.curves import Curve
-from disvae.drawing import rendered
 from disvae.figure import NotDrawable
+from disvae.rendering import rendered
 from disvae.schedule.constant import Constant
 from disvae.view import View
 

@@ -9,10 +9,10 @@ from torch.distributions import Normal
 
 from disvae.build import make_vae
 from disvae.config import resolved
-from disvae.drawing import rendered
 from disvae.figure import NotDrawable
 from disvae.figure.traversal_animation import FRAMES, traversal_animation
 from disvae.paint import DATA, MODEL
+from disvae.rendering import rendered
 
 PRIORS = ("gaussian", "laplace", "student_t", "sparse", "mixture")
 
