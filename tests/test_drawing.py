@@ -13,7 +13,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from disvae import rendering
+from disvae import drawing, rendering
 from disvae.config import ConfigError, resolved
 from disvae.drawing import Pictures, choose, draw, log_picture
 from disvae.evaluate import evaluate, settings
