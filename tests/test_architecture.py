@@ -13,6 +13,7 @@ FAMILIES = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exist
     "experiment",
     "sweep",
     "comparison",
+    "explorer",
 }
 FRAMEWORKS = {"hydra", "omegaconf", "pytorch_lightning", "lightning_fabric"}
 
@@ -42,7 +43,8 @@ def test_families_import_neither_frameworks_nor_one_another(family):
 
 
 @pytest.mark.parametrize(
-    "entry", ["train", "evaluate", "score", "command", "status", "compare", "config", "knobs", "runs", "interrupt"]
+    "entry",
+    ["train", "evaluate", "score", "command", "status", "compare", "explore", "config", "knobs", "runs", "interrupt"],
 )
 def test_the_command_line_imports_torch_only_to_compute(entry):
     heavy = {

@@ -27,7 +27,7 @@ def imported(entry: str, *arguments: str, then: str = "") -> set[str]:
     return set(line.split()[1:])
 
 
-@pytest.mark.parametrize("entry", ["train", "evaluate", "score", "status", "compare"])
+@pytest.mark.parametrize("entry", ["train", "evaluate", "score", "status", "compare", "explore"])
 def test_help_imports_nothing_slow(entry):
     assert imported(entry, "--help") <= {"scipy", "numpy"} if entry == "compare" else not imported(entry, "--help")
 

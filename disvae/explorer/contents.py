@@ -1,0 +1,134 @@
+"""What the page holds: the decoder, the latents with their ranges, real images with their codes, codes of the prior."""
+
+import base64
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disvae.config import ConfigError
+from disvae.explorer.export import layers, text
+from disvae.explorer.naming import names
+from disvae.figure import NotDrawable
+from disvae.latents import quantiles, seeded
+from disvae.runs import Run
+from disvae.scoring import MODEL
+from disvae.sources import device_of, sources_of
+from disvae.vae import VAE
+from disvae.view import View
+
+PAGE = Path(__file__).with_name("page.html")
+
+IMAGES = 12
+"""Real images to start from."""
+
+SAMPLES = 200
+"""Codes of the prior."""
+
+PROBABILITIES = (0.005, 0.5, 0.995)
+"""Of the prior's quantiles: a slider's left end, its median, its right end."""
+
+
+def page_of(run: Run) -> str:
+    """The page of a trained run, from its last weights and its validation sample.
+
+    Raises:
+        ConfigError: the run has no checkpoint, its data are no pictures, or its decoder is unknown to the page.
+    """
+    config = run.config()
+    settings = {**config["score"], "images": "validation", "codes": "mean", "transport": False, "controls": []}
+    sources, protocol = sources_of(run, settings, True, None, device_of(config))
+    encoding = sources[MODEL][0]
+    assert encoding.vae is not None
+    return page(encoding.vae, View(encoding), name=run.path.name, about=_about(config, protocol["step"]))
+
+
+def page(vae: VAE, view: View, *, name: str, about: str) -> str:
+    """The page of a VAE; `name` and `about` say in words what it is.
+
+    Raises:
+        ConfigError: the data are no pictures, the codes are not finite, or the decoder is unknown to the page.
+    """
+    try:
+        found = contents(vae, view)
+    except NotDrawable as error:
+        raise ConfigError(f"no page to explore: {error}") from error
+    content = json.dumps(found | {"name": name, "about": about}, separators=(",", ":"), allow_nan=False)
+    template = PAGE.read_text(encoding="utf-8")
+    # a run's name may hold what would end the script
+    return template.replace("@TITLE@", escape(name), 1).replace("@DATA@", content.replace("<", "\\u003c"), 1)
+
+
+@torch.no_grad()
+def contents(vae: VAE, view: View) -> dict[str, Any]:
+    """What page.html reads as JSON.
+
+    Raises:
+        NotDrawable: the data are no pictures.
+        ConfigError: the codes are not finite, or the decoder is unknown to the page.
+    """
+    x = view.pictures(IMAGES)
+    shown = view.sample(IMAGES)
+    with seeded():
+        samples = view.pz.sample((SAMPLES,))
+        places = quantiles(view.pz, PROBABILITIES).tolist()
+    if not np.isfinite(view.codes).all() or not np.isfinite(places).all():
+        raise ConfigError("no page to explore: codes are not finite, the run has diverged")
+    return {
+        "shape": list(x.shape[1:]),
+        "layers": layers(vae, x.shape[1:]),
+        "latents": _latents(view, places),
+        "images": [
+            {"pixels": _pixels(picture), "code": text(view.codes[row]), "label": _label(view, row)}
+            for picture, row in zip(x, shown, strict=True)
+        ],
+        "samples": [text(code) for code in samples],
+    }
+
+
+def _latents(view: View, places: list[list[float]]) -> list[dict[str, Any]]:
+    """In the order of all pictures."""
+    order = view.latents
+    called = names(view)
+    found = []
+    for d in order.order:
+        low, median, high = (place[d] for place in places)
+        name = called[d] if order.active[d] else None
+        found.append(
+            {
+                "d": d,
+                "low": low,
+                "median": median,
+                "high": high,
+                "active": order.active[d],
+                "kl": None if order.kl is None else max(order.kl[d], 0),
+                "factor": None if name is None else name[0],
+                "share": None if name is None else name[1],
+            }
+        )
+    return found
+
+
+def _pixels(picture: Tensor) -> str:
+    """(C, H, W) in [0, 1] as bytes (H, W, C) in base64."""
+    levels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return base64.b64encode(levels.tobytes()).decode()
+
+
+def _label(view: View, row: int) -> str:
+    encoding = view.encoding
+    assert encoding.rows is not None
+    factors = zip(encoding.factor_names, encoding.factors[row], strict=True)
+    return ", ".join([f"image {encoding.rows[row]}", *(f"{name} {value}" for name, value in factors)])
+
+
+def _about(config: Mapping[str, Any], step: int) -> str:
+    """`sprites, beta_vae, beta 4, model conv, 10,000 steps`."""
+    kind = {key: config[key]["_target_"].split(".")[-2] for key in ("dataset", "objective", "model")}
+    weight = [f"beta {config['beta']:g}"] if "beta" in config["objective"] else []
+    return ", ".join([kind["dataset"], kind["objective"], *weight, f"model {kind['model']}", f"{step:,} steps"])

@@ -1,0 +1,106 @@
+"""A decoder as a list of layers that JSON can hold and page.html can compute.
+
+From the first `unflatten` on, the page keeps pictures as (H, W, C): the sums of a transposed convolution then run over
+memory in order, and the last layer is what a canvas takes.
+"""
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from disvae.config import ConfigError
+from disvae.likelihood import Likelihood
+from disvae.likelihood.bernoulli import Bernoulli
+from disvae.likelihood.gaussian import Gaussian
+from disvae.likelihood.laplace import Laplace
+from disvae.model.pixels import ToPixels
+from disvae.vae import VAE
+
+Layer = dict[str, Any]
+
+
+def text(array: Tensor | np.ndarray) -> str:
+    """The numbers in their order as float32, little-endian, in base64."""
+    flat = np.ascontiguousarray(np.asarray(array.detach().cpu() if isinstance(array, Tensor) else array), "<f4")
+    return base64.b64encode(flat.tobytes()).decode()
+
+
+def layers(vae: VAE, x_shape: Sequence[int]) -> list[Layer]:
+    """The layers that take a code (D,) to the mean of p(x|z), (H, W, C) of `x_shape` (C, H, W).
+
+    Raises:
+        ConfigError: naming a layer or likelihood that the page does not know.
+    """
+    return [*_walk(vae.model.decoder), *_mean(vae.likelihood, x_shape)]
+
+
+def _walk(module: nn.Module) -> list[Layer]:
+    if type(module) is nn.Sequential:
+        return [layer for child in module for layer in _walk(child)]
+    if type(module) not in LAYERS:  # the very type: a subclass may compute something else
+        known = ", ".join(kind.__name__ for kind in LAYERS)
+        raise ConfigError(
+            f"the decoder has a layer {type(module).__name__}, which the page cannot compute; it knows {known}: add it "
+            "to disvae/explorer/export.py and page.html"
+        )
+    return [LAYERS[type(module)](module)]
+
+
+def _linear(layer: nn.Linear) -> Layer:
+    bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias
+    return {"kind": "linear", "weight": text(layer.weight), "bias": text(bias)}  # (out, in)
+
+
+def _unflatten(layer: nn.Unflatten) -> Layer:
+    if layer.dim != 1 or len(layer.unflattened_size) != 3:
+        raise ConfigError(f"the page knows Unflatten(1, (C, H, W)), got {layer}")
+    return {"kind": "unflatten", "shape": list(layer.unflattened_size)}
+
+
+def _conv_transpose(layer: nn.ConvTranspose2d) -> Layer:
+    if layer.groups != 1 or tuple(layer.dilation) != (1, 1):
+        raise ConfigError(f"the page knows a ConvTranspose2d without groups and dilation, got {layer}")
+    return {
+        "kind": "conv_transpose",
+        "kernel": list(layer.kernel_size),
+        "stride": list(layer.stride),
+        "padding": list(layer.padding),
+        "extra": list(layer.output_padding),
+        "weight": text(layer.weight.permute(0, 2, 3, 1)),  # (in, kernel, kernel, out)
+        "bias": text(torch.zeros(layer.out_channels) if layer.bias is None else layer.bias),
+    }
+
+
+def _batch_norm(layer: nn.BatchNorm2d) -> Layer:
+    """In evaluation mode it is a factor and a shift for each channel."""
+    mean, variance = layer.running_mean, layer.running_var
+    if mean is None or variance is None or not layer.affine:
+        raise ConfigError(f"the page knows a BatchNorm2d with running statistics and weights, got {layer}")
+    scale = layer.weight.double() / (variance.double() + layer.eps).sqrt()
+    return {"kind": "scale", "scale": text(scale), "shift": text(layer.bias.double() - scale * mean.double())}
+
+
+LAYERS: dict[type[nn.Module], Callable[[Any], Layer]] = {
+    nn.Linear: _linear,
+    nn.Unflatten: _unflatten,
+    nn.ConvTranspose2d: _conv_transpose,
+    ToPixels: _conv_transpose,
+    nn.BatchNorm2d: _batch_norm,
+    nn.ReLU: lambda layer: {"kind": "relu"},
+    nn.Tanh: lambda layer: {"kind": "tanh"},
+}
+
+
+def _mean(likelihood: Likelihood, x_shape: Sequence[int]) -> list[Layer]:
+    if type(likelihood) is Bernoulli:
+        return [{"kind": "sigmoid"}]
+    if type(likelihood) in (Gaussian, Laplace):  # a scale per pixel comes after the means
+        return [] if likelihood.size == 1 else [{"kind": "first", "channels": x_shape[0], "of": 2 * x_shape[0]}]
+    raise ConfigError(
+        f"the page does not know the mean under likelihood {type(likelihood).__name__}: add it to "
+        "disvae/explorer/export.py"
+    )

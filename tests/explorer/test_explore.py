@@ -1,0 +1,72 @@
+"""python -m disvae.explore: from a run's folder to a page, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from disvae.config import ConfigError, resolved
+from disvae.explore import explore
+from disvae.fit import fit
+from disvae.runs import Run
+from disvae.session import Asked
+
+SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
+
+
+def trained(composed, path: Path, *overrides: str) -> Path:
+    fit(Asked(Run(path), resolved(composed(*overrides, "steps=2")), brief=True))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(composed, tmp_path_factory) -> Path:
+    """A run of a few steps on a small grid of sprites."""
+    folder = tmp_path_factory.mktemp("runs") / "beta=4,z_dim=3-0123"
+    few = ("eval_images=100", "eval_samples=50", "final=[]", "figure=[]", "final_figures=[]")
+    return trained(composed, folder, *SPRITES, *few)
+
+
+def held(page: Path) -> dict:
+    text = page.read_text(encoding="utf-8")
+    return json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+
+
+def test_the_page_goes_to_the_run_or_where_it_is_told_to(run, tmp_path, capsys):
+    explore([f"run={run}"])
+    assert str(run / "explore.html") in capsys.readouterr().out
+    found = held(run / "explore.html")
+    assert found["about"] == "sprites, beta_vae, beta 4, model conv, 2 steps"
+    assert found["shape"] == [1, 64, 64]
+    assert sorted(latent["d"] for latent in found["latents"]) == [0, 1, 2]
+    assert len(found["samples"]) == 200
+    assert "orientation" in found["images"][0]["label"]
+    explore([str(run), f"out={tmp_path / 'other.html'}"])
+    assert (tmp_path / "other.html").read_bytes() == (run / "explore.html").read_bytes()
+
+
+def test_a_place_that_cannot_be_written_is_named(run, tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot write .*nowhere"):
+        explore([str(run), f"out={tmp_path / 'nowhere' / 'page.html'}"])
+
+
+def test_points_are_refused(composed, tiny, tmp_path):
+    folder = trained(composed, tmp_path / "run", *tiny, "eval_every=2")
+    with pytest.raises(ConfigError, match="must be pictures"):
+        explore([str(folder)])
+    assert not (folder / "explore.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name one run's folder"),
+        (["a", "b"], "name one run's folder"),
+        (["a", "latent=3"], "latent=3 is no option"),
+        (["nowhere"], "no trained run's folder"),
+        (["run=nowhere"], "no trained run's folder"),
+    ],
+)
+def test_what_cannot_be_is_said(arguments, said):
+    with pytest.raises(ConfigError, match=said):
+        explore(arguments)
