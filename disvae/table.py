@@ -48,6 +48,8 @@ def print_result(run: Run) -> None:
         screen.print(f"\n{said}", highlight=False)
     screen.print(f"\nRun folder:   {run.path}", highlight=False, soft_wrap=True)
     screen.print(f"TensorBoard:  tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
+    if run.report.is_file():
+        screen.print(f"Page:         {run.report}", highlight=False, soft_wrap=True)
 
 
 def print_scores(
