@@ -132,7 +132,8 @@ def test_sliders_presets_samples_and_reset_change_the_picture(one, tmp_path):
       const rows = inputs.map(input => input.getAttribute("aria-label"));
       await frames(3); await rest(500); await frames(3);
       const start = canvas("decoded"), real = canvas("real"), ends = inputs.slice(0, 5).map((input, i) =>
-        [...input.closest(".latent").querySelectorAll("canvas")].map(each => each.width));
+        [...input.closest(".latent").querySelectorAll("canvas")].map(
+          each => Array.from(each.getContext("2d").getImageData(0, 0, W, H).data)));
       inputs[0].value = inputs[0].max;
       inputs[0].dispatchEvent(new Event("input", {bubbles: true}));
       await frames(3);
@@ -164,7 +165,11 @@ def test_sliders_presets_samples_and_reset_change_the_picture(one, tmp_path):
     assert [row.split(",")[0] for row in seen["rows"]] == [f"z{d}" for d in order]
     np.testing.assert_allclose(shown(seen["start"]), picture(view.codes[places[0]]), atol=1 / 255)
     np.testing.assert_allclose(shown(seen["real"]), images[0], atol=1 / 255)
-    assert seen["ends"] == [[32, 32]] * 5
+    for d, (low, high) in zip(order, seen["ends"], strict=False):
+        for pixels, place in ((low, -2.5758), (high, 2.5758)):
+            code = view.codes[places[0]].copy()
+            code[d] = place
+            np.testing.assert_allclose(shown(pixels), picture(code), atol=1.5 / 255)
     code = view.codes[places[0]].copy()
     code[order[0]] = seen["at"]
     np.testing.assert_allclose(seen["code"], code, rtol=1e-6)
