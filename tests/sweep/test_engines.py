@@ -23,6 +23,9 @@ JOBS = (
     "eval_images=100",
     "eval_samples=50",
     "final=[]",
+    "figure=[]",
+    "final_figures=[]",
+    "report=false",
 )
 
 
@@ -159,6 +162,7 @@ def test_ray_gives_each_job_a_gpu_of_its_own(with_ray, tmp_path):
     job = ("hydra/launcher=ray_gpu", "hydra.launcher.ray.remote.num_cpus=1", "trainer.accelerator=cpu")
     place = "out=gpu${oc.env:CUDA_VISIBLE_DEVICES,none}"
     few = ("dataset=clusters", "steps=20", "eval_every=10", "eval_images=100", "eval_samples=50", "final=[]")
+    few += ("figure=[]", "final_figures=[]", "report=false")
     assert sweep(with_ray, tmp_path, *machine, *job, *few, "beta=1,2", place).wait(timeout=300) == 0
     assert len(list(tmp_path.glob("gpu0/clusters/*/metrics.json"))) == 1
     assert len(list(tmp_path.glob("gpu1/clusters/*/metrics.json"))) == 1

@@ -25,6 +25,9 @@ DRY = (
     "eval_samples=10",
     "metric=[]",
     "final=[]",
+    "figure=[]",
+    "final_figures=[]",
+    "report=false",
     "launcher.pack=1",  # packs: test_packed.py
 )
 
