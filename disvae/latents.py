@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal, StudentT
 
 from disvae.estimators import kl_per_dimension, marginals
 
@@ -117,12 +117,20 @@ def _by_formula(pz: Distribution, probabilities: tuple[float, ...]) -> Tensor | 
     p_d = prior_marginals(pz)
     if p_d is None:
         return None
-    for inverse in (p_d.icdf, partial(_bisected, p_d)):
+    formula = partial(_of_student_t, p_d) if isinstance(p_d, StudentT) else p_d.icdf
+    for inverse in (formula, partial(_bisected, p_d)):
         try:
             return torch.stack([inverse(torch.tensor(p)) for p in probabilities])
-        except NotImplementedError:  # how torch says that it has no formula: a mixture has no icdf, a Student-t no cdf
+        except NotImplementedError:  # how torch says that it has no formula: a mixture has no icdf
             continue
     return None
+
+
+def _of_student_t(p_d: StudentT, p: Tensor) -> Tensor:
+    from scipy.special import stdtrit  # other priors do without
+
+    standard = stdtrit(p_d.df.double().cpu().numpy(), p.double().item())
+    return p_d.loc + p_d.scale * torch.from_numpy(standard).to(p_d.loc)
 
 
 def _bisected(p_d: Distribution, p: Tensor) -> Tensor:

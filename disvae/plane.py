@@ -16,6 +16,20 @@ BLOCK = 2**22
 
 Pair = tuple[int, int]
 
+NARROW = 0.1
+"""Share of the encodings that may be narrower than what a line resolves."""
+
+
+def line_across(low: float, high: float, widths: Tensor, least: int, most: int) -> Tensor:
+    """Places (P,) from low to high, P odd and at least `least`: two within each of most `widths` (N,) of encodings.
+
+    Between places further apart single encodings would be missed or counted too often. P is at most `most`, if that is
+    more than `least`.
+    """
+    width = max(widths.quantile(NARROW).item(), (high - low) / 1e6)
+    wanted = math.ceil(2 * (high - low) / width)
+    return torch.linspace(low, high, max(least, min(wanted, most)) | 1, device=widths.device)
+
 
 def density_of_latent(dist: Distribution, d: int, places: Tensor) -> Tensor | None:
     """Density (P,) of latent d at `places` (P,), the mean over the batch of `dist`; None if no marginals are known."""

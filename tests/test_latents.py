@@ -83,6 +83,13 @@ def test_quantiles_of_mixtures_need_no_samples(composed, prior):
     torch.testing.assert_close(reached, wanted[:, None].expand(4, 4), atol=1e-5, rtol=0)
 
 
+def test_all_latents_of_a_student_t_have_the_same_exact_quantiles(composed):
+    pz = a_vae(composed, "prior=student_t", "prior.df=5", "prior.scale=2").prior()
+    table = torch.tensor([-3.365, 0.0, 2.015, 4.032])  # of 5 degrees of freedom at 1, 50, 95 and 99.5 %
+    found = quantiles(pz, (0.01, 0.5, 0.95, 0.995))
+    torch.testing.assert_close(found, 2 * table[:, None].expand(4, 4), atol=2e-3, rtol=0)
+
+
 def test_the_scale_of_a_prior_is_its_standard_deviation_where_there_is_one(composed):
     torch.testing.assert_close(
         scales(a_vae(composed, "prior=laplace", "prior.scale=2").prior()), torch.full((4,), 8**0.5)

@@ -3,6 +3,8 @@
 The picture of Mathieu et al. 2019, Fig. 3.
 """
 
+import math
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -18,7 +20,7 @@ from disvae.aggregate import Aggregate
 from disvae.figure import NotDrawable
 from disvae.latents import scales
 from disvae.paint import MODEL, clear
-from disvae.plane import covariance_of_pair, density_of_pair, spread
+from disvae.plane import covariance_of_pair, density_of_pair, line_across, spread
 from disvae.vae import VAE
 from disvae.view import View
 
@@ -30,6 +32,12 @@ LINES: dict[float, LineStyleType] = {0.95: "--", 0.5: "-"}
 
 ENCODINGS = 10_000
 """Images that q(z) averages over; of posteriors with full covariances, which take longer, a quarter as many."""
+
+PLACES, MOST_PLACES = 301, 1201
+"""Along each latent, and the most where encodings are narrow."""
+
+DENSITIES, JOINT_DENSITIES = 2**23, 2**26
+"""Of all encodings, at most: along a latent, and over the plane where they have full covariances."""
 
 TINY = 1e-300
 
@@ -49,11 +57,9 @@ def aggregate_posterior(vae: VAE, view: View, *, encodings: int = 30) -> Figure:
         raise NotDrawable(f"z_dim must be at least 2, got {D}")
     pair = (0, 1) if D == 2 else (view.latents.order[0], view.latents.order[1])
     joint = isinstance(view.qz_x, MultivariateNormal)
-    averaged = view.sample(ENCODINGS // 4 if joint else ENCODINGS)
-    across, up = (_line(view, d, 161 if joint else 301) for d in pair)
-    of_codes, of_prior = (
-        _cells(density_of_pair(dist, pair, across, up)) for dist in (View(view.encoding.take(averaged)).qz_x, view.pz)
-    )
+    qz_x = View(view.encoding.take(view.sample(ENCODINGS // 4 if joint else ENCODINGS))).qz_x
+    across, up = (_line(view, d, spread(qz_x)[:, d], joint) for d in pair)
+    of_codes, of_prior = (_cells(density_of_pair(dist, pair, across, up)) for dist in (qz_x, view.pz))
 
     figure = Figure(figsize=(8, 5.8), layout="constrained")
     axes = figure.subplots()
@@ -104,16 +110,17 @@ def aggregate_posterior(vae: VAE, view: View, *, encodings: int = 30) -> Figure:
     return figure
 
 
-def _line(view: View, d: int, places: int) -> Tensor:
+def _line(view: View, d: int, widths: Tensor, joint: bool) -> Tensor:
     """Where latent d may be: within its limits and as far out as codes are, if that is not as far again."""
     low, high = view.limits[d]
     codes = view.codes[:, d]
-    room = 3 * spread(view.qz_x)[:, d].mean().item()
-    return torch.linspace(
+    room, N = 3 * widths.mean().item(), len(widths)
+    return line_across(
         float(np.clip(codes.min() - room, 2 * low - high, low)),
         float(np.clip(codes.max() + room, high, 2 * high - low)),
-        places,
-        device=view.qz_x.mean.device,
+        widths,
+        PLACES // 2 if joint else PLACES,
+        min(math.isqrt(JOINT_DENSITIES // N) if joint else DENSITIES // N, MOST_PLACES),
     )
 
 

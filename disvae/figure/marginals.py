@@ -5,12 +5,15 @@ from matplotlib.figure import Figure
 
 from disvae.figure import NotDrawable
 from disvae.paint import DATA, INACTIVE, MODEL, clear
-from disvae.plane import density_of_latent, spread
+from disvae.plane import density_of_latent, line_across, spread
 from disvae.vae import VAE
 from disvae.view import View
 
 PLACES = 201
-"""An odd number, so that the middle, where a spike is, is one of them."""
+"""An odd number, so that the middle, where a spike is, is one of them; more where encodings are narrow."""
+
+DENSITIES = 2**23
+"""Of all encodings at all places of a latent, at most where there are more places."""
 
 COLUMNS = 4
 PEAKED = 20.0
@@ -25,7 +28,8 @@ def marginals(vae: VAE, view: View, *, most: int = 12, inactive: int = 2) -> Fig
     axis: on a linear one the spike would hide all else.
     """
     latents, shown = view.latents, view.latents.first(most, inactive)
-    width = spread(view.qz_x).mean(0).tolist()
+    widths = spread(view.qz_x)
+    width, most_places = widths.mean(0).tolist(), min(DENSITIES // len(widths), 16 * PLACES)
 
     columns = min(COLUMNS, max(len(shown), 2))
     rows = -(-len(shown) // columns)
@@ -33,7 +37,7 @@ def marginals(vae: VAE, view: View, *, most: int = 12, inactive: int = 2) -> Fig
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, d in zip(panels, shown, strict=False):
         low, high = view.limits[d].tolist()
-        places = torch.linspace(low, high, PLACES, device=view.qz_x.mean.device)
+        places = line_across(low, high, widths[:, d], PLACES, most_places)
         of_codes, of_prior = (density_of_latent(dist, d, places) for dist in (view.qz_x, view.pz))
         if of_codes is None or of_prior is None:
             raise NotDrawable("posterior and prior must have marginals that are known")
@@ -62,7 +66,6 @@ def marginals(vae: VAE, view: View, *, most: int = 12, inactive: int = 2) -> Fig
         axes.set_xlim(*view.limits[d])
         axes.set_title(latents.label(d), fontsize=9, color="black" if latents.active[d] else INACTIVE)
         clear(axes)
-        axes.tick_params(axis="y", labelsize=7)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     figure.legend(

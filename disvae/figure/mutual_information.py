@@ -27,7 +27,7 @@ def mutual_information(vae: VAE, view: View, *, most: int = 16) -> Figure:
     shown = shares[rows]
 
     K = len(names)
-    figure = Figure(figsize=(max(2.6 + 0.95 * K, 5.6), 1.7 + 0.34 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(max(2.6 + 0.95 * K, 5.6), 1.7 + 0.34 * max(len(rows), 6)), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shown, cmap=TABLE, vmin=0, vmax=1, aspect="auto")
     write_cells(axes, shown, dark=0.6)

@@ -24,7 +24,7 @@ def scatter(vae: VAE, view: View, *, most: int = 4, images: int = 2000) -> Figur
     """
     shown = view.latents.order[: min(max(len(view.latents.busy), 2), most)]
     if len(shown) < 2:
-        raise NotDrawable("z_dim must be at least 2")
+        raise NotDrawable(f"most must be at least 2, got {most}" if most < 2 else "z_dim must be at least 2")
     rows = view.sample(images)
     codes, n = view.codes[rows], len(shown) - 1
     figure = Figure(figsize=(8, 7.2 if n > 1 else 5.4), layout="constrained")

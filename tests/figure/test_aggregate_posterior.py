@@ -91,6 +91,15 @@ def test_codes_like_the_prior_have_no_divergence_and_codes_at_one_place_have_the
     assert f"KL(q‖p) is {expected:.2f} nats" in moved.get_suptitle()
 
 
+@pytest.mark.parametrize("posterior", ["gaussian", "full_gaussian"])
+def test_the_divergence_of_encodings_narrower_than_a_pixel_is_right(encoded, posterior):
+    codes = np.linspace(-1, 1, 9)[:, None] ** 3 * [1.0, 0.7]
+    said = aggregate_posterior(*encoded(codes, None, f"posterior={posterior}", std=0.015)).get_suptitle()
+    apart = -np.log(9) - 2 * np.log(0.015) - 1 + ((codes**2).sum(1).mean() + 2 * 0.015**2) / 2  # but for the middle
+    found = float(said.split("KL(q‖p) is ")[1].split()[0])
+    assert found == pytest.approx(apart, abs=0.25)
+
+
 def test_what_lies_outside_is_said(encoded):
     codes = np.random.default_rng(0).normal(size=(400, 2))
     codes[:100, 0] += 7

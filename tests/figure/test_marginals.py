@@ -26,6 +26,14 @@ def test_densities_integrate_to_one_and_lie_where_codes_and_prior_do(encoded):
         assert np.sqrt((q * z**2).sum() * step) == pytest.approx(np.hypot(std, 0.1) if std > 0.1 else 0.1, rel=0.1)
 
 
+def test_encodings_that_are_narrower_than_a_pixel_are_each_counted_once(encoded):
+    codes = np.linspace(-1, 1, 7)[:, None] ** 3 * [1.0, 0.7]
+    for axes in marginals(*encoded(codes, std=0.005)).axes:
+        z = axes.lines[0].get_xdata()
+        upper = {x: y for x, y in axes.collections[0].get_paths()[0].vertices if y > 1e-9}
+        assert sum(upper.get(x, 0) for x in z) * (z[1] - z[0]) == pytest.approx(1, abs=0.02)
+
+
 def test_the_bar_is_as_wide_as_an_encoding(encoded):
     figure = marginals(*encoded(some(), std=0.25))
     for axes in figure.axes:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from disvae.figure.mutual_information import mutual_information
 from disvae.metric.mig import MIG
@@ -58,3 +59,16 @@ def test_one_latent_is_second_to_nothing(encoded):
     labels = np.random.default_rng(0).integers(0, 4, 200)
     figure = mutual_information(*encoded(labels[:, None].astype(float), {"label": labels}))
     assert figure.axes[0].get_xticklabels()[0].get_text() == "label\ngap 1.00"
+
+
+def test_all_text_is_on_the_picture_however_few_the_latents_and_factors(encoded):
+    codes = np.random.default_rng(0).normal(size=(100, 2))
+    figure = mutual_information(*encoded(codes, {"class": (codes[:, 0] > 0).astype(np.int64)}))
+    figure.draw_without_rendering()
+    for text in figure.findobj(Text):
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent()
+            assert box.x0 >= 0, text
+            assert box.y0 >= 0, text
+            assert box.x1 <= figure.bbox.x1, text
+            assert box.y1 <= figure.bbox.y1, text
