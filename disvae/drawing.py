@@ -2,6 +2,9 @@
 
 import io
 import logging
+import os
+import socket
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,11 +12,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from disvae.build import Built, make, prepared
-from disvae.config import nodes, options
+from disvae.config import ConfigError, nodes, options
 from disvae.curves import curves
 from disvae.encoding import Encoding
 from disvae.figure import Drawn, NotDrawable
@@ -91,12 +95,15 @@ def draw(chosen: Pictures, vae: VAE, view: View) -> Iterator[tuple[str, bytes, s
 
 def log_picture(writer: SummaryWriter, label: str, content: bytes, step: int) -> None:
     """A picture to TensorBoard as the very file it is; it plays animations."""
+    writer._get_file_writer().add_summary(_summary(label, content), step)
+
+
+def _summary(label: str, content: bytes) -> Summary:
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
         shown = Summary.Image(height=image.height, width=image.width, colorspace=3, encoded_image_string=content)
-    summary = Summary(value=[Summary.Value(tag=f"{TAG}/{label}", image=shown)])
-    writer._get_file_writer().add_summary(summary, step)
+    return Summary(value=[Summary.Value(tag=f"{TAG}/{label}", image=shown)])
 
 
 def view_of(encoding: Encoding, config: Mapping[str, Any], folder: Path) -> View:
@@ -128,7 +135,10 @@ def draw_run(
     sources, protocol = sources_of(run, settings, True, built, device or device_of(config))
     encoding = sources[MODEL][0]
     assert encoding.vae is not None
-    run.figures.mkdir(exist_ok=True)
+    try:
+        run.figures.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write {run.figures}: {error.strerror}; make room") from error
     written, pictures = [], {}
     for label, content, suffix in draw(chosen, encoding.vae, view_of(encoding, config, run.path)):
         write_atomically(run.figures / f"{label}{suffix}", content)
@@ -139,18 +149,28 @@ def draw_run(
 
 
 def _log_again(folder: Path, pictures: Mapping[str, bytes], step: int) -> None:
-    """Pictures to TensorBoard in place of those of `step` that were drawn before: of two it shows the older."""
+    """Pictures to TensorBoard in place of those of `step` that were drawn before: of two it shows the older.
+
+    All in one file of events that is there once it is whole; until then the former ones are.
+    """
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
     former = sorted(folder.glob(f"events.out.tfevents.*{EVENTS}"))
     new = {(f"{TAG}/{label}", step) for label in pictures}
     later_file(folder)
-    with SummaryWriter(str(folder), filename_suffix=EVENTS) as writer:
-        for path in former:
-            for event in LegacyEventFileLoader(str(path)).Load():
-                if event.HasField("summary") and (event.summary.value[0].tag, event.step) not in new:
-                    writer._get_file_writer().add_event(event, event.step)
-        for label, content in pictures.items():
-            log_picture(writer, label, content, step)
+    started = time.time()
+    events = [Event(wall_time=started, file_version="brain.Event:2")]
+    for path in former:
+        for event in LegacyEventFileLoader(str(path)).Load():
+            if event.HasField("summary") and (event.summary.value[0].tag, event.step) not in new:
+                events.append(event)
+    for label, content in pictures.items():
+        events.append(Event(wall_time=time.time(), step=step, summary=_summary(label, content)))
+    file = io.BytesIO()
+    for event in events:
+        RecordWriter(file).write(event.SerializeToString())
+    name = f"events.out.tfevents.{int(started):010d}.{socket.gethostname()}.{os.getpid()}.0{EVENTS}"
+    write_atomically(folder / name, file.getvalue())
     for path in former:
         path.unlink()

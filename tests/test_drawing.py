@@ -3,6 +3,7 @@
 import io
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -252,6 +253,23 @@ def test_a_picture_that_looks_otherwise_now_is_the_only_one_of_its_step(run, mon
     assert pictures_of(run)["figure/traversal"][6] == [files_of(run)["traversal.png"]]
     assert pixels(files_of(run)["traversal.png"]).shape[1] < 500
     assert list(pictures_of(run)["figure/traversal"]) == [2, 4, 6]
+
+
+def test_a_full_disk_is_said_and_takes_no_former_picture(run, monkeypatch, capsys):
+    expected = pictures_of(run)
+    write = Path.open
+
+    def full(path, *arguments, **more):
+        if "tfevents" in path.name:
+            raise OSError(28, "No space left on device")
+        return write(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(ConfigError, match=r"cannot write .*No space left on device"):
+        evaluate([str(run.path), "figure=[interpolation]"])
+    monkeypatch.undo()
+    assert "interpolation.png" in files_of(run)
+    assert pictures_of(run) == expected
 
 
 @pytest.mark.parametrize(
