@@ -73,7 +73,7 @@ def _pictures(run: Run) -> str:
         name, _, changed = file.stem.partition("-")
         option = conf_dir() / "figure" / f"{name}.yaml"
         caption = description(option) if option.is_file() else ""
-        title = name.replace("_", " ").capitalize() + (f" ({changed})" if changed else "")
+        title = name.replace("_", " ").capitalize().replace("Kl ", "KL ") + (f" ({changed})" if changed else "")
         data = base64.b64encode(file.read_bytes()).decode()
         image = f'<img src="data:image/{file.suffix[1:]};base64,{data}" alt="{escape(title)}">'
         said = f"<figcaption><b>{escape(title)}.</b> {escape(caption)}</figcaption>"
@@ -100,8 +100,8 @@ def _curves(found: Mapping[str, Curve]) -> str:
     drawn += [_chart(tag.partition("/")[2], [(found[tag], None, "validation", MODEL)], said(tag)) for tag in scores]
     panels = [picture(figure, title) for title, figure in drawn if figure is not None]
     caption = (
-        "Along the optimiser steps, nats per image unless a score: blue the training batches, orange the validation "
-        "sample with its 95 % interval where one is known."
+        "Along the optimiser steps, nats per image unless a score, a count or a weight: blue the training batches, "
+        "orange the validation sample with its 95 % interval where one is known."
     )
     return section("Curves", [f'<div class="panels">{"".join(panels)}</div>'] if panels else [], caption)
 
@@ -130,7 +130,8 @@ def _chart(title: str, lines: Sequence[tuple[Curve, Curve | None, str, str]], en
     values = np.concatenate([curve.values[len(curve.values) // 50 :] for curve, *_ in lines])
     values = values[np.isfinite(values)]
     if len(values) and np.ptp(values) > 0:
-        low, high = np.quantile(values, [0.01, 0.99])
+        low = np.quantile(values, 0.01, method="lower")  # of few points all are seen
+        high = np.quantile(values, 0.99, method="higher")
         room = 0.08 * (high - low) or 0.1
         axes.set_ylim(low - room, high + room)
     axes.set_title(title + (f"  ({end})" if end else ""), fontsize=9, loc="left")

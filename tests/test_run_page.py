@@ -15,8 +15,9 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from disvae.config import ConfigError, resolved
+from disvae.curves import Curve
 from disvae.report import report
-from disvae.run_page import write_page
+from disvae.run_page import _chart, write_page
 from disvae.runs import Run
 
 
@@ -133,6 +134,14 @@ def test_curves_are_drawn_of_what_varies_and_not_of_details(run):
     assert {"elbo", "mig/histogram"} <= set(drawn)
     assert "beta" not in drawn  # a constant
     assert not any("shape" in (name or "") for name in drawn)
+
+
+def test_a_curve_of_few_points_shows_all_of_them():
+    steps = np.arange(10)
+    _, figure = _chart("active_units", [(Curve(steps, np.array([6.0] + 9 * [4.0])), None, "validation", "red")], "")
+    low, high = figure.axes[0].get_ylim()
+    assert low < 4
+    assert high > 6
 
 
 def test_nothing_is_loaded_from_elsewhere(run):
