@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 EVENTS = ".figures"
 """How the name of the file ends whose events are the pictures of trained runs."""
 
+COUNTS = ("most", "side", "pairs", "images", "steps")
+"""Settings of figures that say how many there are of something without which a picture is empty."""
+
 TAG = "figure"
 """The first part of the pictures' tags in TensorBoard."""
 
@@ -62,6 +65,11 @@ def choose(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default:
         ConfigError: a setting that is not one.
     """
     found = nodes("figure", chosen, options("figure") if final == "all" else final)
+    for label, node in found.items():
+        for name in COUNTS:
+            if isinstance(node.get(name), int) and node[name] < 1:
+                key = f"figure.{label.partition('-')[0]}.{name}"
+                raise ConfigError(f"{key} must be at least 1, got {node[name]}")
     typed = nodes("figure", {} if by_default else chosen, [] if final == "all" else final)
     figures = {label: prepared(node, f"figure.{label.partition('-')[0]}") for label, node in found.items()}
     return Pictures(figures, set(typed))

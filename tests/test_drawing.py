@@ -278,6 +278,8 @@ def test_a_full_disk_is_said_and_takes_no_former_picture(run, monkeypatch, capsy
         ("figure=[traversals]", "figure must be one or a list of .*traversal.*got traversals"),
         ("figure.traversal.imgae=7", "imgae"),
         ("figure=[traversal] figure.traversal.imgae=7", "imgae"),
+        ("figure=[prior_samples] figure.prior_samples.side=0", "figure.prior_samples.side must be at least 1, got 0"),
+        ("figure=[scatter] figure.scatter.most=-1", "figure.scatter.most must be at least 1, got -1"),
         ("figure=[traversal] figure.traversal.image=99999", "nothing could be drawn"),
     ],
 )
