@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from disvae.checkpoint import save
 from disvae.data import Chunks
 from disvae.drawing import Pictures, draw, log_picture, view_of
-from disvae.encoding import encoding_of
+from disvae.encoding import Encoding, encoding_of
 from disvae.evaluation import Chosen
 from disvae.interrupt import Interrupted
 from disvae.module import Steps, VAEModule
@@ -97,24 +97,40 @@ class Curves(pl.Callback):
             self.writer.close()
 
 
-class Scores(pl.Callback):
-    """Metrics of the validation's encoding as `metric/*`; those of the last step come from elsewhere."""
+class AtValidation(pl.Callback):
+    """Looks at the encoding of each validation but the last, whose scores and pictures are those of the trained run."""
 
-    def __init__(self, curves: Curves, chosen: Chosen) -> None:
+    wanted: bool
+
+    def __init__(self, curves: Curves) -> None:
         self.curves = curves
         self.member = curves.member
-        self.chosen = chosen
-        self.said: set[str] = set()
+
+    @abstractmethod
+    def look(self, module: VAEModule, encoding: Encoding) -> None:
+        """Called with what the validation encoded."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look, if this is such a one."""
+        module = self.member.built
+        between = trainer.state.fn == "fit" and module.step < self.member.config["steps"]
+        if self.wanted and self.member.live and between:
+            rows = module.data.validation_rows
+            self.look(module, encoding_of(module.vae, module.encodings, module.data.dataset, rows))
+
+
+class Scores(AtValidation):
+    """Metrics as `metric/*`."""
+
+    def __init__(self, curves: Curves, chosen: Chosen) -> None:
+        super().__init__(curves)
+        self.chosen = chosen
+        self.wanted = bool(chosen.metrics)
+        self.said: set[str] = set()
+
+    def look(self, module: VAEModule, encoding: Encoding) -> None:
         """Compute and write; a metric that fails says so once."""
-        module, config = self.member.built, self.member.config
-        if not self.member.live or not self.chosen.metrics or trainer.state.fn != "fit":
-            return
-        if module.step == config["steps"]:
-            return
-        encoding = encoding_of(module.vae, module.encodings, module.data.dataset, module.data.validation_rows)
-        sources, seed = {MODEL: [encoding]}, config["score"]["seed"]
+        sources, seed = {MODEL: [encoding]}, self.member.config["score"]["seed"]
         results = score(self.chosen.metrics, sources, repeats=0, seed=seed, named=self.chosen.named)
         for label, result in results.items():
             values = {f"{label}/{name}": scores[MODEL].value for name, scores in result.scores.items()}
@@ -125,23 +141,17 @@ class Scores(pl.Callback):
                 self.said.add(label)
 
 
-class Figures(pl.Callback):
-    """Pictures of the validation's encoding as `figure/*`; those of the last step come from elsewhere."""
+class Figures(AtValidation):
+    """Pictures as `figure/*`."""
 
     def __init__(self, curves: Curves, pictures: Pictures) -> None:
-        self.curves = curves
-        self.member = curves.member
+        super().__init__(curves)
         self.pictures = pictures
+        self.wanted = bool(pictures.figures)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def look(self, module: VAEModule, encoding: Encoding) -> None:
         """Draw and write."""
-        module, config = self.member.built, self.member.config
-        if not self.member.live or not self.pictures.figures or trainer.state.fn != "fit":
-            return
-        if module.step == config["steps"]:
-            return
-        encoding = encoding_of(module.vae, module.encodings, module.data.dataset, module.data.validation_rows)
-        view = view_of(encoding, config, self.member.run.path)
+        view = view_of(encoding, self.member.config, self.member.run.path)
         for label, content, _ in draw(self.pictures, module.vae, view):
             log_picture(self.curves.writer, label, content, module.step)
 
