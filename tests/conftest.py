@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -42,6 +43,23 @@ def composed() -> Callable[..., DictConfig]:
         overrides = (*(each for each in NO_PICTURES if each.partition("=")[0] not in asked), *overrides)
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return compose("config", overrides=list(overrides))
+
+    return make
+
+
+@pytest.fixture
+def small_vae(composed: Callable[..., DictConfig]) -> Callable[..., Any]:
+    """A VAE of four latents for images (1, 16, 16), fresh and the same each time, from overrides."""
+    import torch
+
+    from disvae.build import make_vae
+    from disvae.config import resolved
+
+    def make(*overrides: str) -> Any:
+        torch.manual_seed(0)
+        typed = ["prior.variances=equal"] if overrides == ("prior=anisotropic",) else []
+        tiny = ("model=mlp", "model.encoder_hidden=[8]", "model.decoder_hidden=[8]", "z_dim=4")
+        return make_vae(resolved(composed(*tiny, *overrides, *typed)), (1, 16, 16)).eval()
 
     return make
 

@@ -2,26 +2,15 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, Laplace, MixtureSameFamily, Normal
 
-from disvae.build import make_vae
-from disvae.config import resolved
 from disvae.figure.traversal import PROBABILITIES
 from disvae.latents import kl_per_latent, latents, prior_marginals, quantiles, scales
 
 PRIORS = ("gaussian", "anisotropic", "laplace", "student_t", "sparse", "mixture")
 
 
-def a_vae(composed, *overrides):
-    torch.manual_seed(0)
-    typed = ["prior.variances=equal"] if overrides == ("prior=anisotropic",) else []
-    config = resolved(
-        composed("model=mlp", "model.encoder_hidden=[8]", "model.decoder_hidden=[8]", "z_dim=4", *overrides, *typed)
-    )
-    return make_vae(config, (1, 16, 16)).eval()
-
-
 @pytest.mark.parametrize("prior", PRIORS)
-def test_columns_are_quantiles_of_the_prior_whatever_it_is(composed, prior):
-    pz = a_vae(composed, f"prior={prior}").prior()
+def test_columns_are_quantiles_of_the_prior_whatever_it_is(small_vae, prior):
+    pz = small_vae(f"prior={prior}").prior()
     torch.manual_seed(1)
     places = quantiles(pz, PROBABILITIES)
     assert places.shape == (9, 4)
@@ -29,17 +18,17 @@ def test_columns_are_quantiles_of_the_prior_whatever_it_is(composed, prior):
     assert (below - torch.tensor(PROBABILITIES)[:, None]).abs().max() < 0.02
 
 
-def test_a_gaussian_is_walked_in_equal_steps_and_a_laplace_by_its_formula(composed):
+def test_a_gaussian_is_walked_in_equal_steps_and_a_laplace_by_its_formula(small_vae):
     torch.testing.assert_close(
-        quantiles(a_vae(composed).prior(), PROBABILITIES)[:, 0], torch.linspace(-2, 2, 9), atol=1e-4, rtol=0
+        quantiles(small_vae().prior(), PROBABILITIES)[:, 0], torch.linspace(-2, 2, 9), atol=1e-4, rtol=0
     )
-    pz = a_vae(composed, "prior=laplace", "prior.scale=2").prior()
+    pz = small_vae("prior=laplace", "prior.scale=2").prior()
     expected = Laplace(0.0, 2.0).icdf(torch.tensor(PROBABILITIES))
     torch.testing.assert_close(quantiles(pz, PROBABILITIES)[:, 3], expected)
 
 
-def test_the_kl_of_a_latent_is_the_closed_form_also_under_a_full_covariance(composed):
-    vae = a_vae(composed, "posterior=full_gaussian")
+def test_the_kl_of_a_latent_is_the_closed_form_also_under_a_full_covariance(small_vae):
+    vae = small_vae("posterior=full_gaussian")
     with torch.no_grad():
         qz_x = vae.encode(torch.rand(30, 1, 16, 16))
         found = kl_per_latent(qz_x, vae.prior())
@@ -76,23 +65,21 @@ def test_latents_are_in_order_of_their_kl_and_the_inactive_ones_last():
 
 
 @pytest.mark.parametrize("prior", ["sparse", "mixture"])
-def test_quantiles_of_mixtures_need_no_samples(composed, prior):
-    pz = a_vae(composed, f"prior={prior}").prior()
+def test_quantiles_of_mixtures_need_no_samples(small_vae, prior):
+    pz = small_vae(f"prior={prior}").prior()
     wanted = torch.tensor([0.001, 0.3, 0.5, 0.999])
     reached = prior_marginals(pz).cdf(quantiles(pz, tuple(wanted.tolist())))
     torch.testing.assert_close(reached, wanted[:, None].expand(4, 4), atol=1e-5, rtol=0)
 
 
-def test_all_latents_of_a_student_t_have_the_same_exact_quantiles(composed):
-    pz = a_vae(composed, "prior=student_t", "prior.df=5", "prior.scale=2").prior()
+def test_all_latents_of_a_student_t_have_the_same_exact_quantiles(small_vae):
+    pz = small_vae("prior=student_t", "prior.df=5", "prior.scale=2").prior()
     table = torch.tensor([-3.365, 0.0, 2.015, 4.032])  # of 5 degrees of freedom at 1, 50, 95 and 99.5 %
     found = quantiles(pz, (0.01, 0.5, 0.95, 0.995))
     torch.testing.assert_close(found, 2 * table[:, None].expand(4, 4), atol=2e-3, rtol=0)
 
 
-def test_the_scale_of_a_prior_is_its_standard_deviation_where_there_is_one(composed):
-    torch.testing.assert_close(
-        scales(a_vae(composed, "prior=laplace", "prior.scale=2").prior()), torch.full((4,), 8**0.5)
-    )
-    cauchy = a_vae(composed, "prior=student_t", "prior.df=1").prior()
+def test_the_scale_of_a_prior_is_its_standard_deviation_where_there_is_one(small_vae):
+    torch.testing.assert_close(scales(small_vae("prior=laplace", "prior.scale=2").prior()), torch.full((4,), 8**0.5))
+    cauchy = small_vae("prior=student_t", "prior.df=1").prior()
     torch.testing.assert_close(scales(cauchy), torch.full((4,), 1.8367), rtol=0.03, atol=0)  # tan(0.3413 pi)

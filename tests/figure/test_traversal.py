@@ -11,15 +11,6 @@ from disvae.paint import INACTIVE
 PRIORS = ("gaussian", "anisotropic", "laplace", "student_t", "sparse", "mixture")
 
 
-def a_vae(composed, *overrides):
-    torch.manual_seed(0)
-    typed = ["prior.variances=equal"] if overrides == ("prior=anisotropic",) else []
-    config = resolved(
-        composed("model=mlp", "model.encoder_hidden=[8]", "model.decoder_hidden=[8]", "z_dim=4", *overrides, *typed)
-    )
-    return make_vae(config, (1, 16, 16)).eval()
-
-
 def knowing(vae, scales, offsets=(0.0, 0.0, 0.0, 0.0)):
     """Give the encoder latents whose means follow an image's first pixel, 0 to 1, by `scales` about `offsets`."""
     D = len(scales)
@@ -40,8 +31,8 @@ def some(n):
 
 
 @pytest.mark.parametrize("prior", PRIORS)
-def test_every_prior_has_a_picture(composed, view_of_images, prior):
-    vae = knowing(a_vae(composed, f"prior={prior}"), [1.0, 0.0, 3.0, 2.0])
+def test_every_prior_has_a_picture(small_vae, view_of_images, prior):
+    vae = knowing(small_vae(f"prior={prior}"), [1.0, 0.0, 3.0, 2.0])
     figure = traversal(vae, view_of_images(vae, some(50)))
     left, right = figure.axes
     names = [label.get_text() for label in right.get_yticklabels()]
@@ -51,8 +42,8 @@ def test_every_prior_has_a_picture(composed, view_of_images, prior):
     assert [label.get_text() for label in left.get_yticklabels()] == ["image", "reconstruction"]
 
 
-def test_latents_are_sorted_by_kl_and_the_inactive_ones_grey_and_last(composed, view_of_images):
-    vae = knowing(a_vae(composed), [0.01, 1.0, 3.0, 0.0])
+def test_latents_are_sorted_by_kl_and_the_inactive_ones_grey_and_last(small_vae, view_of_images):
+    vae = knowing(small_vae(), [0.01, 1.0, 3.0, 0.0])
     figure = traversal(vae, view_of_images(vae, some(50)))
     right = figure.axes[1]
     labels = right.get_yticklabels()
@@ -62,8 +53,8 @@ def test_latents_are_sorted_by_kl_and_the_inactive_ones_grey_and_last(composed, 
     assert figure.get_suptitle().endswith("2 of 4 latents are active, 2 of the others in grey")
 
 
-def test_a_row_changes_its_own_latent_alone(composed, view_of_images):
-    vae = a_vae(composed, "prior=anisotropic", "prior.variances=[1,1,1,4]", "prior.mean_variance=1.75")
+def test_a_row_changes_its_own_latent_alone(small_vae, view_of_images):
+    vae = small_vae("prior=anisotropic", "prior.variances=[1,1,1,4]", "prior.mean_variance=1.75")
     vae = knowing(vae, [1.0, 0.0, 0.0, 3.0])  # the prior's standard deviation of z3 is 2
     vae.model.decoder.forward = lambda z: z[:, 3].view(-1, 1, 1, 1).expand(-1, 1, 16, 16)
     figure = traversal(vae, view_of_images(vae, some(51)), image=0)
@@ -72,29 +63,29 @@ def test_a_row_changes_its_own_latent_alone(composed, view_of_images):
     np.testing.assert_allclose(shown[1], torch.tensor(-3.0).sigmoid().expand(9), atol=1e-4)  # z3 of the first image
 
 
-def test_only_so_many_latents_are_shown(composed, view_of_images):
-    vae = knowing(a_vae(composed), [1.0, 2.0, 3.0, 4.0])
+def test_only_so_many_latents_are_shown(small_vae, view_of_images):
+    vae = knowing(small_vae(), [1.0, 2.0, 3.0, 4.0])
     figure = traversal(vae, view_of_images(vae, some(50)), most=3)
     assert [label.get_text().split()[0] for label in figure.axes[1].get_yticklabels()] == ["z3", "z2", "z1"]
     assert "4 of 4 latents are active, 3 of them shown" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize(("at", "column"), [(2.0, 0), (0.4, 3), (-0.9, 6)])
-def test_the_column_next_to_the_images_own_code_is_framed(composed, view_of_images, at, column):
-    vae = knowing(a_vae(composed), [at, 0.0, 0.0, 0.0])  # the first of the two images is at -at, the other at at
+def test_the_column_next_to_the_images_own_code_is_framed(small_vae, view_of_images, at, column):
+    vae = knowing(small_vae(), [at, 0.0, 0.0, 0.0])  # the first of the two images is at -at, the other at at
     patches = traversal(vae, view_of_images(vae, some(2)), image=0).axes[1].patches
     (frame,) = (patch for patch in patches if not patch.get_fill())  # the others make rows grey
     assert frame.get_xy() == (16 * column - 0.5, -0.5)
 
 
-def test_a_cauchy_posterior_is_drawn_too(composed, view_of_images):
-    vae = a_vae(composed, "posterior=student_t", "posterior.df=1")
+def test_a_cauchy_posterior_is_drawn_too(small_vae, view_of_images):
+    vae = small_vae("posterior=student_t", "posterior.df=1")
     figure = traversal(vae, view_of_images(vae, some(20)))
     assert np.isfinite(np.asarray(figure.axes[1].images[0].get_array())).all()
 
 
-def test_the_random_state_outside_stays(composed, view_of_images):
-    vae = a_vae(composed, "prior=student_t")
+def test_the_random_state_outside_stays(small_vae, view_of_images):
+    vae = small_vae("prior=student_t")
     view = view_of_images(vae, some(20))
     torch.manual_seed(3)
     expected = torch.rand(1)
@@ -103,8 +94,8 @@ def test_the_random_state_outside_stays(composed, view_of_images):
     assert torch.rand(1) == expected
 
 
-def test_the_chosen_image_is_the_fixed_one(composed, view_of_images):
-    vae = a_vae(composed)
+def test_the_chosen_image_is_the_fixed_one(small_vae, view_of_images):
+    vae = small_vae()
     x = some(20)
     left = traversal(vae, view_of_images(vae, x), image=7).axes[0]
     np.testing.assert_allclose(np.asarray(left.images[0].get_array())[:16], x[7, 0], rtol=1e-6)
