@@ -128,6 +128,20 @@ def schedules_of(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def view_of_run(run: Run, *, built: Built | None = None, device: torch.device | None = None) -> tuple[VAE, View, int]:
+    """A trained run's VAE with its last weights, what pictures of it are drawn from, and its step.
+
+    Raises:
+        ConfigError: the checkpoint cannot be read.
+    """
+    config = run.config()
+    settings = {**config["score"], "images": "validation", "codes": "mean", "transport": False, "controls": []}
+    sources, protocol = sources_of(run, settings, True, built, device or device_of(config))
+    encoding = sources[MODEL][0]
+    assert encoding.vae is not None
+    return encoding.vae, view_of(encoding, config, run.path), protocol["step"]
+
+
 def draw_run(
     run: Run, chosen: Pictures, *, built: Built | None = None, device: torch.device | None = None
 ) -> list[str]:
@@ -138,21 +152,17 @@ def draw_run(
     """
     if not chosen.figures:
         return []
-    config = run.config()
-    settings = {**config["score"], "images": "validation", "codes": "mean", "transport": False, "controls": []}
-    sources, protocol = sources_of(run, settings, True, built, device or device_of(config))
-    encoding = sources[MODEL][0]
-    assert encoding.vae is not None
+    vae, view, step = view_of_run(run, built=built, device=device)
     try:
         run.figures.mkdir(exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot write {run.figures}: {error.strerror}; make room") from error
     written, pictures = [], {}
-    for label, content, suffix in draw(chosen, encoding.vae, view_of(encoding, config, run.path)):
+    for label, content, suffix in draw(chosen, vae, view):
         write_atomically(run.figures / f"{label}{suffix}", content)
         written.append(f"{label}{suffix}")
         pictures[label] = content
-    _log_again(run.path, pictures, protocol["step"])
+    _log_again(run.path, pictures, step)
     return written
 
 

@@ -101,6 +101,7 @@ class Task:
         if left == "scores":
             with loading():
                 from disvae import drawing, evaluation
+                from disvae.run_page import write_page
 
             if report:
                 report("scoring", self.config["steps"])
@@ -110,6 +111,8 @@ class Task:
                     evaluation.evaluate(self.run, metrics, self.config["score"])
                 if self.figures_asked:
                     drawing.draw_run(self.run, drawing.choose(self.config["figure"], []))
+                if self.run.report.exists():
+                    write_page(self.run, self.run.report)
             return True
         if self._typed("final", "score."):
             print(f"For other scores of it: python -m disvae.evaluate {self.run.path} metric=[...] score.NAME=VALUE")

@@ -226,3 +226,6 @@ def test_a_finished_run_has_its_page_and_a_new_score_is_on_it(composed, tmp_path
     assert "active_units/count" not in page.text
     evaluate([str(folder), "metric=[active_units]"])
     assert "active_units/count" in Page(run.report.read_text(encoding="utf-8")).text
+    asked = [*(each for each in overrides if each != "figure=[]"), "figure=[scatter]"]
+    train(composed(*asked), asked, {"objective": "beta_vae", "dataset": "clusters"}, brief=True)
+    assert any(image["alt"] == "Scatter" for image in Page(run.report.read_text(encoding="utf-8")).images)

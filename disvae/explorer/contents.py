@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from disvae.config import ConfigError
+from disvae.drawing import view_of_run
 from disvae.explorer.export import layers, text
 from disvae.explorer.naming import names
 from disvae.figure import NotDrawable
 from disvae.latents import quantiles, seeded
 from disvae.runs import Run
-from disvae.scoring import MODEL
-from disvae.sources import device_of, sources_of
 from disvae.vae import VAE
 from disvae.view import View
 
@@ -40,12 +39,8 @@ def page_of(run: Run) -> str:
     Raises:
         ConfigError: the run has no checkpoint, its data are no pictures, or its decoder is unknown to the page.
     """
-    config = run.config()
-    settings = {**config["score"], "images": "validation", "codes": "mean", "transport": False, "controls": []}
-    sources, protocol = sources_of(run, settings, True, None, device_of(config))
-    encoding = sources[MODEL][0]
-    assert encoding.vae is not None
-    return page(encoding.vae, View(encoding), name=run.path.name, about=_about(config, protocol["step"]))
+    vae, view, step = view_of_run(run)
+    return page(vae, view, name=run.path.name, about=_about(run.config(), step))
 
 
 def page(vae: VAE, view: View, *, name: str, about: str) -> str:
