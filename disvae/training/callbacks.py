@@ -149,7 +149,7 @@ class Checkpoints(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write best.ckpt if the ELBO is the best so far."""
         member = self.member.built
-        if trainer.state.fn == "fit" and self.member.live and member.evaluation["elbo"] > member.best_elbo:
+        if self.member.live and member.evaluation["elbo"] > member.best_elbo:
             member.best_elbo = member.evaluation["elbo"]
             self.write(trainer, self.member.run.best)
 
