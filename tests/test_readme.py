@@ -18,7 +18,7 @@ from omegaconf import open_dict
 
 from disvae.config import conf_dir, options
 from disvae.sweep.axes import expand
-from disvae.task import Task
+from disvae.training.job import Task
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

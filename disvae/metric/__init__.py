@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from disvae.chance import simulated
-from disvae.codes import checked
+from disvae.statistics.chance import simulated
+from disvae.statistics.checked_codes import checked
 
 if TYPE_CHECKING:
     from disvae.encoding import Encoding

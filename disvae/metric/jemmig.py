@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from disvae.information import bins, entropy, mutual_information
 from disvae.metric import Metric
+from disvae.statistics.information import bins, entropy, mutual_information
 
 
 class JEMMIG(Metric):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from disvae.information import bins, entropy, gaps, mutual_information
 from disvae.metric import Metric
+from disvae.statistics.information import bins, entropy, gaps, mutual_information
 
 
 class MIG(Metric):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from disvae.information import bins, mutual_information, plug_in_bias
 from disvae.metric import Metric
+from disvae.statistics.information import bins, mutual_information, plug_in_bias
 
 
 class Modularity(Metric):
