@@ -18,7 +18,7 @@ from omegaconf import open_dict
 
 from disvae.config import conf_dir, options
 from disvae.sweep.axes import expand
-from disvae.training.job import Task
+from disvae.training.job import Job
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,7 +88,7 @@ def test_every_training_that_is_shown_can_be(line):
             choices = cfg.hydra.runtime.choices
             with open_dict(cfg):
                 del cfg["hydra"]
-            assert Task.of(cfg, job, choices).left() == "training"
+            assert Job.of(cfg, job, choices).run.state() == "new"
 
 
 @pytest.fixture(scope="module")
