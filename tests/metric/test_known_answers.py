@@ -25,8 +25,7 @@ CHANCE = {
     "dci/completeness": 0.03,
     "infomec/modularity": 0.02,  # approximate: estimates of information taken for normal
     "infomec/compactness": 0.02,
-    "irs/irs": 0.01,  # approximate: the greatest expected value of some, for the expected greatest
-    "modularity/all_latents": 0.03,  # simulated: the error of 200 latents
+    "modularity/all_latents": 0.03,  # simulated: the error of 100 latents
 }
 """How far the stated chance level may be off, where more than 0.004 and the error of the random codes."""
 SCALE = {
