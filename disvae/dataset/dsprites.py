@@ -21,7 +21,7 @@ URLS = tuple(
 )
 SIZE = 28_024_106
 HDF5_SHA256 = "sha256:729fa22e884c9c500e1f17415d580746b4c5894fbbb780a1319bbcfa39a745bb"
-NPZ_MD5 = "md5:7da33b31b13a06f4b04a70402ce90c2e"
+NPZ_MD5 = "md5:7da33b31b13a06f4b04a70402ce90c2e"  # published without a SHA-256; nothing is downloaded or trusted by it
 IMAGES = 737_280
 BLOCK = 23_040  # images read at once, 94 MB: the rows of one chunk of the official HDF5 file
 LATENTS = ("color", "shape", "scale", "orientation", "posX", "posY")
