@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -226,19 +227,16 @@ def test_server_that_drips_is_given_up_in_its_content_and_in_its_header(tmp_path
 
 
 def drip_to_all(listener: socket.socket, greeting: bytes) -> None:
-    """Greet each caller, then send a byte every 20 ms for as long as the caller stays."""
-    callers = []
-    while True:
-        listener.settimeout(0.02)
-        try:
+    """Greet each caller, then send a byte every 20 ms for as long as the listener is open."""
+    callers: list[socket.socket] = []
+    listener.settimeout(0.02)
+    while listener.fileno() >= 0:
+        with suppress(OSError):
             callers.append(listener.accept()[0])
             callers[-1].sendall(greeting)
-        except TimeoutError:
-            pass
-        except OSError:
-            return
         for caller in callers:
-            caller.send(b"x")
+            with suppress(OSError):
+                caller.send(b"x")
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from disvae import cache, stream
+from disvae import array_file, cache
 from disvae.dataset import Dataset, Images
 from disvae.download import fetch, file_checksum
 from disvae.factor import class_indices
@@ -67,7 +67,7 @@ def _download() -> Path:
 
 def _pack(path: Path) -> dict[str, np.ndarray]:
     """Images eight pixels a byte (N, 512) and the classes of their factors, read in blocks."""
-    classes = np.concatenate(list(stream.blocks(path, "latents/classes", "int64", (IMAGES, len(LATENTS)), IMAGES)))
+    classes = np.concatenate(list(array_file.blocks(path, "latents/classes", "int64", (IMAGES, len(LATENTS)), IMAGES)))
     factors = class_indices(classes, LATENTS)
     images = np.empty((len(classes), 512), dtype=np.uint8)
     if len(images) == IMAGES and not {file_checksum(path), file_checksum(path, "md5")} & {HDF5_SHA256, NPZ_MD5}:
@@ -75,7 +75,7 @@ def _pack(path: Path) -> dict[str, np.ndarray]:
     log.info("packing %s, once on this machine", path)
     done = 0
     with tqdm(total=len(images), desc="packing dSprites", unit=" images", unit_scale=True, disable=None) as bar:
-        for block in stream.blocks(path, "imgs", "uint8", (IMAGES, 64, 64), BLOCK):
+        for block in array_file.blocks(path, "imgs", "uint8", (IMAGES, 64, 64), BLOCK):
             if block.max() > 1 or done + len(block) > len(images):
                 raise ValueError(
                     f"{path}: imgs must be {len(images):,} images of pixels 0 and 1, one per row of classes"
