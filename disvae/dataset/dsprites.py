@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from disvae import array_file, cache
+from disvae.data import array_file, cache
+from disvae.data.download import fetch, file_checksum
+from disvae.data.factors import class_indices
 from disvae.dataset import Dataset, Images
-from disvae.download import fetch, file_checksum
-from disvae.factor import class_indices
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,157 @@
+"""Images in memory, batches by index: no worker pool, no per-item Python.
+
+The batch of a step is a function of (seed, step) and the order of an epoch one of (seed, epoch), so a resumed run sees
+what the uninterrupted one would have.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disvae.dataset import Dataset
+
+Rows = dict[str, Tensor]
+"""Rows of the images: `index` (B,) of a batch, and `extra` (B',) of its further images."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images on the device that computes."""
+
+    x: Tensor  # (B, C, H, W) in [0, 1]
+    x_extra: Tensor  # (B', C, H, W): further images drawn independently of x; B' is 0 unless the objective wants them
+
+
+def split(
+    n: int, *, validation: float, held_out: float | None, official: np.ndarray | None, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows for training, validation and held-out, disjoint and drawn by seed.
+
+    `official` rows are held out as they are; without them a share `held_out` of all rows is. A share of 0 leaves no
+    rows for that purpose.
+
+    Raises:
+        ValueError: official rows and a share, or neither; a validation split of one row.
+    """
+    if (held_out is None) == (official is None):
+        must = "a share of the images" if official is None else "null: the dataset has official test images"
+        raise ValueError(f"split.held_out must be {must}, got {'null' if held_out is None else held_out}")
+    order = np.random.default_rng([seed, 1]).permutation(n)
+    if held_out is not None:
+        n_held_out = round(held_out * n)
+        kept_out, rest = order[:n_held_out], order[n_held_out:]
+    else:
+        assert official is not None
+        kept_out, rest = official, order[~np.isin(order, official)]
+    n_validation = round(validation * len(rest))
+    if n_validation == 1:
+        raise ValueError(f"split.validation must leave 0 or at least 2 of {n} images, got {validation}, which leaves 1")
+    parts = rest[n_validation:], rest[:n_validation], kept_out
+    train, valid, test = (torch.from_numpy(np.sort(part).astype(np.int64)) for part in parts)
+    return train, valid, test
+
+
+class Batches:
+    """Index batches of a whole run, from an endless chain of permutations, one an epoch; a batch may span two epochs.
+
+    Those of a step are `index` (B,) and `extra` (extra * B,), the latter from a chain of its own.
+    """
+
+    def __init__(self, rows: Tensor, batch_size: int, extra: int, seed: int) -> None:
+        self.rows = rows
+        self.sizes = {"index": batch_size, "extra": extra * batch_size}
+        self.seed = seed
+        self._permutation = lru_cache(maxsize=4)(self._permuted)  # of this epoch and the next in either chain
+
+    def _permuted(self, chain: int, epoch: int) -> Tensor:
+        generator = np.random.default_rng([self.seed, 2 + chain, epoch])
+        return self.rows[torch.from_numpy(generator.permutation(len(self.rows)))]
+
+    def _stretch(self, chain: int, start: int, stop: int) -> Tensor:
+        parts = [self.rows[:0]]
+        while start < stop:
+            epoch, offset = divmod(start, len(self.rows))
+            part = self._permutation(chain, epoch)[offset : offset + stop - start]
+            parts.append(part)
+            start += len(part)
+        return torch.cat(parts)
+
+    def of_steps(self, first: int, n: int) -> Rows:
+        """The batches of `n` steps from `first` on: `index` (n, B) and `extra` (n, extra * B)."""
+        return {
+            name: self._stretch(chain, first * size, (first + n) * size).view(n, size)
+            for chain, (name, size) in enumerate(self.sizes.items())
+        }
+
+
+class Blocks:
+    """Rows in order, in blocks of nearly the training batch's size, so that minibatch terms are biased alike.
+
+    `extra` blocks of other rows, shifted by half of all, go with each.
+    """
+
+    def __init__(self, rows: Tensor, size: int, extra: int) -> None:
+        self.rows = rows
+        self.size = size
+        self.extra = extra
+
+    def __len__(self) -> int:
+        return max(1, len(self.rows) // self.size)
+
+    def __iter__(self) -> Iterator[Rows]:
+        others = self.rows.roll(len(self.rows) // 2).tensor_split(len(self))
+        for index, other in zip(self.rows.tensor_split(len(self)), others, strict=True):
+            yield {"index": index, "extra": other.repeat(self.extra)}
+
+
+class Data:
+    """Any dataset, split by seed; its images are held where they are gathered.
+
+    `extra` is the objective's `extra_batches`. Validation and held-out scores use a fixed sample of at most
+    `eval_images` rows of their split. Without validation rows training rows are scored; without held-out rows none are.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        batch_size: int,
+        extra: int,
+        seed: int,
+        validation: float,
+        held_out: float | None,
+        eval_images: int,
+    ) -> None:
+        self.dataset = dataset
+        self.images = dataset.images
+        rows = split(
+            len(dataset.images), validation=validation, held_out=held_out, official=dataset.held_out, seed=seed
+        )
+        self.train_rows = rows[0]
+        if len(self.train_rows) < batch_size:
+            raise ValueError(f"batch_size must be at most the {len(self.train_rows)} training images, got {batch_size}")
+        self.validation_rows = self.sample(rows[1] if len(rows[1]) else rows[0], eval_images, seed)
+        self.held_out_rows = self.sample(rows[2], eval_images, seed)
+        self.batches = Batches(self.train_rows, batch_size, extra, seed)
+
+    @staticmethod
+    def sample(rows: Tensor, most: int, seed: int) -> Tensor:
+        """At most `most` of `rows`, drawn by seed."""
+        chosen = np.random.default_rng([seed, 4]).permutation(len(rows))[:most]
+        return rows[torch.from_numpy(chosen)]
+
+    def blocks(self, rows: Tensor) -> Blocks:
+        """`rows` in blocks for the terms of an evaluation."""
+        size = self.batches.sizes["index"]
+        return Blocks(rows, size, self.batches.sizes["extra"] // size)
+
+    def take(self, rows: Rows, device: torch.device) -> Batch:
+        """Gather the images at `rows` on `device`, where the dataset's images are kept from then on."""
+        if self.images.data.device != device:
+            self.images = self.images.to(device)
+        x, x_extra = (self.images.take(rows[name].to(device)) for name in ("index", "extra"))
+        return Batch(x, x_extra)

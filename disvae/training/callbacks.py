@@ -1,0 +1,245 @@
+"""What happens around the steps: scores, pictures, checkpoints, stopping on a signal, and the time all this takes.
+
+A run's own callbacks look at the run they were made for, which may be one of several that are trained together.
+"""
+
+import logging
+import signal
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+
+from disvae.batches import Data
+from disvae.encoding import Encoding, encoding_of
+from disvae.evaluation.compute import MODEL, score
+from disvae.evaluation.run_scores import Chosen
+from disvae.pictures.run_figures import Pictures, draw, view_of
+from disvae.runs.folder import Run
+from disvae.system.signals import Interrupted
+from disvae.training.module import VAEModule
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Member:
+    """A run in training: its folder, configuration, loggers and built parts, and whether it still goes on."""
+
+    run: Run
+    config: Mapping[str, Any]
+    loggers: list[Logger] = field(default_factory=list)
+    module: VAEModule | None = None
+    data: Data | None = None
+    live: bool = True
+
+    @property
+    def built(self) -> VAEModule:
+        """Return the module, which has to be built."""
+        assert self.module is not None
+        return self.module
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Write points at `step` to all loggers of the run."""
+        for logger in self.loggers:
+            logger.log_metrics(dict(values), step)
+
+
+class AtValidation(pl.Callback):
+    """Look at the encoding of each validation but the last, whose scores and pictures are those of the trained run."""
+
+    wanted: bool
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+
+    @abstractmethod
+    def look(self, module: VAEModule, encoding: Encoding, step: int) -> None:
+        """Use what the validation at `step` encoded."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look, unless this is the validation of the trained run."""
+        between = trainer.state.fn == "fit" and trainer.global_step < self.member.config["steps"]
+        if self.wanted and self.member.live and between:
+            module, data = self.member.built, self.member.data
+            assert data is not None
+            encoding = encoding_of(module.vae, module.encodings, data.dataset, data.validation_rows)
+            self.look(module, encoding, trainer.global_step)
+
+
+class Scores(AtValidation):
+    """Log the chosen metrics as `metric/*`."""
+
+    def __init__(self, member: Member, chosen: Chosen) -> None:
+        super().__init__(member)
+        self.chosen = chosen
+        self.wanted = bool(chosen.metrics)
+        self.said: set[str] = set()
+
+    def look(self, module: VAEModule, encoding: Encoding, step: int) -> None:
+        """Compute and log the metrics; the reason why one fails is told once."""
+        sources, seed = {MODEL: [encoding]}, self.member.config["score"]["seed"]
+        results = score(self.chosen.metrics, sources, repeats=0, seed=seed, named=self.chosen.named)
+        for label, result in results.items():
+            self.member.log(
+                {f"metric/{label}/{name}": scores[MODEL].value for name, scores in result.scores.items()}, step
+            )
+            for reason in result.failed.values():
+                if label not in self.said:
+                    log.warning("metric %s is not available: %s", label, reason)
+                self.said.add(label)
+
+
+class Figures(AtValidation):
+    """Log the chosen pictures as `figure/*`."""
+
+    def __init__(self, member: Member, pictures: Pictures) -> None:
+        super().__init__(member)
+        self.pictures = pictures
+        self.wanted = bool(pictures.figures)
+
+    def look(self, module: VAEModule, encoding: Encoding, step: int) -> None:
+        """Draw the pictures and give them to every logger that shows pictures."""
+        view = view_of(encoding, self.member.config, self.member.run.path)
+        for label, content, _ in draw(self.pictures, module.vae, view):
+            for logger in self.member.loggers:
+                if hasattr(logger, "log_picture"):
+                    logger.log_picture(label, content, step)
+
+
+class Checkpoints(pl.Callback):
+    """Write `last.ckpt` every `checkpoint_every` steps and `best.ckpt` at each validation with the best ELBO so far."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.every = member.config["checkpoint_every"]
+        self.saved: int | None = None
+
+    def write(self, trainer: pl.Trainer, path: Any) -> None:
+        """Write a checkpoint of this run to `path`; a step that diverged is never written."""
+        module: Any = trainer.lightning_module
+        module.fetch_terms()
+        trainer.save_checkpoint(path, storage_options=self.member.module)
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write last.ckpt and note its step, unless it was written at this step."""
+        if self.member.live and self.saved != trainer.global_step:
+            self.write(trainer, self.member.run.last)
+            self.saved = trainer.global_step
+            self.member.run.mark("running", trainer.global_step)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the checkpoint that the run goes on from as written."""
+        self.saved = trainer.global_step
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
+        """Save if it is time: now all is done that belongs to the step before, its validation too."""
+        if trainer.global_step % self.every == 0:
+            self.save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the trained run."""
+        self.save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write best.ckpt if the ELBO is the best so far."""
+        member = self.member.built
+        if trainer.state.fn == "fit" and self.member.live and member.evaluation["elbo"] > member.best_elbo:
+            member.best_elbo = member.evaluation["elbo"]
+            self.write(trainer, self.member.run.best)
+
+
+class StopOnSignal(pl.Callback):
+    """Let Ctrl-C and SIGTERM finish the step, write checkpoints and stop; outside training they stop at once.
+
+    A second signal stops at once, too. It is a context manager around whole runs.
+    """
+
+    def __init__(self) -> None:
+        self.checkpoints: Sequence[Checkpoints] = []
+        self.training = False
+        self.received: int | None = None
+        self._former: dict[int, Any] = {}
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self.received is not None or not self.training:
+            raise Interrupted(signum)
+        self.received = signum
+
+    def _take(self) -> None:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            former = signal.signal(signum, self._handle)
+            self._former.setdefault(signum, former)
+
+    def __enter__(self) -> "StopOnSignal":
+        self._take()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for signum, handler in self._former.items():
+            signal.signal(signum, handler)
+        self._former.clear()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signals back from Lightning, which would exit with status 0."""
+        self.training = True
+        self._take()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
+        """Stop if a signal came during the step before.
+
+        Raises:
+            Interrupted: after the checkpoints are written.
+        """
+        if self.received is not None:
+            for checkpoints in self.checkpoints:
+                checkpoints.save(trainer)
+            raise Interrupted(self.received)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop at once from here on, since all is written.
+
+        Raises:
+            Interrupted: a signal came during the last step.
+        """
+        self.training = False
+        if self.received is not None:
+            raise Interrupted(self.received)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Stop at once from here on: no step follows in which a signal could be obeyed."""
+        self.training = False
+
+
+class Seconds(pl.Callback):
+    """Count the seconds spent on steps and on validations.
+
+    It has to be the last callback, so that a validation includes its scores and pictures, and a step no checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self.training = 0.0
+        self.validation = 0.0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
+        """Look at the clock."""
+        self.since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, i: int
+    ) -> None:
+        """Add the time since the step began."""
+        self.training += time.perf_counter() - self.since
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the clock."""
+        self.began = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the time since the validation began."""
+        self.validation += time.perf_counter() - self.began

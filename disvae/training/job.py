@@ -1,0 +1,106 @@
+"""A run that somebody wants, and what remains to be done for it. Imports no torch."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig
+
+from disvae import config as knobs
+from disvae.config import ConfigError
+from disvae.runs.folder import Run, readable
+
+Report = Callable[[str, int], None]
+"""Is called with what a run does, `training` for example, and at which step."""
+
+
+class JobFailed(CompactHydraException):
+    """One job of a sweep failed, and why; the launcher goes on with the others."""
+
+
+def packable(config: Mapping[str, Any]) -> bool:
+    """Return whether runs of this configuration may be trained as packed runs; what is their own in a step forbids it.
+
+    vmap knows nothing of autocast, and a pack has one trainer: callbacks, schedulers and loggers act on one run.
+    """
+    alone = config["callbacks"] or config.get("scheduler") or set(config["logger"]) - {"tensorboard"}
+    return not alone and config["trainer"]["precision"] != "bf16-mixed"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that was asked for, checked.
+
+    `force` repeats a finished run, `overrides` are what was typed, `optimize` names the result for a sweeper, `brief`
+    shows no progress, and `report` is called with the progress.
+    """
+
+    run: Run
+    config: Mapping[str, Any]
+    overrides: tuple[str, ...] = ()
+    force: bool = False
+    optimize: str = "val/elbo"
+    brief: bool = False
+    report: Report | None = None
+
+    @classmethod
+    def of(cls, cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> "Job":
+        """Check a composed configuration and find its run folder.
+
+        Raises:
+            ConfigError: naming the key, its value and what to type.
+        """
+        knobs.check_choices(choices)
+        knobs.check_values(cfg)
+        knobs.check_knobs(cfg, overrides, choices["objective"])
+        config = knobs.resolved(cfg)
+        skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
+        run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
+        return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)
+
+    def claimed(self) -> "Job":
+        """Return this job with its run folder made, or with another command's folder that has the same hash.
+
+        Raises:
+            ConfigError: the folder cannot be made.
+        """
+        return replace(self, run=self.run.claimed())
+
+    @property
+    def metrics_asked(self) -> bool:
+        """Return whether metrics were typed; the usual ones are for a run that is trained anyway."""
+        return self.typed("metric")
+
+    @property
+    def figures_asked(self) -> bool:
+        """Return whether figures were typed."""
+        return self.typed("figure")
+
+    def typed(self, *beginnings: str) -> bool:
+        """Return whether an override begins with one of `beginnings`."""
+        return any(override.lstrip("+~").startswith(beginnings) for override in self.overrides)
+
+    def remaining(self) -> str:
+        """Return `training`, `scores` (or pictures) or, where nothing remains to be done, an empty string."""
+        if self.force or not self.run.finished():
+            return "training"
+        wanted = knobs.nodes("metric", self.config["metric"], []).keys() if self.metrics_asked else set()
+        figures = knobs.nodes("figure", self.config["figure"], []).keys() if self.figures_asked else set()
+        return "scores" if wanted - self.run.scored() or figures - self.run.drawn() else ""
+
+    def result(self) -> float:
+        """Return the result that `optimize` names.
+
+        Raises:
+            ConfigError: the run has no result of this name.
+        """
+        metrics = self.run.metrics()
+        if self.optimize not in metrics:
+            there = ", ".join(difflib.get_close_matches(self.optimize, metrics, n=3) or ["val/elbo"])
+            raise ConfigError(
+                f"optimize={self.optimize} is not among the results of {self.run.path}; there are {there} ..."
+            )
+        return metrics[self.optimize]

@@ -1,0 +1,222 @@
+"""One run from the moment somebody holds its folder to its end: what is kept of it, whatever happens."""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+
+from disvae.build import Built, build, count, make
+from disvae.config import ConfigError
+from disvae.dataset import Dataset
+from disvae.evaluation.run_encodings import check
+from disvae.evaluation.run_scores import choose, evaluate
+from disvae.logger.tensorboard import TensorBoard
+from disvae.pictures.run_figures import choose as choose_figures
+from disvae.pictures.run_figures import draw_run
+from disvae.runs import settings
+from disvae.runs.checkpoint import load
+from disvae.runs.folder import provenance
+from disvae.runs.tensorboard import final, write_scores
+from disvae.system.signals import Interrupted
+from disvae.training.build_module import build_module
+from disvae.training.callbacks import Checkpoints, Member
+from disvae.training.job import Job
+from disvae.training.module import Diverged, VAEModule
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(RuntimeError):
+    """A run that did not reach its end, with the process's exit status."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+def _describe(built: Built, config: Mapping[str, Any], device: torch.device) -> str:
+    name = {node: config[node]["_target_"].rpartition(".")[2] for node in ("model", "prior", "posterior", "likelihood")}
+    images = f"{len(built.data.train_rows):,} of {len(built.dataset.images):,}"
+    shape = "x".join(map(str, built.dataset.x_shape))
+    place = f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    return " · ".join(
+        [
+            type(built.objective).__name__,
+            f"{type(built.dataset).__name__}, {images} images {shape}",
+            f"{name['model']} {count(built.vae):,} parameters, z_dim {config['z_dim']}",
+            f"p(z) {name['prior']}, q(z|x) {name['posterior']}, p(x|z) {name['likelihood']}",
+            place,
+        ]
+    )
+
+
+def make_loggers(config: Mapping[str, Any], folder: Path, step: int) -> list[Logger]:
+    """Return the loggers of a resolved configuration; the run's hyperparameters are logged.
+
+    Raises:
+        ConfigError: a package is not installed, or a setting is wrong.
+    """
+    loggers: list[Logger] = []
+    for name, node in config["logger"].items():
+        logger = make(node, f"logger.{name}", folder=folder, step=step)
+        if isinstance(logger, TensorBoard):
+            logger.begin(config)
+        else:
+            logger.log_hyperparams(settings.flat(config))
+        loggers.append(logger)
+    return loggers
+
+
+class RunTrainer:
+    """What one process does for a run, from the moment it holds the run's folder."""
+
+    built: Built
+
+    def __init__(self, job: Job, device: torch.device) -> None:
+        self.run, self.config, self.brief, self.report = job.run, job.config, job.brief, job.report
+        self.device = device
+        usual_metrics, usual_figures = not job.metrics_asked, not job.figures_asked
+        self.during = choose(self.config["metric"], [], by_default=usual_metrics).of_one()
+        self.at_end = choose(self.config["metric"], self.config["final"], by_default=usual_metrics).of_one()
+        shown, at_end = self.config["figure"], self.config["final_figures"]
+        self.during_figures = choose_figures(shown, [], by_default=usual_figures)
+        self.at_end_figures = choose_figures(shown, at_end, by_default=usual_figures)
+        self.member = Member(self.run, self.config)
+        self.checkpoints = Checkpoints(self.member)
+        self.started = time.monotonic()
+        self.former = self.run.provenance().get("sessions", [])
+        self.record: dict[str, Any] = {}
+        self.checkpoint = load(self.run.last) if self.run.last.exists() else None
+        self.trainer: pl.Trainer | None = None
+
+    @property
+    def at_step(self) -> int:
+        """Return the number of steps done."""
+        resumed = int(self.checkpoint["global_step"]) if self.checkpoint else 0
+        return max(resumed, self.trainer.global_step if self.trainer else 0)
+
+    @property
+    def module(self) -> VAEModule:
+        """Return the module that is trained."""
+        return self.member.built
+
+    def tell(self, activity: str, step: int) -> None:
+        """Report what the run does, as long as it goes on."""
+        if self.report and self.member.live:
+            self.report(activity, step)
+
+    def build(self, dataset: Dataset | None = None) -> None:
+        """Build the run's parts, around `dataset` if it is given, and go on from its last checkpoint.
+
+        Raises:
+            ConfigError: the parts cannot go together, the images have changed, or a file cannot be read or written.
+        """
+        self.tell("preparing", self.at_step)
+        if self.checkpoint and not self.brief:
+            print(f"Continuing from step {self.at_step:,} ({self.run.last})")
+        self.run.mark("running", self.run.status()["step"])
+        self.record = provenance(str(self.device), torch.get_num_threads())
+        self.built = build(self.config, dataset)
+        checksum = self.built.dataset.checksum
+        if any(session.get("data_checksum") != checksum for session in self.former):
+            raise ConfigError(f"the images have changed since {self.run.path} was begun; force=true starts it again")
+        self.record["data_checksum"] = checksum
+        self.write_record()
+        if not self.brief:
+            print(_describe(self.built, self.config, self.device), f"→ {self.run.path}", sep="\n", flush=True)
+        if self.at_end.metrics:
+            check(self.built, self.config["score"])
+        module = build_module(self.config, self.built, self.device)
+        if self.checkpoint:
+            module.load_state_dict(self.checkpoint["state_dict"])
+            module.on_load_checkpoint(self.checkpoint)
+        self.member.module, self.member.data = module, self.built.data
+        self.member.loggers = make_loggers(self.config, self.run.path, self.at_step)
+
+    @property
+    def trained(self) -> bool:
+        """Return whether the last step was made and its terms are kept: metrics.json is written after it."""
+        return "val/elbo" in self.run.metrics()
+
+    def score(self) -> None:
+        """Score and draw the last weights into the run's folder; then the run is finished."""
+        self.close_loggers()  # a later file of events follows
+        started = time.monotonic()
+        if self.at_end.metrics:
+            if not self.brief:
+                print(f"Scoring by {len(self.at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
+            self.tell("scoring", self.at_step)
+            said = evaluate(self.run, self.at_end, self.config["score"], built=self.built, device=self.device)
+            if not self.brief and said:
+                print(said)
+        else:
+            write_scores(self.run.path, {}, self.run.metrics(), self.at_step)
+        metrics = self.run.metrics()
+        scores = {tag: value for tag, value in metrics.items() if tag.startswith("metric")}
+        self.member.log(scores | final(metrics), self.at_step)
+        seconds = self.record.setdefault("seconds", {})
+        seconds["scores"] = round(time.monotonic() - started, 1)
+        started = time.monotonic()
+        if self.at_end_figures.figures:
+            self.tell("drawing", self.at_step)
+            draw_run(self.run, self.at_end_figures, built=self.built, device=self.device)
+            seconds["pictures"] = round(time.monotonic() - started, 1)
+        self.close()
+        self.run.mark("finished", self.at_step)
+        if self.config["report"]:
+            from disvae.pictures.run_page import write_page  # and what draws: none of it is needed to begin
+
+            try:
+                write_page(self.run, self.run.report)
+            except Exception as error:  # a page less must not make a finished run a failed one
+                log.warning("%s could not be made: %s", self.run.report, error)
+
+    def write_record(self) -> None:
+        """Write down where the run's numbers come from."""
+        self.run.create(self.config, {"sessions": [*self.former, self.record]})
+
+    def close_loggers(self) -> None:
+        """Close TensorBoard's events, which are all on disk after this; other loggers wait for the scores."""
+        for logger in self.member.loggers:
+            if isinstance(logger, TensorBoard):
+                logger.close()
+        self.member.loggers = [logger for logger in self.member.loggers if not isinstance(logger, TensorBoard)]
+
+    def close(self) -> None:
+        """Write everything down but the status."""
+        self.close_loggers()
+        for logger in self.member.loggers:
+            logger.finalize("success" if self.member.live else "failed")
+        self.member.loggers = []
+        if "data_checksum" in self.record:
+            self.record["wall_s"] = round(time.monotonic() - self.started, 1)
+            self.write_record()
+
+    def failure(self, error: BaseException) -> BaseException:
+        """Write down how the run ended; return what the caller has to raise."""
+        self.member.live = False
+        if self.run.finished():  # a signal after its last word takes nothing back
+            return error
+        step = self.at_step or self.run.status()["step"]  # while building it is not known yet
+        try:
+            if isinstance(error, Diverged):
+                self.run.mark("diverged", step, error=str(error))
+                good = (
+                    f"the last good checkpoint is {self.run.last}"
+                    if self.run.last.exists()
+                    else "no checkpoint was reached"
+                )
+                return Stopped(f"training diverged at {error}; {good}. Try a lower optimizer.lr", 4)
+            if isinstance(error, Interrupted):
+                self.run.mark("interrupted", step, error=str(error))
+                return Stopped(f"{error} at step {step}; the same command continues it", 128 + error.signum)
+            state = "interrupted" if isinstance(error, SystemExit) else "failed"  # Slurm's limit: requeued by a handler
+            self.run.mark(state, step, error=f"{type(error).__name__}: {error}")
+            return error
+        finally:
+            self.close()
