@@ -75,17 +75,14 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         raise ConfigError(f"{path} must hold an array `codes` (N, D), got {', '.join(arrays) or 'nothing'}")
     try:
         codes, _, _ = checked(arrays["codes"], None, (), 0, 1)
+        factors = arrays.get("factors", np.empty((len(codes), 0), np.int64))
+        factors = factors[:, None] if factors.ndim == 1 else factors
+        given = arrays.get("factor_names")
+        if given is not None and given.shape != factors.shape[1:]:
+            raise ValueError(f"factor_names must be {factors.shape[1]} names, got an array of shape {given.shape}")
+        _, _, names = checked(codes, factors, [] if given is None else [str(name) for name in given], 0, 1)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-    factors = arrays.get("factors", np.empty((len(codes), 0), np.int64))
-    factors = factors[:, None] if factors.ndim == 1 else factors
-    if factors.ndim != 2 or len(codes) != len(factors):
-        raise ConfigError(
-            f"{path}: factors must be ({len(codes)}, K), a row for each of the codes, got {factors.shape}"
-        )
-    names = arrays.get("factor_names", np.arange(factors.shape[1]).astype(str))
-    if names.shape != factors.shape[1:]:
-        raise ConfigError(f"{path}: factor_names must be {factors.shape[1]} names, got an array of shape {names.shape}")
     population = arrays.get("population", np.array(0))
     if population.ndim or population.dtype.kind not in "iu" or 0 < population < len(codes):
         raise ConfigError(f"{path}: population must be a whole number of at least {len(codes)}, got {population}")
@@ -93,7 +90,7 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         if arrays[control].ndim != 2 or len(arrays[control]) != len(codes):
             raise ConfigError(f"{path}: {control} must be ({len(codes)}, D), got {arrays[control].shape}")
     chosen = choose(nodes, [] if nodes else "all").of_one()
-    encoding = Encoding(codes, factors, tuple(map(str, names)), int(population) or None)
+    encoding = Encoding(codes, factors, tuple(names), int(population) or None)
     results = score(
         chosen.metrics,
         with_controls(encoding, arrays, settings),

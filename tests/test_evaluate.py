@@ -296,6 +296,13 @@ def test_collapsed_codes_score_zero_and_that_is_said(tmp_path, capsys):
         ({"codes": np.array(3.0)}, r"codes must be \(N, D\)"),
         ({"codes": np.full((5, 2), np.nan)}, "finite"),
         ({"codes": np.zeros((5, 2)), "factors": np.zeros((5, 1)), "factor_names": np.array("a")}, "must be 1 names"),
+        ({"codes": np.zeros((5, 2)), "factors": np.zeros((5, 1, 1))}, r"factors must be \(5, K\).*got \(5, 1, 1\)"),
+        ({"codes": np.zeros((5, 2)), "factors": np.array([0, 1, 2, np.nan, 1])}, "factor 0 .* got nan in row 3"),
+        (
+            {"codes": np.zeros((5, 2)), "factors": np.full((5, 2), np.inf), "factor_names": ["x", "y"]},
+            "factor x must hold class indices, got inf in row 0: leave such rows out",
+        ),
+        ({"codes": np.zeros((5, 2)), "factors": np.zeros((5, 2)), "factor_names": ["x", "x"]}, "names of their own"),
         ({"codes": np.zeros((5, 2)), "population": np.array("many")}, "population must be a whole number"),
         ({"codes": np.zeros((5, 2)), "population": np.array(3)}, "population must be .* at least 5, got 3"),
         ({"codes": np.zeros((5, 2)), "controls/pca": np.zeros((4, 2))}, r"controls/pca must be \(5, D\)"),
@@ -305,6 +312,16 @@ def test_a_file_of_the_wrong_shape_is_named(tmp_path, arrays, message):
     np.savez(tmp_path / "codes.npz", **arrays)
     with pytest.raises(ConfigError, match=message):
         score([str(tmp_path / "codes.npz")])
+
+
+def test_a_file_that_declares_twelve_gigabytes_is_one_line_and_exit_2(tmp_path):
+    with h5py.File(tmp_path / "codes.h5", "w") as file:
+        file.create_dataset("codes", (1_500_000, 1000), "f8", chunks=(1000, 1000))
+    command = [sys.executable, "-m", "disvae.score", str(tmp_path / "codes.h5")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "found 12,000,000,000 bytes of arrays in a file of 1,400, more than 100 for one" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("target", ["", "/nowhere/scores.json"])

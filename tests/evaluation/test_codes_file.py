@@ -61,6 +61,17 @@ def test_an_npz_that_would_run_code_is_refused(tmp_path):
         read(tmp_path / "codes.npz")
 
 
+@pytest.mark.parametrize(("name", "found"), [("codes.npy", "one array, .npy"), ("codes.csv", "neither")])
+def test_another_format_is_told_which_ones_are_read_and_how_to_write_them(tmp_path, name, found):
+    (np.save if name.endswith("npy") else np.savetxt)(tmp_path / name, ARRAYS["codes"])
+    with pytest.raises(ConfigError) as error:
+        read(tmp_path / name)
+    assert str(error.value) == (
+        f"{tmp_path / name} cannot be read (expected an HDF5 or NPZ file, found {found}): codes are read from HDF5 or "
+        "from NPZ, which numpy.savez('codes.npz', codes=codes, factors=factors) writes"
+    )
+
+
 def test_an_unwritable_place_leaves_the_older_file(tmp_path, monkeypatch):
     path = tmp_path / "codes.h5"
     write(path, ARRAYS)
