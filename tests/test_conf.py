@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 import disvae
 from disvae.build import build, make
 from disvae.config import ConfigError, check_knobs, conf_dir, description, facts, nodes, options, resolved
-from disvae.direction import ends
 from disvae.metric import RunsMetric
+from disvae.runs.tags import ends
 
 SMALL = {
     "sprites": ("dataset=sprites", "dataset.scales=2", "dataset.orientations=4", "dataset.positions=4"),
