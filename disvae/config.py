@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha", "schedule.capacity")
@@ -35,6 +36,12 @@ NOT_IDENTITY = (
     "zip",
 )
 """Keys that do not change what is trained."""
+
+FACTS = ("better", "unsupervised", "packs_on_cpu")
+"""Keys of an option's YAML that describe the option. They are no settings: no class gets them, no run stores them.
+
+They stand in the YAML because they are needed where importing the option's class, and torch with it, takes too long.
+"""
 
 LISTS = ("metric", "figure", "callbacks", "logger")
 """Groups of which several options are chosen, as a list."""
@@ -64,6 +71,24 @@ def conf_dir() -> Path:
 def options(group: str) -> list[str]:
     """The options of a group: the YAML files of its folder."""
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+@functools.cache
+def facts(group: str, option: str) -> dict[str, Any] | None:
+    """Return the FACTS that the YAML of an option states, or None where the group has no such option."""
+    if option not in options(group):
+        return None
+    text = (conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
+    node = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return {key: node[key] for key in FACTS if key in node}
+
+
+def _settings(tree: Any) -> Any:
+    """Return a configuration without the FACTS of its options."""
+    if not isinstance(tree, Mapping):
+        return tree
+    without = FACTS if "_target_" in tree else ()
+    return {str(key): _settings(child) for key, child in tree.items() if key not in without}
 
 
 def _number(key: str, value: Any, *, least: float, whole: bool, most: float = math.inf) -> None:
@@ -167,14 +192,17 @@ def check_score(score: Mapping[str, Any]) -> None:
 
 
 def check_lists(overrides: Iterable[str]) -> None:
-    """Every name in metric=[...] and figure=[...] is an option, before Hydra looks for its file.
+    """Check, before Hydra looks for files, that metric=[...] and figure=[...] name options and that no fact is set.
 
     Raises:
-        ConfigError: naming it and what there is.
+        ConfigError: naming the wrong option and the right ones, or the fact.
     """
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         group, _, setting = key.partition(".")
+        fact = next((name for name in setting.split(".") if name in FACTS), None)
+        if fact:
+            raise ConfigError(f"{key}: {fact} describes an option and is no setting; leave {override} out")
         if group not in LISTS:
             continue
         names = [] if setting else re.findall(r"[^\s,\[\]]+", value)
@@ -196,11 +224,10 @@ def nodes(group: str, chosen: Mapping[str, Any], names: Iterable[str]) -> dict[s
     """
     found = {}
     for name in dict.fromkeys([*chosen, *names]):
-        default = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{name}.yaml"))
-        assert isinstance(default, dict)
-        node = chosen.get(name, default)
+        default = _settings(OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{name}.yaml")))
+        node = _settings(chosen.get(name, default))
         changed = "".join(f"-{key}{value}" for key, value in node.items() if value != default.get(key))
-        found[name + re.sub(r"[^\w.-]", "_", changed)] = {str(key): value for key, value in node.items()}
+        found[name + re.sub(r"[^\w.-]", "_", changed)] = node
     return found
 
 
@@ -293,17 +320,16 @@ def readers(knob: str) -> list[str]:
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain containers, references resolved and what nothing reads left out."""
+    """Return the configuration as plain containers, references resolved, without facts and what nothing reads."""
     read = read_keys(cfg)
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    tree = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    assert isinstance(tree, dict)
+    tree: dict[str, Any] = _settings(OmegaConf.to_container(own, resolve=True, throw_on_missing=True))
     for name in tree.keys() - (own_keys() - {"divergence", "schedule", "experiment"}):
         tree.pop(name)  # their readers now hold the values
     for name in NEUTRAL:
         if name not in read:
             tree.pop(name)
-    return {**{name: {} for name in LISTS}, **{str(key): value for key, value in tree.items()}}
+    return {**{name: {} for name in LISTS}, **tree}
 
 
 def _canonical(node: Any) -> Any:

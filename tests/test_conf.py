@@ -10,9 +10,10 @@ import torch
 from omegaconf import DictConfig
 
 import disvae
-from disvae.build import build
-from disvae.config import ConfigError, check_knobs, conf_dir, description, options, resolved
-from disvae.runs.tags import exceptions
+from disvae.build import build, make
+from disvae.config import ConfigError, check_knobs, conf_dir, description, facts, nodes, options, resolved
+from disvae.metric import RunsMetric
+from disvae.runs.tags import ends
 
 SMALL = {
     "sprites": ("dataset=sprites", "dataset.scales=2", "dataset.orientations=4", "dataset.positions=4"),
@@ -159,7 +160,14 @@ def test_every_option_opens_with_a_line_for_help(path):
 
 
 @pytest.mark.parametrize("metric", options("metric"))
+def test_a_metric_is_unsupervised_in_its_yaml_where_its_class_reads_no_factors(metric):
+    (node,) = nodes("metric", {}, [metric]).values()
+    built = make(node, metric)
+    assert facts("metric", metric).get("unsupervised", False) == (isinstance(built, RunsMetric) or built.factors == 0)
+
+
+@pytest.mark.parametrize("metric", options("metric"))
 def test_scores_of_which_more_is_not_better_are_scores_of_their_metric(metric):
-    for name, sign in exceptions(metric).items():
+    for name, sign in ends(metric).items():
         assert sign in (-1, 0)
         assert f'"{name}"' in (Path(disvae.__file__).parent / "metric" / f"{metric}.py").read_text(encoding="utf-8")

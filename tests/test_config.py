@@ -42,6 +42,18 @@ def test_a_setting_of_an_unread_group_is_refused(composed):
         knobs.check_knobs(cfg, ["schedule@schedule.capacity=cosine"], "beta_vae")
 
 
+def test_facts_about_an_option_are_neither_stored_nor_to_be_set(composed):
+    chosen = ("model=mlp", "objective=factor_vae", "metric=[jemmig,udr]")
+    assert composed(*chosen).metric.jemmig.better == {"jemmig": "lower"}
+    tree = knobs.resolved(composed(*chosen))
+    assert "packs_on_cpu" not in tree["model"] | tree["objective"]
+    assert tree["metric"]["jemmig"] == {"_target_": "disvae.metric.jemmig.JEMMIG", "bins": 20}
+    assert knobs.nodes("metric", composed(*chosen).metric, []).keys() == {"jemmig", "udr"}
+    for override in ("metric.jemmig.better.jemmig=higher", "model.packs_on_cpu=false", "+objective.packs_on_cpu=true"):
+        with pytest.raises(ConfigError, match="describes an option and is no setting"):
+            knobs.check_lists([override])
+
+
 def test_the_neutral_value_goes_with_every_objective(composed):
     knobs.check_knobs(composed("objective=beta_tc", "alpha=0"), ["alpha=0"], "beta_tc")
     knobs.check_knobs(composed("objective=vae", "beta=1"), ["beta=1"], "vae")

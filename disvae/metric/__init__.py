@@ -22,6 +22,8 @@ class Metric(ABC):
 
     A name with a slash is a detail of what stands before it (`histogram/posX` of `histogram`). Where no `NAME_se`, the
     standard error, comes with a score, who calls can have one from half-samples. Codes that say nothing score 0.
+    Higher is better, but for the scores that the metric's YAML names: `better: {jemmig: lower, count: neither}`. A
+    metric that reads no factors has `factors = 0` here and `unsupervised: true` there.
     """
 
     factors: ClassVar[int] = 2

@@ -4,33 +4,27 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from disvae.config import ConfigError, conf_dir, identity
+from disvae.config import ConfigError, facts, identity
 from disvae.sweep.entry import Entry, together
 from disvae.training.job import Job, packable
 
 MOST = 16
 """Runs in one process where nobody asked for another number."""
 
-PACKS, NOT = "# packs on a CPU", "# not packed on a CPU"
-"""What the YAML of a network says whose steps are cheaper together even without a GPU, and that of an objective which
-brings a large network of its own."""
-
 OWN = ("seed", "beta", "alpha", "schedule")
 """Keys that may differ within a pack; the objective's own numbers may, too."""
 
 
-@cache
 def packs_on_cpu(model: str, objective: str) -> bool:
-    """Whether runs of these options gain by packing on a CPU, as their YAMLs say."""
-    return _says("model", model, PACKS) and not _says("objective", objective, NOT)
+    """Return whether runs of these options gain by packing on a CPU, as their YAMLs say.
 
-
-def _says(group: str, option: str, words: str) -> bool:
-    path = conf_dir() / group / f"{option}.yaml"
-    return path.is_file() and words in path.read_text(encoding="utf-8")
+    A network gains only where its YAML has `packs_on_cpu: true`; an objective loses it by `packs_on_cpu: false`, since
+    it brings a large network of its own.
+    """
+    of_model, of_objective = facts("model", model) or {}, facts("objective", objective) or {}
+    return bool(of_model.get("packs_on_cpu", False) and of_objective.get("packs_on_cpu", True))
 
 
 def most(asked: int | str, gpu: bool, model: str, objective: str) -> int:
