@@ -1,0 +1,211 @@
+"""One self-contained page of a run, of what its folder holds. Imports no torch."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import yaml
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from disvae.config import conf_dir, description
+from disvae.pictures.html import Cell, Head, Picture, Table, data_address, picture, render
+from disvae.pictures.style import DATA, MODEL, clear
+from disvae.runs.curves import Curve, curves
+from disvae.runs.folder import Run, now, write_atomically
+from disvae.runs.settings import flat
+from disvae.runs.tags import better, said
+from disvae.runs.terminal import COLUMNS, INTERVAL, computed_how, notes, number, protocol, spent, terms
+
+FIRST = ("elbo", "reconstruction", "kl")
+"""Terms whose curves come first; then those of the objective, then those that are measured for every objective."""
+
+Z = 1.96
+"""Standard errors from the value to the end of its 95 % interval."""
+
+
+def write_page(run: Run, path: Path) -> Path:
+    """Write the page and return its path; what the folder does not hold yet is left out.
+
+    Raises:
+        ConfigError: a file of the run cannot be read, or the page not written.
+    """
+    config, status, metrics = run.config(), run.status(), run.metrics()
+    scored = "val/elbo" in metrics
+    words = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+    error = f": {status['error']}" if status.get("error") else ""
+    page = render(
+        "pictures/run_page.html.jinja",
+        title=run.path.resolve().name,
+        dataset=config["dataset"]["_target_"].split(".")[-2],
+        state=f"{run.state()} at step {status['step']:,} of {config['steps']:,}{error}",
+        now=now(),
+        in_short=", ".join(f"{words[name]} {metrics[f'val/{name}']:.4g}" for name in FIRST if scored),
+        notes=notes(run) if scored else [],
+        explorer=(run.path / "explore.html").is_file() and path.absolute().parent == run.path.absolute(),
+        interval=INTERVAL,
+        sections={
+            "pictures": _pictures(run),
+            "curves": _curves(curves(run.path)),
+            "terms": _terms(run),
+            "scores": _scores(run),
+            "configuration": _configuration(run),
+            "origin": _origin(run),
+        },
+    )
+    write_atomically(path, page)
+    return path
+
+
+def _pictures(run: Run) -> list[Picture]:
+    """Return the files of the folder figures/, the usual figures first."""
+    shown = []
+    usual = list(run.config().get("figure", {}))
+    for file in sorted(run.figures.glob("*.*"), key=lambda file: (_place(file.stem, usual), file.name)):
+        name, _, changed = file.stem.partition("-")
+        option = conf_dir() / "figure" / f"{name}.yaml"
+        caption = description(option) if option.is_file() else ""
+        title = name.replace("_", " ").capitalize().replace("Kl ", "KL ") + (f" ({changed})" if changed else "")
+        shown.append(Picture(data_address(file.read_bytes(), file.suffix[1:]), title, caption=caption))
+    return shown
+
+
+def _place(label: str, usual: Sequence[str]) -> int:
+    name = label.partition("-")[0]
+    return usual.index(name) if name in usual else len(usual)
+
+
+def _curves(found: Mapping[str, Curve]) -> list[Picture]:
+    """Return a chart of each term and score that varies, along the optimiser steps."""
+    names = dict.fromkeys(tag.partition("/")[2] for tag in found if tag.startswith(("val/", "train/")))
+    kept = [name for name in names if not re.search(r"(_se|_limit|/\d+)$", name)]
+    wide = [name for name in kept if "/" in name]
+    own = [name for name in kept if name not in FIRST and name not in wide]
+    scores = [tag for tag in found if re.fullmatch(r"metric[^/]*/[^/]+/[^/]+", tag)]
+    ordered = [name for name in FIRST if name in kept] + own + wide
+    drawn = [_terms_curve(name, found) for name in ordered]
+    drawn += [_chart(tag.partition("/")[2], [(found[tag], None, "validation", MODEL)], said(tag)) for tag in scores]
+    return [picture(figure, title) for title, figure in drawn if figure is not None]
+
+
+def _terms_curve(name: str, found: Mapping[str, Curve]) -> tuple[str, Figure | None]:
+    lines = [
+        (found[f"{stage}/{name}"], found.get(f"{stage}/{name}_se"), word, colour)
+        for stage, word, colour in (("train", "training", DATA), ("val", "validation", MODEL))
+        if f"{stage}/{name}" in found
+    ]
+    return _chart(name, lines, said(f"val/{name}") if better(f"val/{name}") else "")
+
+
+def _chart(title: str, lines: Sequence[tuple[Curve, Curve | None, str, str]], end: str) -> tuple[str, Figure | None]:
+    values = np.concatenate([curve.values for curve, *_ in lines])
+    if all(len(curve.steps) < 2 for curve, *_ in lines) or len(np.unique(values)) == 1:
+        return title, None  # a point, or a constant
+    figure = Figure(figsize=(3.9, 2.3), layout="constrained")
+    axes: Axes = figure.add_subplot()
+    for curve, error, word, colour in lines:
+        noisy = word == "training"
+        axes.plot(curve.steps, curve.values, color=colour, linewidth=0.8 if noisy else 1.8, alpha=0.6 if noisy else 1)
+        if error is not None and len(error.values) == len(curve.values):
+            half = Z * error.values
+            axes.fill_between(curve.steps, curve.values - half, curve.values + half, color=colour, alpha=0.2, lw=0)
+    values = np.concatenate([curve.values[len(curve.values) // 50 :] for curve, *_ in lines])
+    values = values[np.isfinite(values)]
+    if len(values) and np.ptp(values) > 0:
+        low = np.quantile(values, 0.01, method="lower")  # of few points all are seen
+        high = np.quantile(values, 0.99, method="higher")
+        room = 0.08 * (high - low) or 0.1
+        axes.set_ylim(low - room, high + room)
+    axes.set_title(title + (f"  ({end})" if end else ""), fontsize=9, loc="left")
+    axes.xaxis.set_major_formatter(mpl.ticker.EngFormatter(sep=""))
+    clear(axes)
+    return title, figure
+
+
+def _terms(run: Run) -> Table | None:
+    """Return the final terms with their intervals, a column for each stage; None before there are any."""
+    metrics = run.metrics()
+    stages = {stage: title for stage, title in COLUMNS.items() if any(name.startswith(f"{stage}/") for name in metrics)}
+    rows = []
+    for name in terms(metrics):
+        cells = [Cell(name, kind="text")]
+        for stage in stages:
+            value, error = metrics.get(f"{stage}/{name}"), metrics.get(f"{stage}/{name}_se")
+            text = "" if value is None else number(value, None if error is None else Z * error)
+            cells.append(Cell(text, "" if value is None else repr(value)))
+        rows.append(cells)
+    heads = [Head("nats per image", is_text=True), *(Head(title) for title in stages.values())]
+    return Table(heads, rows) if rows else None
+
+
+def _scores(run: Run) -> list[dict[str, Any]]:
+    """Return the scores of each stage: its protocol, table and settings, and why a source of codes has none."""
+    return [
+        {
+            "name": stage,
+            "protocol": protocol(next(iter(entries.values()))["protocol"]),
+            "table": _scores_table(entries),
+            "failures": [
+                f"{label} ({source}): {reason}"
+                for label, entry in entries.items()
+                for source, reason in entry["failed"].items()
+            ],
+            "computed_how": computed_how(entries),
+        }
+        for stage, entries in run.scores().items()
+    ]
+
+
+def _scores_table(entries: Mapping[str, Any]) -> Table:
+    """Return a row for each score, with columns for the model, its controls and chance."""
+    sources = list(dict.fromkeys(s for entry in entries.values() for of in entry["scores"].values() for s in of))
+    rows = []
+    for label, entry in entries.items():
+        for name, scores in entry["scores"].items():
+            if "/" in name:
+                continue
+            arrow = {1: " ↑", -1: " ↓", 0: ""}[better(f"metric/{label}/{name}")]
+            details = [
+                f"{detail.partition('/')[2]} {of[sources[0]]['value']:.4g}"
+                for detail, of in entry["scores"].items()
+                if detail.startswith(f"{name}/") and sources[0] in of
+            ]
+            cells = [Cell(f"{label}/{name}{arrow}", kind="text", hint=", ".join(details))]
+            cells += [_score(scores.get(source)) for source in sources]
+            chance = entry["chance"].get(name)
+            cells.append(Cell("", "") if chance is None else Cell(f"{chance:.2g}", repr(chance)))
+            rows.append(cells)
+    heads = [Head("score", is_text=True), *(Head(source, descending=True) for source in sources), Head("chance")]
+    return Table(heads, rows)
+
+
+def _score(of: Mapping[str, float | None] | None) -> Cell:
+    if of is None or of["value"] is None:
+        return Cell("", "")
+    low, high = of["low"], of["high"]
+    return Cell(number(of["value"], None if low is None or high is None else (high - low) / 2), repr(of["value"]))
+
+
+def _configuration(run: Run) -> dict[str, Any]:
+    """Return the settings that decide the numbers as a table, and the whole configuration as YAML."""
+    config = run.config()
+    rows = []
+    for name, value in flat(config).items():
+        said = f"{value:g}" if isinstance(value, float) else str(value)
+        rows.append([Cell(name, kind="text"), Cell(said, kind="text")])
+    heads = [Head("knob", is_text=True), Head("value", is_text=True)]
+    return {"table": Table(heads, rows), "whole": yaml.safe_dump(config, sort_keys=False)}
+
+
+def _origin(run: Run) -> dict[str, Any] | None:
+    """Return where the time went and, for each session, its command and its facts; None where nothing is known."""
+    sessions = []
+    for session in run.provenance().get("sessions", []):
+        facts = {key: value for key, value in session.items() if key not in ("command", "packages", "seconds")}
+        facts |= session.get("packages", {})
+        said = "\n".join(f"{key}: {value}" for key, value in facts.items() if value is not None)
+        sessions.append((session.get("command", ""), said))
+    return {"spent": spent(run), "sessions": sessions} if sessions else None
