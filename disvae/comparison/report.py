@@ -16,7 +16,7 @@ from disvae.comparison.results import Row
 from disvae.comparison.schedules import schedule_figure
 from disvae.comparison.tables import found, main_tag, trust
 from disvae.config import ConfigError
-from disvae.pictures.html import Cell, Head, Panels, Picture, Table, picture, render
+from disvae.pictures.html import Cell, Head, Panels, Picture, Table, picture, render, sentence
 from disvae.runs.folder import Run, now, write_atomically
 from disvae.runs.settings import Knob
 from disvae.runs.tags import better, said, short
@@ -181,7 +181,7 @@ class _Sections:
         yield Table(
             heads, [[Cell(text, kind="" if i else "text") for i, text in enumerate(udr.cells(c))] for c in found]
         )
-        yield from udr.conclusions(found, sort)
+        yield from map(sentence, udr.conclusions(found, sort))
 
     def _listed(self, comparison: Comparison) -> Iterator[dict[str, Any]]:
         """Yield the runs without a result, those that failed first, each kind as a table with the reasons."""

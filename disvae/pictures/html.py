@@ -109,7 +109,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.filters |= {"anchor": _anchor, "sentence": _sentence}
+    found.filters |= {"anchor": _anchor, "sentence": sentence}
     found.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return found
 
@@ -119,6 +119,6 @@ def _anchor(title: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in title.lower())
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     """Return a text with a capital letter and a full stop."""
     return f"{text[:1].upper()}{text[1:]}."
