@@ -1,10 +1,7 @@
 """What the page holds: the decoder, the latents with their ranges, real images with their codes, codes of the prior."""
 
 import base64
-import json
 from collections.abc import Mapping
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +13,11 @@ from disvae.explorer.export import layers, text
 from disvae.explorer.naming import names
 from disvae.figure import NotDrawable
 from disvae.pictures.figure_data import View
+from disvae.pictures.html import render
 from disvae.pictures.run_figures import view_of_run
 from disvae.runs.folder import Run
 from disvae.statistics.latents import quantiles, seeded
 from disvae.vae import VAE
-
-PAGE = Path(__file__).with_name("page.html")
 
 IMAGES = 12
 """Real images to start from."""
@@ -53,15 +49,12 @@ def page(vae: VAE, view: View, *, name: str, about: str) -> str:
         found = contents(vae, view)
     except NotDrawable as error:
         raise ConfigError(f"no page to explore: {error}") from error
-    content = json.dumps(found | {"name": name, "about": about}, separators=(",", ":"), allow_nan=False)
-    template = PAGE.read_text(encoding="utf-8")
-    # a run's name may hold what would end the script
-    return template.replace("@TITLE@", escape(name), 1).replace("@DATA@", content.replace("<", "\\u003c"), 1)
+    return render("explorer/page.html.jinja", content=found | {"name": name, "about": about})
 
 
 @torch.no_grad()
 def contents(vae: VAE, view: View) -> dict[str, Any]:
-    """What page.html reads as JSON.
+    """Return what page.html.jinja embeds as JSON.
 
     Raises:
         NotDrawable: the data are no pictures.
