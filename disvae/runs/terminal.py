@@ -14,23 +14,15 @@ from disvae.system.duration import duration
 
 INTERVAL = "± half the 95 % interval"
 
-MARKS = ("★", "≈")
-"""Ends of cells that leave room for themselves in the other cells of their column, so that numbers stay in line."""
-
 
 def rich_table(of: Table, **options: Any) -> rich.Table:
     """Return a table as the terminal shows it: the best cells bold, references below, hints and links left out."""
     table = rich.Table(**{"box": SIMPLE_HEAD} | options)
-    marked = [any(row[i].text.endswith(MARKS) for row in of.rows) for i in range(len(of.heads))]
     for head in of.heads:
         table.add_column(Text(head.text), justify="left" if head.is_text else "right", no_wrap=True)
     for rows, style in ((of.rows, ""), (of.references, "dim")):
         for row in rows:
-            cells = []
-            for cell, has_marks in zip(row, marked, strict=True):
-                room = "  " if has_marks and not cell.text.endswith(MARKS) else ""
-                cells.append(Text(cell.text + room, "bold" if cell.kind == "best" else ""))
-            table.add_row(*cells, style=style)
+            table.add_row(*(Text(cell.text, "bold" if cell.kind == "best" else "") for cell in row), style=style)
         table.add_section()
     return table
 
