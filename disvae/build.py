@@ -6,20 +6,18 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from torch import nn
+from torch import Tensor, nn
 
+from disvae.batches import Data
 from disvae.config import ConfigError
-from disvae.data.batches import Data
 from disvae.dataset import Dataset
+from disvae.objective import Objective
 from disvae.vae import VAE
-
-if TYPE_CHECKING:
-    from disvae.training.module import VAEModule
 
 LOOK = 10_000
 """Training images, drawn by seed, that a prior may be initialised from."""
@@ -27,11 +25,12 @@ LOOK = 10_000
 
 @dataclass
 class Built:
-    """Everything a run trains with."""
+    """The parts of a run that its configuration names."""
 
     dataset: Dataset
     data: Data
-    module: "VAEModule"
+    vae: VAE
+    objective: Objective
 
 
 def _target(path: str, key: str) -> Callable[..., Any]:
@@ -135,13 +134,11 @@ def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
 
 
 def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
-    """Dataset, unless it is at hand, batches and the module to train, from a resolved configuration.
+    """Return dataset (unless it is given), batches, VAE and objective of a resolved configuration.
 
     Raises:
         ConfigError: naming the key, its value and what to type, also for parts that cannot go together.
     """
-    from disvae.training.module import VAEModule  # and Lightning, which a metric or a VAE can be built without
-
     if dataset is None:
         dataset = make(config["dataset"], "dataset")
     torch.manual_seed(config["seed"])  # the weights
@@ -159,20 +156,20 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
         look = Data.sample(data.train_rows, LOOK, config["seed"])
         if vae.prior.from_images:
             vae.prior.initialise(dataset.images.take(look))
-        module = VAEModule(
-            vae,
-            objective,
-            optimizer=lambda groups: make(config["optimizer"], "optimizer", params=groups),
-            data=data,
-            seed=config["seed"],
-            eval_samples=config["eval_samples"],
-            gradient_clip_val=config["trainer"]["gradient_clip_val"],
-            graph=config["trainer"].get("graph", True),
-        )
-        module.check(dataset.images.take(look[:64]))
+        check_together(vae, objective, dataset.images.take(look[:64]), len(data.train_rows))
     except ValueError as error:
         raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
-    return Built(dataset, data, module)
+    return Built(dataset, data, vae, objective)
+
+
+@torch.no_grad()
+def check_together(vae: VAE, objective: Objective, x: Tensor, N: int) -> None:
+    """Raise ValueError when prior, posterior, likelihood, objective and images (B, C, H, W) cannot go together."""
+    training = vae.training
+    vae.eval()  # so that a look changes no running statistics
+    vae.likelihood.check(x)
+    objective.check(vae(x, step=0, N=N))
+    vae.train(training)
 
 
 def count(network: nn.Module) -> int:

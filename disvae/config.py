@@ -28,6 +28,7 @@ NOT_IDENTITY = (
     "final",
     "figure",
     "final_figures",
+    "logger",
     "report",
     "score",
     "optimize",
@@ -42,13 +43,13 @@ FACTS = ("better", "unsupervised", "packs_on_cpu")
 They stand in the YAML because they are needed where importing the option's class, and torch with it, takes too long.
 """
 
-LISTS = ("metric", "figure")
+LISTS = ("metric", "figure", "callbacks", "logger")
 """Groups of which several options are chosen, as a list."""
 
 CONTROLS = ("untrained", "pca", "ica", "rotation")
 """Negative controls: the encoder before training, the pixels' principal and independent components, turned codes."""
 
-WHERE_IT_RUNS = ("accelerator", "devices", "strategy", "graph")
+WHERE_IT_RUNS = ("accelerator", "devices", "strategy", "graph", "profiler", "detect_anomaly")
 """The trainer's keys that say where and how, not what."""
 
 
@@ -134,6 +135,11 @@ def check_values(cfg: DictConfig) -> None:
 def _check_trainer(trainer: Mapping[str, Any]) -> None:
     if trainer["precision"] not in PRECISIONS:
         raise ConfigError(f"trainer.precision must be {', '.join(PRECISIONS)}, got {trainer['precision']!r}")
+    if devices(trainer) != 1:
+        raise ConfigError(
+            f"trainer.devices must be 1 or one GPU's number in a list, got {trainer['devices']!r}: "
+            "a sweep uses all devices, a run each (-m)"
+        )
     if not isinstance(trainer["graph"], bool):
         raise ConfigError(f"trainer.graph must be true or false, got {trainer['graph']!r}")
     clip = trainer["gradient_clip_val"]
@@ -323,7 +329,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     for name in NEUTRAL:
         if name not in read:
             tree.pop(name)
-    return {"metric": {}, "figure": {}} | tree
+    return {**{name: {} for name in LISTS}, **tree}
 
 
 def _canonical(node: Any) -> Any:
@@ -339,8 +345,9 @@ def identity(tree: Mapping[str, Any]) -> dict[str, Any]:
     """What of a resolved configuration decides a run's numbers, in one spelling."""
     kept = {key: value for key, value in tree.items() if key not in NOT_IDENTITY}
     kept["trainer"] = {key: value for key, value in tree["trainer"].items() if key not in WHERE_IT_RUNS}
-    if devices(tree["trainer"]) != 1:  # each has noise of its own, and minibatch estimators see its share
-        kept["trainer"]["devices"] = devices(tree["trainer"])
+    for optional in ("callbacks", "scheduler"):  # runs made before there were any keep their hash
+        if not kept.get(optional):
+            kept.pop(optional, None)
     return {key: _canonical(value) for key, value in kept.items()}
 
 

@@ -26,7 +26,8 @@ from disvae.config import ConfigError
 from disvae.sweep.axes import expand
 from disvae.sweep.engine import check_installed
 from disvae.system.signals import Interrupted
-from disvae.training.job import JobFailed, Task
+from disvae.training.job import Job, JobFailed
+from disvae.training.run_job import do, say_result
 
 
 def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, brief: bool) -> float | None:
@@ -38,16 +39,16 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
         ConfigError: before anything is computed, naming the key, its value and what to type; or at the end, when the
             run has no result of the name in `optimize`.
     """
-    task = Task.of(cfg, overrides, choices)
+    job = Job.of(cfg, overrides, choices)
     if cfg.preview is not None:
-        from disvae.training.loop import preview_schedules
+        from disvae.pictures.schedule_preview import preview_schedules
 
         preview_schedules(cfg, Path(cfg.out))
         return None
-    task = task.claimed()
-    task.do(brief=brief)
-    task.print_result(brief=brief)
-    return task.result()
+    job = job.claimed()
+    do(job, brief=brief)
+    say_result(job, brief=brief)
+    return job.result()
 
 
 def _job(cfg: DictConfig) -> float | None:

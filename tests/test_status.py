@@ -8,7 +8,7 @@ import pytest
 from disvae.config import ConfigError
 from disvae.runs.folder import Run, write_atomically
 from disvae.status import status
-from disvae.sweep.record import Job, Sweep
+from disvae.sweep.record import Sweep, SweepJob
 
 
 def run(folder, name: str, state: str, step: int, **more) -> Run:
@@ -26,8 +26,8 @@ def sweep(tmp_path):
     run(tmp_path, "b-2", "running", 10)  # and nobody holds it
     run(tmp_path, "c-3", "failed", 5, error="MemoryError: [no] room\nsecond line")
     made = Sweep.find(tmp_path, "beta=1,2", ["beta=1,2"], "python -m disvae.train -m", "now")
-    made.jobs = [Job([name], f"sprites/{name}") for name in ("a-1", "b-2", "c-3", "d-4")]
-    made.jobs.append(Job(["beta=-1"], None, "beta must be a finite number >= 0, got -1"))
+    made.jobs = [SweepJob([name], f"sprites/{name}") for name in ("a-1", "b-2", "c-3", "d-4")]
+    made.jobs.append(SweepJob(["beta=-1"], None, "beta must be a finite number >= 0, got -1"))
     made.write()
     return made
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from disvae.batches import Chunks
 from disvae.config import ConfigError, resolved
-from disvae.data.batches import Chunks
 from disvae.objective.beta_vae import BetaVAE
 from disvae.runs.checkpoint import load, save
 from disvae.runs.folder import Run

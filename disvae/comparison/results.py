@@ -8,7 +8,7 @@ from typing import Any
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
 from disvae.runs.settings import Knob, flat
-from disvae.sweep.record import FOLDER, Job, Sweep
+from disvae.sweep.record import FOLDER, Sweep, SweepJob
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path, Row]]:
         yield (path or sweep.out / job.name).resolve(), row
 
 
-def _typed(job: Job) -> dict[str, Knob]:
+def _typed(job: SweepJob) -> dict[str, Knob]:
     pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
     return {key: knob(value) for key, _, value in pairs if value}
 

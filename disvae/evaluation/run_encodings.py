@@ -35,8 +35,8 @@ def check(built: Built, settings: Mapping[str, Any]) -> None:
     _rows(built, settings["images"])
     if settings["transport"]:
         with torch.no_grad():
-            prior = built.module.vae.prior()
-        _moved(np.zeros((1, built.module.vae.prior.z_dim), np.float32), prior)
+            prior = built.vae.prior()
+        _moved(np.zeros((1, built.vae.prior.z_dim), np.float32), prior)
 
 
 def device_of(config: Mapping[str, Any]) -> torch.device:

@@ -47,14 +47,15 @@ def modes(z: "Tensor", centres: "Tensor") -> int:
 
 
 def restore(run: Run) -> "tuple[VAE, Tensor]":
-    """The trained VAE of a run folder, and its images."""
+    """Return the trained VAE of a run folder, and its training images."""
     from disvae.build import build
+    from disvae.evaluation.run_encodings import restored
     from disvae.runs.checkpoint import load
 
-    built = build(run.config())
-    built.module.load_state_dict(load(run.last)["state_dict"])
-    images = built.dataset.images.take(built.data.train_rows)
-    return built.module.vae.eval(), images
+    config = run.config()
+    built = build(config)
+    vae = restored(config, load(run.last), built.dataset.x_shape)
+    return vae.eval(), built.dataset.images.take(built.data.train_rows)
 
 
 def measure(run: Run) -> Seed:

@@ -13,8 +13,6 @@ from typing import Any, Protocol
 
 import torch
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard import SummaryWriter
 
 from disvae.build import Built, make, prepared
 from disvae.config import ConfigError, nodes, options
@@ -25,7 +23,7 @@ from disvae.figure import Drawn, NotDrawable
 from disvae.pictures.figure_data import View
 from disvae.runs.curves import curves
 from disvae.runs.folder import Run, write_atomically
-from disvae.runs.tensorboard import later_file
+from disvae.runs.tensorboard import FIGURES, later_file, picture_summary
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -35,9 +33,6 @@ EVENTS = ".figures"
 
 COUNTS = ("most", "side", "pairs", "images", "steps")
 """Settings of figures that say how many there are of something without which a picture is empty."""
-
-TAG = "figure"
-"""The first part of the pictures' tags in TensorBoard."""
 
 
 class Draws(Protocol):
@@ -101,19 +96,6 @@ def draw(chosen: Pictures, vae: VAE, view: View) -> Iterator[tuple[str, bytes, s
         vae.train(training)
 
 
-def log_picture(writer: SummaryWriter, label: str, content: bytes, step: int) -> None:
-    """A picture to TensorBoard as the very file it is; it plays animations."""
-    writer._get_file_writer().add_summary(_summary(label, content), step)
-
-
-def _summary(label: str, content: bytes) -> Summary:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content)) as image:
-        shown = Summary.Image(height=image.height, width=image.width, colorspace=3, encoded_image_string=content)
-    return Summary(value=[Summary.Value(tag=f"{TAG}/{label}", image=shown)])
-
-
 def view_of(encoding: Encoding, config: Mapping[str, Any], folder: Path) -> View:
     """What pictures of a run read: its encoding, and its curves and schedules."""
     return View(encoding, partial(curves, folder), schedules_of(config), config["steps"])
@@ -175,7 +157,7 @@ def _log_again(folder: Path, pictures: Mapping[str, bytes], step: int) -> None:
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     former = sorted(folder.glob(f"events.out.tfevents.*{EVENTS}"))
-    new = {(f"{TAG}/{label}", step) for label in pictures}
+    new = {(f"{FIGURES}/{label}", step) for label in pictures}
     later_file(folder)
     started = time.time()
     events = [Event(wall_time=started, file_version="brain.Event:2")]
@@ -184,7 +166,7 @@ def _log_again(folder: Path, pictures: Mapping[str, bytes], step: int) -> None:
             if event.HasField("summary") and (event.summary.value[0].tag, event.step) not in new:
                 events.append(event)
     for label, content in pictures.items():
-        events.append(Event(wall_time=time.time(), step=step, summary=_summary(label, content)))
+        events.append(Event(wall_time=time.time(), step=step, summary=picture_summary(label, content)))
     file = io.BytesIO()
     for event in events:
         RecordWriter(file).write(event.SerializeToString())

@@ -5,12 +5,14 @@ that differ first; a declaration would stand for all runs, and be the first it m
 name, five to begin with: the scores at a run's end are `final/*`, before the curves; a run not at its end has none.
 """
 
+import io
 import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -35,6 +37,9 @@ TERMS = {
 }
 """Charts by category, as the regular expressions of their tags."""
 
+
+FIGURES = "figure"
+"""The first part of the pictures' tags."""
 
 ASPECTS = ("overlap/", "structure/")
 """Beginnings of the terms that are estimated for every objective, beside the ELBO and its parts."""
@@ -61,6 +66,15 @@ def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
             for category, charts in layout.items()
         }
     )
+
+
+def picture_summary(label: str, content: bytes) -> Summary:
+    """Return TensorBoard's summary of a picture file (PNG or GIF), under the tag figure/LABEL."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as image:
+        shown = Summary.Image(height=image.height, width=image.width, colorspace=3, encoded_image_string=content)
+    return Summary(value=[Summary.Value(tag=f"{FIGURES}/{label}", image=shown)])
 
 
 def final(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import DictConfig
 
-from disvae.training.job import Task
+from disvae.training.job import Job
 
 SETTLED = ("finished", "skipped", "elsewhere", "failed")
 
@@ -16,7 +16,7 @@ _NUMBERS = itertools.count()
 
 @dataclass
 class Entry:
-    """A combination of overrides, its task where it can be one, and what has become of it.
+    """A combination of overrides, its job where it can be one, and what has become of it.
 
     `twin` names the entry before it that is the same run: beta=1.0 after beta=1.
 
@@ -30,7 +30,7 @@ class Entry:
     overrides: list[str]
     name: str = ""
     config: DictConfig | None = None
-    task: Task | None = None
+    job: Job | None = None
     twin: str = ""
     state: str = "waiting"
     reason: str = ""
@@ -53,7 +53,7 @@ class Entry:
     @property
     def steps(self) -> int:
         """Steps of the whole run."""
-        return int(self.task.config["steps"]) if self.task else 0
+        return int(self.job.config["steps"]) if self.job else 0
 
     @property
     def running(self) -> float:
@@ -69,9 +69,9 @@ class Entry:
 
     def begin(self, size: int = 1) -> None:
         """It runs from now on, one of `size` in its process."""
-        assert self.task is not None
+        assert self.job is not None
         self.size = size
-        self.first = self.step = min(int(self.task.run.status()["step"]), self.steps)
+        self.first = self.step = min(int(self.job.run.status()["step"]), self.steps)
         self.state, self.activity, self.started = "running", "starting", time.monotonic()
         self.attempts += 1
 

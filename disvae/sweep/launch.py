@@ -20,11 +20,11 @@ from disvae.sweep import devices
 from disvae.sweep.entry import Entry
 from disvae.sweep.packing import most, packs
 from disvae.sweep.pool import Context, Pool, processes
-from disvae.sweep.record import Job, Sweep
+from disvae.sweep.record import Sweep, SweepJob
 from disvae.sweep.view import summary, view
 from disvae.system import machine
 from disvae.system.signals import Interrupted, interruptible
-from disvae.training.job import JobFailed, Task
+from disvae.training.job import Job, JobFailed
 
 NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every")
 """Arguments that leave a sweep the same."""
@@ -82,10 +82,10 @@ class Launcher:
                         "several leave -m out"
                     )
                 overrides, choices = config.hydra.overrides.task, config.hydra.runtime.choices
-                entry.task = Task.of(config, list(overrides), dict(choices))
-                name = seen.setdefault(digest(entry.task.config), entry.name)
+                entry.job = Job.of(config, list(overrides), dict(choices))
+                name = seen.setdefault(digest(entry.job.config), entry.name)
                 entry.twin = name if name != entry.name else ""
-                if not entry.task.left():
+                if not entry.job.remaining():
                     entry.state = "skipped"
                 elif self.started is None:  # while the rest is composed, the processes' server imports torch
                     self.started = self._prepare(config)
@@ -126,8 +126,8 @@ class Launcher:
         if first:  # a sweeper that searches launches more than once
             sweep = Sweep.read(sweep.path)
         for entry in self.entries:
-            run = None if entry.task is None else os.path.relpath(entry.task.run.path, out)
-            sweep.jobs.append(Job(entry.overrides, run, entry.reason if entry.task is None else None))
+            run = None if entry.job is None else os.path.relpath(entry.job.run.path, out)
+            sweep.jobs.append(SweepJob(entry.overrides, run, entry.reason if entry.job is None else None))
         sweep.write()
         return sweep
 
@@ -163,7 +163,7 @@ class Launcher:
     def _opening(self, packed: Sequence[Sequence[Entry]], slots: int, found: Sequence[devices.Device]) -> str:
         left = [entry for pack in packed for entry in pack]
         largest = max(map(len, packed), default=1)
-        begun = sum(entry.task is not None and not entry.task.force and entry.task.run.last.exists() for entry in left)
+        begun = sum(entry.job is not None and not entry.job.force and entry.job.run.last.exists() for entry in left)
         skipped = sum(entry.state == "skipped" for entry in self.entries)
         said = [
             f"{len(self.entries)} job{'s' * (len(self.entries) != 1)}",
@@ -182,11 +182,11 @@ class Launcher:
         """Keep the reasons that no run's folder could take, and the folders that other commands had named."""
         changed = False
         for entry, job in zip(self.entries, record.jobs[-len(self.entries) :], strict=True):
-            if entry.task is None:
+            if entry.job is None:
                 continue
             before = (job.run, job.error)
-            job.run = os.path.relpath(entry.task.run.path, record.out)
-            if entry.state == "failed" and entry.task.run.status()["state"] == "new":
+            job.run = os.path.relpath(entry.job.run.path, record.out)
+            if entry.state == "failed" and entry.job.run.status()["state"] == "new":
                 job.error = entry.reason
             changed |= before != (job.run, job.error)
         if changed:
@@ -199,9 +199,9 @@ class Launcher:
             answer.cfg = OmegaConf.masked_copy(entry.config, [str(key) for key in entry.config if key != "hydra"])
             answer.hydra_cfg = OmegaConf.masked_copy(entry.config, "hydra")
         try:
-            if entry.state == "failed" or entry.task is None:
+            if entry.state == "failed" or entry.job is None:
                 raise ConfigError(entry.reason)
-            answer.return_value, answer.status = entry.task.result(), JobStatus.COMPLETED
+            answer.return_value, answer.status = entry.job.result(), JobStatus.COMPLETED
         except ConfigError as error:
             answer.return_value, answer.status = JobFailed(f"disvae: {entry.name}: {error}"), JobStatus.FAILED
         if entry.config is not None:

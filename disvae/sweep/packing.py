@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from disvae.config import ConfigError, devices, facts, identity
+from disvae.config import ConfigError, facts, identity
 from disvae.sweep.entry import Entry, together
-from disvae.training.job import Task
+from disvae.training.job import Job, packable
 
 MOST = 16
 """Runs in one process where nobody asked for another number."""
@@ -34,21 +34,20 @@ def most(asked: int | str, gpu: bool, model: str, objective: str) -> int:
     return MOST if gpu or packs_on_cpu(model, objective) else 1
 
 
-def kind(task: Task) -> str | None:
+def kind(job: Job) -> str | None:
     """What runs that can be trained in one process have in common; None for one that has to go alone.
 
     Coarse: whether the built parts do fit is seen in the process, which trains one after another what does not.
     """
     try:
-        trainer = task.config["trainer"]
-        if devices(trainer) != 1 or trainer["precision"] == "bf16-mixed" or task.left() != "training":
-            return None  # vmap knows nothing of autocast
-        step = 0 if task.force else task.run.status()["step"]
+        if not packable(job.config) or job.remaining() != "training":
+            return None
+        step = 0 if job.force else job.run.status()["step"]
     except ConfigError:  # a damaged file, which the process of this job alone reports
         return None
-    alike = {key: node for key, node in identity(task.config).items() if key not in OWN}
-    alike["objective"] = {key: _form(node) for key, node in task.config["objective"].items()}
-    return json.dumps([alike, task.config["trainer"], step], sort_keys=True)
+    alike = {key: node for key, node in identity(job.config).items() if key not in OWN}
+    alike["objective"] = {key: _form(node) for key, node in job.config["objective"].items()}
+    return json.dumps([alike, job.config["trainer"], job.config["log_every"], step], sort_keys=True)
 
 
 def _form(node: Any) -> Any:
@@ -85,9 +84,9 @@ def packs(entries: Sequence[Entry], slots: int) -> list[list[Entry]]:
     """The entries of each process; alone goes one that is tried again, or is the same run as another."""
     kinds = []
     for entry in entries:
-        assert entry.task is not None
+        assert entry.job is not None
         alone = entry.most == 1 or entry.attempts or entry.twin
-        kinds.append(None if alone else kind(entry.task))
+        kinds.append(None if alone else kind(entry.job))
     found = [[entries[i] for i in numbers] for numbers in spread(kinds, [entry.most for entry in entries], slots)]
     for pack in found:
         together(pack)

@@ -156,13 +156,13 @@ class Pool:
         ready = [entry for entry in pack if self._is_ready(entry, alone=len(pack) == 1)]
         if not ready:
             return
-        tasks = []
+        jobs = []
         for entry in ready:
             entry.begin(len(ready))
-            assert entry.task is not None
-            tasks.append(replace(entry.task, force=entry.task.force and entry.attempts == 1))
+            assert entry.job is not None
+            jobs.append(replace(entry.job, force=entry.job.force and entry.attempts == 1))
         ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=work, args=(tasks, theirs, self.devices, self.per_device))
+        process = self.context.Process(target=work, args=(jobs, theirs, self.devices, self.per_device))
         try:
             process.start()
         except (OSError, EOFError) as error:  # no more processes, or their server was killed
@@ -178,11 +178,11 @@ class Pool:
 
     def _is_ready(self, entry: Entry, *, alone: bool) -> bool:
         """Whether it can be begun now; otherwise it has been settled, put aside or put back."""
-        assert entry.task is not None
+        assert entry.job is not None
         try:
-            entry.task = entry.task.claimed()
-            left = entry.task.left()
-            run = entry.task.run
+            entry.job = entry.job.claimed()
+            left = entry.job.remaining()
+            run = entry.job.run
             if not left:
                 self._settle(entry, Outcome("elsewhere"))
             elif run.state() == "running" or run in self._runs():
@@ -198,7 +198,7 @@ class Pool:
     def _runs(self) -> set[Run]:
         """Those that processes of this sweep have."""
         entries = [entry for worker in self.running.values() for entry in worker.entries.values()]
-        return {entry.task.run for entry in entries if entry.task}
+        return {entry.job.run for entry in entries if entry.job}
 
     def _alone(self, entry: Entry) -> None:
         together([entry])
@@ -233,8 +233,8 @@ class Pool:
             reason = "stopped before it wrote a checkpoint; the one before counts"
             outcome = Outcome("interrupted", reason)
         for entry in worker.entries.values():
-            assert entry.task is not None
-            mark_dead(entry.task.run, outcome.kind, reason)
+            assert entry.job is not None
+            mark_dead(entry.job.run, outcome.kind, reason)
             self._settle(entry, outcome)
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:

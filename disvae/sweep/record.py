@@ -14,7 +14,7 @@ FOLDER = "sweeps"
 
 
 @dataclass
-class Job:
+class SweepJob:
     """One combination of a sweep: its overrides, its run's folder below `out` and, where it never got one, why."""
 
     overrides: list[str]
@@ -34,7 +34,7 @@ class Sweep:
     path: Path
     command: str
     started: str
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[SweepJob] = field(default_factory=list)
 
     @property
     def out(self) -> Path:
@@ -52,7 +52,7 @@ class Sweep:
         """Raises ConfigError when the file is not a sweep's record."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            jobs = [Job(**job) for job in content["jobs"]]
+            jobs = [SweepJob(**job) for job in content["jobs"]]
             return cls(path, str(content["command"]), str(content["started"]), jobs)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ConfigError(
@@ -74,6 +74,6 @@ class Sweep:
             ) from error
         write_atomically(self.path, json.dumps(content, indent=1) + "\n")
 
-    def run(self, job: Job) -> Run | None:
+    def run(self, job: SweepJob) -> Run | None:
         """The job's run folder, which may not be there yet."""
         return None if job.run is None else Run(self.out / job.run)

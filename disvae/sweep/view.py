@@ -192,10 +192,10 @@ def view(entries: Sequence[Entry], slots: int) -> View:
 
 
 def _elbo(entry: Entry) -> str:
-    if entry.task is None:
+    if entry.job is None:
         return ""
     try:
-        return f" · validation ELBO {entry.task.run.metrics()['val/elbo']:.4g}"
+        return f" · validation ELBO {entry.job.run.metrics()['val/elbo']:.4g}"
     except (ConfigError, KeyError):
         return ""
 
@@ -229,16 +229,16 @@ def summary(entries: Sequence[Entry], record: Path, out: Path) -> None:
     for entry in entries:
         if entry.state == "failed":
             say(f"failed: {entry.name}: {first_line(entry.reason)}")
-            if entry.task and (log := entry.task.run.path / "log.txt").exists():
+            if entry.job and (log := entry.job.run.path / "log.txt").exists():
                 say(f"        log: {shlex.quote(str(log))}")
     if counts["interrupted"] or counts["waiting"] or counts["failed"]:
-        forced = any(entry.task and entry.task.force for entry in entries)
+        forced = any(entry.job and entry.job.force for entry in entries)
         say(
             "force=true begins every job anew; without it the same command continues those that were begun."
             if forced
             else "The same command again does what is not finished."
         )
-    datasets = {entry.task.run.path.parent for entry in entries if entry.task}
+    datasets = {entry.job.run.path.parent for entry in entries if entry.job}
     folder = datasets.pop() if len(datasets) == 1 else out
     say(f"Compare:      python -m disvae.compare {shlex.quote(os.path.relpath(record))}")
     say(f"TensorBoard:  tensorboard --logdir {shlex.quote(os.path.relpath(folder))}")

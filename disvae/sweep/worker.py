@@ -24,7 +24,8 @@ from disvae.config import ConfigError
 from disvae.runs.folder import InUse, Run, now
 from disvae.sweep.devices import Device, lease
 from disvae.system.signals import Interrupted, interruptible
-from disvae.training.job import Task, do_together
+from disvae.training.job import Job
+from disvae.training.run_job import do, do_together, say_result
 
 GRACE = 10.0
 """Seconds from the request to stop to the end by force: time for a step and its checkpoint."""
@@ -53,8 +54,8 @@ class Outcome:
     again: bool = False
 
 
-def work(tasks: Sequence[Task], connection: Connection, devices: Sequence[Device], per_device: int) -> None:
-    """The whole life of the process. It sends (index of a task, Progress or Outcome), an Outcome last of each."""
+def work(jobs: Sequence[Job], connection: Connection, devices: Sequence[Device], per_device: int) -> None:
+    """The whole life of the process. It sends (index of a job, Progress or Outcome), an Outcome last of each."""
     _print_to(Path(os.devnull))  # until there is a log
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -64,7 +65,7 @@ def work(tasks: Sequence[Task], connection: Connection, devices: Sequence[Device
     threading.Thread(target=_end_with_the_launcher, args=(connection,), daemon=True).start()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("disvae").setLevel(logging.INFO)
-    Members(tasks, connection).do(devices, per_device)
+    Members(jobs, connection).do(devices, per_device)
     _stop_helpers()
     sys.stdout.flush()
     os._exit(0)  # what hooks into the end of a process (thread pools, queues) may wait for minutes
@@ -73,9 +74,9 @@ def work(tasks: Sequence[Task], connection: Connection, devices: Sequence[Device
 class Members:
     """The runs of this process, by index; `open` are those that have not ended."""
 
-    def __init__(self, tasks: Sequence[Task], connection: Connection) -> None:
-        self.tasks = tasks
-        self.open = list(range(len(tasks)))
+    def __init__(self, jobs: Sequence[Job], connection: Connection) -> None:
+        self.jobs = jobs
+        self.open = list(range(len(jobs)))
         self.connection = connection
 
     def do(self, devices: Sequence[Device], per_device: int) -> None:
@@ -87,13 +88,13 @@ class Members:
                 numbers = list(self.open)
                 if len(numbers) == 1:
                     [number] = numbers
-                    self.done(number, self.tasks[number].do(brief=False, report=partial(self.report, number)))
+                    self.done(number, do(self.jobs[number], brief=False, report=partial(self.report, number)))
                 elif numbers:
                     do_together(
-                        [self.tasks[number] for number in numbers],
+                        [self.jobs[number] for number in numbers],
                         report=lambda i, activity, step: self.report(numbers[i], activity, step),
-                        turn=lambda i: self.turn(None if i is None else numbers[i]),
-                        done=lambda i, outcome: self.done(numbers[i], outcome),
+                        on_switch=lambda i: self.turn(None if i is None else numbers[i]),
+                        on_done=lambda i, outcome: self.done(numbers[i], outcome),
                     )
                 del held
         except (Exception, Interrupted, KeyboardInterrupt) as error:
@@ -103,15 +104,15 @@ class Members:
     def _begin_logs(self) -> None:
         """Those whose log cannot be written, or whose run is another process's, end here."""
         for number in list(self.open):
-            task = self.tasks[number]
+            job = self.jobs[number]
             try:
-                task.run.lock().release()  # somebody else's run: leave its log alone
-                _print_to(task.run.path / "log.txt")
-                print(f"--- {now()} process {os.getpid()}: python -m disvae.train {shlex.join(task.overrides)}")
+                job.run.lock().release()  # somebody else's run: leave its log alone
+                _print_to(job.run.path / "log.txt")
+                print(f"--- {now()} process {os.getpid()}: python -m disvae.train {shlex.join(job.overrides)}")
             except Exception as error:
                 self.done(number, error)
         if len(self.open) > 1:
-            runs = "".join(f"\n    {self.tasks[number].run.path}" for number in self.open)
+            runs = "".join(f"\n    {self.jobs[number].run.path}" for number in self.open)
             for number in self.open:
                 self.turn(number)
                 print(f"Trained together; what concerns all of them is in the log of the first:{runs}")
@@ -130,27 +131,27 @@ class Members:
         if number is None and self.open:
             number = self.open[0]
         if number is not None:
-            task = self.tasks[number]
+            job = self.jobs[number]
             try:
-                _print_to(task.run.path / "log.txt")
+                _print_to(job.run.path / "log.txt")
             except OSError:  # not into another run's
                 _print_to(Path(os.devnull))
-            sys.orig_argv = [sys.executable, "-m", "disvae.train", *task.overrides]  # for the run's provenance
+            sys.orig_argv = [sys.executable, "-m", "disvae.train", *job.overrides]  # for the run's provenance
 
     def done(self, number: int, outcome: bool | BaseException) -> None:
         """A run has ended: True where it was trained, False where that was done elsewhere, else the reason."""
-        task = self.tasks[number]
+        job = self.jobs[number]
         if not isinstance(outcome, InUse):  # the log is somebody else's
             self.turn(number)
         if outcome is True:
             try:
-                task.print_result(brief=False)
+                say_result(job, brief=False)
             except Exception as error:
                 outcome = error
             except Interrupted:  # it is finished all the same
                 self._tell(number, Outcome("finished"))
                 raise
-        told = _of(outcome, task.run)
+        told = _of(outcome, job.run)
         if isinstance(outcome, Exception) and told.kind != "busy":
             text = "".join(traceback.format_exception(outcome)) if told.again else f"disvae: {told.reason}"
             with contextlib.suppress(OSError):  # the log cannot be written

@@ -1,4 +1,4 @@
-"""What happens around the steps: curves, scores, checkpoints, stopping on a signal.
+"""What happens around the steps: scores, pictures, checkpoints, stopping on a signal, and the time all this takes.
 
 A run's own callbacks look at the run they were made for, which may be one of several that are trained together.
 """
@@ -8,216 +8,156 @@ import signal
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-from torch.utils.tensorboard import SummaryWriter
+from pytorch_lightning.loggers import Logger
 
-from disvae.data.batches import Chunks
+from disvae.batches import Data
 from disvae.encoding import Encoding, encoding_of
 from disvae.evaluation.compute import MODEL, score
 from disvae.evaluation.run_scores import Chosen
-from disvae.pictures.run_figures import Pictures, draw, log_picture, view_of
-from disvae.runs.checkpoint import save
+from disvae.pictures.run_figures import Pictures, draw, view_of
 from disvae.runs.folder import Run
-from disvae.runs.tensorboard import begin, later_file
 from disvae.system.signals import Interrupted
-from disvae.training.module import Steps, VAEModule
+from disvae.training.module import VAEModule
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Member:
-    """A run in training: its folder and configuration, its module once it is built, and whether it still goes on."""
+    """A run in training: its folder, configuration, loggers and built parts, and whether it still goes on."""
 
     run: Run
     config: Mapping[str, Any]
+    loggers: list[Logger] = field(default_factory=list)
     module: VAEModule | None = None
+    data: Data | None = None
     live: bool = True
 
     @property
     def built(self) -> VAEModule:
-        """The module."""
+        """Return the module, which has to be built."""
         assert self.module is not None
         return self.module
 
-
-class Curves(pl.Callback):
-    """The terms to TensorBoard: `train/*` every `log_every` steps, `val/*` at each validation; nats per image."""
-
-    def __init__(self, member: Member) -> None:
-        self.member = member
-        self.every = member.config["log_every"]
-
-    def write(self, stage: str, values: Mapping[str, float], step: int) -> None:
-        """Points at `step` under `STAGE/NAME`."""
-        for name, value in values.items():
-            self.writer.add_scalar(f"{stage}/{name}", value, step)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the events."""
-        self.open(self.member.built.step)
-
-    def open(self, step: int) -> None:
-        """Be ready to write after a checkpoint of `step`; points that came after it are dropped from view."""
-        if not hasattr(self, "writer"):
-            later_file(self.member.run.path)
-            self.writer = SummaryWriter(str(self.member.run.path), purge_step=step + 1, flush_secs=10)
-            begin(self.writer, self.member.config)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Write the chunk's terms."""
-        if self.member.live:
-            self.write_terms()
-
-    def write_terms(self) -> None:
-        """Points of the last chunk's steps that are one of every `log_every`, counted from 1, and finite."""
-        terms = self.member.built.terms
-        assert terms is not None
-        for step in range(terms.first, terms.end):
-            if (step + 1) % self.every == 0:
-                self.write("train", terms.of(step), step + 1)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the validation's scores."""
-        if self.member.live:
-            module = self.member.built
-            self.open(module.step)
-            self.write("val", module.evaluation, module.step)
-            self.writer.flush()
-
-    def close(self) -> None:
-        """All points are on disk after this."""
-        if hasattr(self, "writer"):
-            self.writer.close()
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Write points at `step` to all loggers of the run."""
+        for logger in self.loggers:
+            logger.log_metrics(dict(values), step)
 
 
 class AtValidation(pl.Callback):
-    """Looks at the encoding of each validation but the last, whose scores and pictures are those of the trained run."""
+    """Look at the encoding of each validation but the last, whose scores and pictures are those of the trained run."""
 
     wanted: bool
 
-    def __init__(self, curves: Curves) -> None:
-        self.curves = curves
-        self.member = curves.member
+    def __init__(self, member: Member) -> None:
+        self.member = member
 
     @abstractmethod
-    def look(self, module: VAEModule, encoding: Encoding) -> None:
-        """Called with what the validation encoded."""
+    def look(self, module: VAEModule, encoding: Encoding, step: int) -> None:
+        """Use what the validation at `step` encoded."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look, if this is such a one."""
-        module = self.member.built
-        between = trainer.state.fn == "fit" and module.step < self.member.config["steps"]
+        """Look, unless this is the validation of the trained run."""
+        between = trainer.state.fn == "fit" and trainer.global_step < self.member.config["steps"]
         if self.wanted and self.member.live and between:
-            rows = module.data.validation_rows
-            self.look(module, encoding_of(module.vae, module.encodings, module.data.dataset, rows))
+            module, data = self.member.built, self.member.data
+            assert data is not None
+            encoding = encoding_of(module.vae, module.encodings, data.dataset, data.validation_rows)
+            self.look(module, encoding, trainer.global_step)
 
 
 class Scores(AtValidation):
-    """Metrics as `metric/*`."""
+    """Log the chosen metrics as `metric/*`."""
 
-    def __init__(self, curves: Curves, chosen: Chosen) -> None:
-        super().__init__(curves)
+    def __init__(self, member: Member, chosen: Chosen) -> None:
+        super().__init__(member)
         self.chosen = chosen
         self.wanted = bool(chosen.metrics)
         self.said: set[str] = set()
 
-    def look(self, module: VAEModule, encoding: Encoding) -> None:
-        """Compute and write; a metric that fails says so once."""
+    def look(self, module: VAEModule, encoding: Encoding, step: int) -> None:
+        """Compute and log the metrics; the reason why one fails is told once."""
         sources, seed = {MODEL: [encoding]}, self.member.config["score"]["seed"]
         results = score(self.chosen.metrics, sources, repeats=0, seed=seed, named=self.chosen.named)
         for label, result in results.items():
-            values = {f"{label}/{name}": scores[MODEL].value for name, scores in result.scores.items()}
-            self.curves.write("metric", values, module.step)
+            self.member.log(
+                {f"metric/{label}/{name}": scores[MODEL].value for name, scores in result.scores.items()}, step
+            )
             for reason in result.failed.values():
                 if label not in self.said:
-                    log.warning("metric %s is not to be had: %s", label, reason)
+                    log.warning("metric %s is not available: %s", label, reason)
                 self.said.add(label)
 
 
 class Figures(AtValidation):
-    """Pictures as `figure/*`."""
+    """Log the chosen pictures as `figure/*`."""
 
-    def __init__(self, curves: Curves, pictures: Pictures) -> None:
-        super().__init__(curves)
+    def __init__(self, member: Member, pictures: Pictures) -> None:
+        super().__init__(member)
         self.pictures = pictures
         self.wanted = bool(pictures.figures)
 
-    def look(self, module: VAEModule, encoding: Encoding) -> None:
-        """Draw and write."""
+    def look(self, module: VAEModule, encoding: Encoding, step: int) -> None:
+        """Draw the pictures and give them to every logger that shows pictures."""
         view = view_of(encoding, self.member.config, self.member.run.path)
         for label, content, _ in draw(self.pictures, module.vae, view):
-            log_picture(self.curves.writer, label, content, module.step)
+            for logger in self.member.loggers:
+                if hasattr(logger, "log_picture"):
+                    logger.log_picture(label, content, step)
 
 
-class AfterSteps(pl.Callback):
-    """Does something when a chunk of steps is over and, if it is followed by a validation, that too."""
+class Checkpoints(pl.Callback):
+    """Write `last.ckpt` every `checkpoint_every` steps and `best.ckpt` at each validation with the best ELBO so far."""
 
-    eval_every: int
-    steps: int
-
-    def watch_for(self, config: Mapping[str, Any]) -> None:
-        """When validations are due."""
-        self.eval_every, self.steps = config["eval_every"], config["steps"]
-
-    @abstractmethod
-    def after_steps(self, module: Steps) -> None:
-        """Called once a chunk; a checkpoint written here holds all that its steps brought about."""
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """The chunk is over unless it is to be validated."""
-        assert isinstance(pl_module, Steps)
-        if pl_module.step % self.eval_every and pl_module.step != self.steps:
-            self.after_steps(pl_module)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The chunk is over."""
-        assert isinstance(pl_module, Steps)
-        if trainer.state.fn == "fit":
-            self.after_steps(pl_module)
-
-
-class Checkpoints(AfterSteps):
-    """`last.ckpt` every `checkpoint_every` steps and `best.ckpt` at each validation with the best ELBO so far."""
-
-    def __init__(self, member: Member, best_elbo: float = float("-inf")) -> None:
-        self.watch_for(member.config)
+    def __init__(self, member: Member) -> None:
         self.member = member
         self.every = member.config["checkpoint_every"]
-        self.best_elbo = best_elbo
+        self.saved: int | None = None
 
-    def content(self, module: Steps) -> dict[str, Any]:
-        """What a checkpoint holds."""
-        return {**module.checkpoint_of(self.member.built), "best_elbo": self.best_elbo}
+    def write(self, trainer: pl.Trainer, path: Any) -> None:
+        """Write a checkpoint of this run to `path`; a step that diverged is never written."""
+        module: Any = trainer.lightning_module
+        module.fetch_terms()
+        trainer.save_checkpoint(path, storage_options=self.member.module)
 
-    def save(self, module: Steps) -> None:
-        """Write last.ckpt and note its step."""
-        save(self.content(module), self.member.run.last)
-        self.member.run.mark("running", module.step)
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write last.ckpt and note its step, unless it was written at this step."""
+        if self.member.live and self.saved != trainer.global_step:
+            self.write(trainer, self.member.run.last)
+            self.saved = trainer.global_step
+            self.member.run.mark("running", trainer.global_step)
 
-    def after_steps(self, module: Steps) -> None:
-        """Save the best, and the last if it is time."""
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the checkpoint that the run goes on from as written."""
+        self.saved = trainer.global_step
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
+        """Save if it is time: now all is done that belongs to the step before, its validation too."""
+        if trainer.global_step % self.every == 0:
+            self.save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the trained run."""
+        self.save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write best.ckpt if the ELBO is the best so far."""
         member = self.member.built
-        if not self.member.live:
-            return
-        if member.evaluated_at == module.step and member.evaluation["elbo"] > self.best_elbo:
-            self.best_elbo = member.evaluation["elbo"]
-            save(self.content(module), self.member.run.best)
-        if module.step % self.every == 0 or module.step == self.steps:
-            self.save(module)
+        if trainer.state.fn == "fit" and self.member.live and member.evaluation["elbo"] > member.best_elbo:
+            member.best_elbo = member.evaluation["elbo"]
+            self.write(trainer, self.member.run.best)
 
 
-class StopOnSignal(AfterSteps):
-    """Ctrl-C and SIGTERM let the step finish, write checkpoints and stop; a second one, or one outside training, stops
-    at once. A context manager about whole runs.
+class StopOnSignal(pl.Callback):
+    """Let Ctrl-C and SIGTERM finish the step, write checkpoints and stop; outside training they stop at once.
+
+    A second signal stops at once, too. It is a context manager around whole runs.
     """
 
     def __init__(self) -> None:
@@ -225,11 +165,6 @@ class StopOnSignal(AfterSteps):
         self.training = False
         self.received: int | None = None
         self._former: dict[int, Any] = {}
-
-    def watch(self, checkpoints: Sequence[Checkpoints]) -> None:
-        """Those to be written, of runs that are trained as one."""
-        self.checkpoints = checkpoints
-        self.watch_for(checkpoints[0].member.config)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.received is not None or not self.training:
@@ -252,63 +187,59 @@ class StopOnSignal(AfterSteps):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back from Lightning, which would exit with status 0."""
-        assert isinstance(pl_module, Steps)
-        pl_module.stopping = lambda: self.received is not None
         self.training = True
         self._take()
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """All is written: from here on stop at once.
-
-        Raises:
-            Interrupted: a signal came after the last step was over.
-        """
-        self.training = False
-        if self.received is not None:
-            raise Interrupted(self.received)
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """No step follows in which a signal could be obeyed: from here on stop at once."""
-        self.training = False
-
-    def after_steps(self, module: Steps) -> None:
-        """Stop here if a signal came.
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
+        """Stop if a signal came during the step before.
 
         Raises:
             Interrupted: after the checkpoints are written.
         """
         if self.received is not None:
             for checkpoints in self.checkpoints:
-                if checkpoints.member.live:
-                    checkpoints.save(module)
+                checkpoints.save(trainer)
             raise Interrupted(self.received)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop at once from here on, since all is written.
 
-class Pace(pl.Callback):
-    """Sets the size of the chunks by the time the last one took, and keeps count of the seconds spent on validation."""
+        Raises:
+            Interrupted: a signal came during the last step.
+        """
+        self.training = False
+        if self.received is not None:
+            raise Interrupted(self.received)
 
-    def __init__(self, chunks: Chunks) -> None:
-        self.chunks = chunks
-        self.validation_s = 0.0
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Stop at once from here on: no step follows in which a signal could be obeyed."""
+        self.training = False
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Look at the clock."""
-        assert isinstance(pl_module, Steps)
-        self.before = pl_module.training_s
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Look at it again."""
-        assert isinstance(pl_module, Steps)
-        self.chunks.took(batch["n"], pl_module.training_s - self.before)
+class Seconds(pl.Callback):
+    """Count the seconds spent on steps and on validations.
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    It has to be the last callback, so that a validation includes its scores and pictures, and a step no checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self.training = 0.0
+        self.validation = 0.0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
         """Look at the clock."""
         self.since = time.perf_counter()
 
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, i: int
+    ) -> None:
+        """Add the time since the step began."""
+        self.training += time.perf_counter() - self.since
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the clock."""
+        self.began = time.perf_counter()
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at it again; to be the last of the callbacks."""
-        self.validation_s += time.perf_counter() - self.since
+        """Add the time since the validation began."""
+        self.validation += time.perf_counter() - self.began

@@ -1,11 +1,23 @@
-"""A training step as a CUDA graph: hundreds of kernels launched by one call, no Python between them."""
+"""A training step as a CUDA graph: hundreds of kernels launched by one call, no Python between them.
+
+`trainer.graph=false` runs the steps as VAEModule makes them; so does any device that is no GPU.
+"""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
+
+from disvae.batches import Batch
+from disvae.training.module import NORM, VAEModule, clip_gradients, step_seed
+from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
+
+log = logging.getLogger(__name__)
 
 WARM_UP = 3
 """Steps made eagerly before: libraries choose their algorithms and the optimiser makes its state."""
@@ -17,6 +29,115 @@ _FAILED: list[torch.cuda.CUDAGraph] = []
 def can_record(device: torch.device) -> bool:
     """Whether a device has graphs."""
     return device.type == "cuda"
+
+
+class WholeStep(pl.LightningModule):
+    """A module whose training_step makes the whole optimiser step, so Lightning's own calls around it do nothing."""
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Call training_step, which updates the parameters itself."""
+        assert optimizer_closure is not None
+        optimizer_closure()
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
+        """Do nothing: training_step clears the gradients."""
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: training_step makes the gradients."""
+
+
+class StepRecorder:
+    """Make steps eagerly at first, then record `body` as a CUDA graph and replay it.
+
+    `body(inputs, step)` makes the whole step and returns its terms. A step that cannot be recorded is made eagerly for
+    good, which changes nothing but speed, and a line says why.
+    """
+
+    def __init__(self, body: Callable[[dict[str, Tensor], Any], Tensor], wanted: bool) -> None:
+        self.body = body
+        self.wanted = wanted
+        self.rehearsal: Rehearsal | None = None
+        self.captured: Captured | None = None
+
+    def __call__(
+        self,
+        inputs: dict[str, Tensor],
+        step: int,
+        seed: Callable[[], object],
+        generators: Sequence[torch.Generator] = (),
+    ) -> Tensor:
+        """Return the terms of one step, whose noise `seed` sets."""
+        device = next(iter(inputs.values())).device
+        seed()
+        if not (self.wanted and can_record(device)):
+            return self.body(inputs, step)
+        if self.rehearsal is None:
+            self.rehearsal = Rehearsal(device)
+        if self.rehearsal.steps < WARM_UP:
+            return self.rehearsal(lambda: self.body(inputs, step))
+        if self.captured is None:
+            self._record(inputs, self.rehearsal, generators)
+            seed()  # the attempt may have drawn
+        return self.body(inputs, step) if self.captured is None else self.captured(inputs)
+
+    def _record(self, inputs: dict[str, Tensor], rehearsal: "Rehearsal", generators: Sequence[torch.Generator]) -> None:
+        try:
+            if rehearsal.waits:
+                raise RuntimeError(f"{rehearsal.waits[0]} waits for the device")
+            self.captured = Captured(lambda own: self.body(own, TracedStep()), inputs, generators, rehearsal.stream)
+            log.info("Steps are replayed as a CUDA graph (trainer.graph=false runs them one kernel at a time)")
+        except (RuntimeError, TypeError) as error:
+            self.wanted = False
+            cause = error.__context__ or error  # a recording's own error follows the one that broke it off
+            reason = str(cause).partition("\n")[0]
+            log.info("Steps run one kernel at a time: they cannot be recorded as a CUDA graph (%s)", reason)
+
+    def forget(self) -> None:
+        """Record anew: what the step is made of has changed."""
+        self.captured, self.rehearsal = None, None
+
+
+class GraphedVAEModule(WholeStep, VAEModule):
+    """A VAEModule whose steps are replayed as a CUDA graph on a GPU."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.schedules = ScheduleInputs(self.objective)
+        self.recorder = StepRecorder(self.make_step, wanted=True)
+
+    def on_train_start(self) -> None:
+        """Record anew, for a graph of earlier training holds tensors that Lightning has moved since."""
+        self.recorder.forget()
+
+    def on_train_end(self) -> None:
+        """Give the graph's memory back, for Lightning moves its tensors next."""
+        self.recorder.forget()
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser, which training_step calls itself."""
+        self.optimizer = super().configure_optimizers()
+        return self.optimizer
+
+    def make_step(self, inputs: dict[str, Tensor], step: Any) -> Tensor:
+        """Make a whole optimiser step on images `x` and `x_extra` with `weights`; return its terms (T,)."""
+        self.schedules.feed(inputs["weights"])
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self.compute_terms(Batch(inputs["x"], inputs["x_extra"]), step)
+        terms["loss"].backward()
+        norm = clip_gradients(self.parameters(), self.gradient_clip_val)
+        self.optimizer.step()
+        return self.row_of({**terms, NORM: norm})
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Make the step of a batch and return its loss."""
+        step = self.global_step
+        (weights,) = self.schedules.at([step])
+        inputs = {"x": batch.x, "x_extra": batch.x_extra, "weights": weights.to(batch.x.device, non_blocking=True)}
+        row = self.recorder(inputs, step, lambda: torch.manual_seed(step_seed(self.seed, step)))
+        self.rows.append(row)
+        return row[self.names.index("loss")]
 
 
 class Rehearsal:

@@ -1,11 +1,10 @@
-"""What a command asks of one run, and what of it is left to do. Imports no torch until there is."""
+"""A run that somebody wants, and what remains to be done for it. Imports no torch."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
@@ -13,32 +12,42 @@ from omegaconf import DictConfig
 from disvae import config as knobs
 from disvae.config import ConfigError
 from disvae.runs.folder import Run, readable
-from disvae.system.imports import loading
-from disvae.system.signals import interruptible
-
-if TYPE_CHECKING:
-    from disvae.training.run_trainer import Asked
 
 Report = Callable[[str, int], None]
-"""Told what a run does, `training`, and at which step."""
+"""Is called with what a run does, `training` for example, and at which step."""
 
 
 class JobFailed(CompactHydraException):
     """One job of a sweep failed, and why; the launcher goes on with the others."""
 
 
+def packable(config: Mapping[str, Any]) -> bool:
+    """Return whether runs of this configuration may be trained as packed runs; what is their own in a step forbids it.
+
+    vmap knows nothing of autocast, and a pack has one trainer: callbacks, schedulers and loggers act on one run.
+    """
+    alone = config["callbacks"] or config.get("scheduler") or set(config["logger"]) - {"tensorboard"}
+    return not alone and config["trainer"]["precision"] != "bf16-mixed"
+
+
 @dataclass(frozen=True)
-class Task:
-    """One run that was asked for, checked."""
+class Job:
+    """One run that was asked for, checked.
+
+    `force` repeats a finished run, `overrides` are what was typed, `optimize` names the result for a sweeper, `brief`
+    shows no progress, and `report` is called with the progress.
+    """
 
     run: Run
-    config: dict[str, Any]
-    overrides: tuple[str, ...]
-    force: bool
-    optimize: str
+    config: Mapping[str, Any]
+    overrides: tuple[str, ...] = ()
+    force: bool = False
+    optimize: str = "val/elbo"
+    brief: bool = False
+    report: Report | None = None
 
     @classmethod
-    def of(cls, cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> "Task":
+    def of(cls, cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> "Job":
         """Check a composed configuration and find its run folder.
 
         Raises:
@@ -52,83 +61,41 @@ class Task:
         run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
         return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)
 
-    def claimed(self) -> "Task":
-        """The same with the run folder made, or another command's with the same hash; to be asked before it is done.
+    def claimed(self) -> "Job":
+        """Return this job with its run folder made, or with another command's folder that has the same hash.
 
         Raises:
-            ConfigError: it cannot be made.
+            ConfigError: the folder cannot be made.
         """
         return replace(self, run=self.run.claimed())
 
     @property
     def metrics_asked(self) -> bool:
-        """Whether metrics were chosen by hand; the usual ones are for a run that is trained anyway."""
-        return self._typed("metric")
+        """Return whether metrics were typed; the usual ones are for a run that is trained anyway."""
+        return self.typed("metric")
 
     @property
     def figures_asked(self) -> bool:
-        """Whether figures were."""
-        return self._typed("figure")
+        """Return whether figures were typed."""
+        return self.typed("figure")
 
-    def _typed(self, *beginnings: str) -> bool:
+    def typed(self, *beginnings: str) -> bool:
+        """Return whether an override begins with one of `beginnings`."""
         return any(override.lstrip("+~").startswith(beginnings) for override in self.overrides)
 
-    def left(self) -> str:
-        """`training`, `scores` (or pictures) or, where nothing is left to do, ``."""
+    def remaining(self) -> str:
+        """Return `training`, `scores` (or pictures) or, where nothing remains to be done, an empty string."""
         if self.force or not self.run.finished():
             return "training"
         wanted = knobs.nodes("metric", self.config["metric"], []).keys() if self.metrics_asked else set()
         figures = knobs.nodes("figure", self.config["figure"], []).keys() if self.figures_asked else set()
         return "scores" if wanted - self.run.scored() or figures - self.run.drawn() else ""
 
-    def do(self, *, brief: bool, report: Report | None = None) -> bool:
-        """Train or resume, or score what is trained; False where somebody else had done it.
-
-        `brief` shows no progress; `report` is told of it.
-
-        Raises:
-            ConfigError: the parts cannot go together, or a file cannot be read or written.
-            InUse: another process trains this very run.
-            Stopped: the loss diverged or a signal came.
-        """
-        left = self.left()
-        if left == "training":
-            with loading():
-                from disvae.training.loop import fit
-
-            return fit(self._asked(brief, report))
-        print(f"Already finished: {self.run.path} (force=true repeats it)")
-        if left == "scores":
-            with loading():
-                from disvae.evaluation import run_scores as evaluation
-                from disvae.pictures import run_figures as drawing
-                from disvae.pictures.run_page import write_page
-
-            if report:
-                report("scoring", self.config["steps"])
-            with interruptible(), self.run.lock():
-                if self.metrics_asked:
-                    metrics = evaluation.choose(self.config["metric"], []).of_one()
-                    evaluation.evaluate(self.run, metrics, self.config["score"])
-                if self.figures_asked:
-                    drawing.draw_run(self.run, drawing.choose(self.config["figure"], []))
-                if self.run.report.exists():
-                    write_page(self.run, self.run.report)
-            return True
-        if self._typed("final", "score."):
-            print(f"For other scores of it: python -m disvae.evaluate {self.run.path} metric=[...] score.NAME=VALUE")
-        return False
-
-    def _asked(self, brief: bool, report: Report | None) -> "Asked":
-        from disvae.training.run_trainer import Asked
-
-        return Asked(self.run, self.config, self.force, brief, not self.metrics_asked, not self.figures_asked, report)
-
     def result(self) -> float:
-        """The result that `optimize` names.
+        """Return the result that `optimize` names.
 
         Raises:
-            ConfigError: the run has none of this name.
+            ConfigError: the run has no result of this name.
         """
         metrics = self.run.metrics()
         if self.optimize not in metrics:
@@ -137,36 +104,3 @@ class Task:
                 f"optimize={self.optimize} is not among the results of {self.run.path}; there are {there} ..."
             )
         return metrics[self.optimize]
-
-    def print_result(self, *, brief: bool) -> None:
-        """The final table; `brief`: a line."""
-        if brief:
-            from disvae.runs.terminal import notes
-
-            print(
-                f"{self.run.path.name}: validation ELBO {self.run.metrics()['val/elbo']:.4g} nats per image",
-                *(note for note in notes(self.run) if "collapse" in note),
-                sep=" · ",
-            )
-        else:
-            from disvae.runs.terminal import print_result
-
-            print_result(self.run)
-
-
-def do_together(
-    tasks: Sequence[Task],
-    *,
-    report: Callable[[int, str, int], None],
-    turn: Callable[[int | None], None],
-    done: Callable[[int, bool | BaseException], None],
-) -> None:
-    """`Task.do` of several that are to be trained, those of one structure as one.
-
-    What is reported names the task. `turn` is told whose output follows (None: that of all), and `done`, once for each,
-    what `do` would have returned or raised.
-    """
-    with loading():
-        from disvae.training.loop import fit_together
-
-    fit_together([task._asked(False, partial(report, i)) for i, task in enumerate(tasks)], turn, done)

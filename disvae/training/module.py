@@ -1,35 +1,26 @@
-"""The LightningModules: images to a Draw, a Draw to the objective's terms. They know no objective by name.
+"""The LightningModule: images to a Draw, a Draw to the objective's terms. It knows no objective by name."""
 
-One batch of Lightning's loop is a chunk of several optimiser steps: its Python is paid once a chunk, and the terms of
-all its steps leave the device together.
-"""
-
-import logging
-import time
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from disvae.data.batches import Data
+from disvae.batches import Batch
+from disvae.build import make, make_vae
 from disvae.objective import Objective
+from disvae.runs.checkpoint import load
 from disvae.statistics.aggregate_posterior import Aggregate
-from disvae.training.cuda_graph import WARM_UP, Captured, Rehearsal, can_record
-from disvae.training.schedule_inputs import AnyStep, Weights
 from disvae.vae import VAE
 
-log = logging.getLogger(__name__)
-
 NORM = "gradient norm"
-"""Comes with the terms of a step; before clipping."""
-
+"""Name of the gradient's norm before clipping, which is watched with the terms of a step and not logged."""
 
 OF_DEVICE = ("fused", "capturable")
-"""Settings of an optimiser that are the device's, not the run's."""
+"""Settings of an optimiser's group that belong to the device, not to the run."""
 
 
 class Diverged(RuntimeError):
@@ -37,12 +28,12 @@ class Diverged(RuntimeError):
 
 
 def step_seed(seed: int, step: int) -> int:
-    """The noise of a step is a function of (seed, step): a resumed run draws what the uninterrupted one would have."""
+    """Return the seed of a step's noise, a function of (seed, step), so that a resumed run draws the same."""
     return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) % 2**63
 
 
-def names_of(terms: dict[str, Tensor], axes: int = 0) -> list[str]:
-    """Tags of the numbers in `terms`: a vector (D,) becomes `name/00`, `name/01` ...; `axes` come before these."""
+def names_of(terms: Mapping[str, Tensor], axes: int = 0) -> list[str]:
+    """Return a name for each number in `terms`: a vector (D,) becomes `name/00`, `name/01` ... after `axes` axes."""
     names = []
     for name, term in terms.items():
         shape = term.shape[axes:]
@@ -50,175 +41,80 @@ def names_of(terms: dict[str, Tensor], axes: int = 0) -> list[str]:
     return names
 
 
-def scalars(terms: dict[str, Tensor]) -> dict[str, float]:
-    """Terms as numbers to log."""
+def scalars(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return all terms as named numbers, with one copy from the device."""
     values = torch.cat([term.detach().reshape(-1) for term in terms.values()]).tolist()
     return dict(zip(names_of(terms), values, strict=True))
 
 
-@dataclass(frozen=True)
-class Terms:
-    """The terms of consecutive steps: row i of `values` (n, T) is of step `first` + i, a column for each of `names`."""
+def check_finite(names: list[str], rows: Tensor, first: int) -> None:
+    """Check the terms `rows` (n, T) of the steps from `first` on.
 
-    first: int
-    names: list[str]
-    values: Tensor
-
-    def of(self, step: int) -> dict[str, float]:
-        """Those of one step, as numbers to log."""
-        named = dict(zip(self.names, self.values[step - self.first].tolist(), strict=True))
-        return {name: value for name, value in named.items() if name != NORM}
-
-    @property
-    def end(self) -> int:
-        """The first step whose loss or gradient is not finite, or the one after the last."""
-        watched = [self.names.index("loss"), self.names.index(NORM)]
-        return self.first + int(self.values[:, watched].isfinite().all(1).cumprod(0).sum())
-
-    def check(self) -> None:
-        """Raises Diverged at the first step whose loss or gradient is not finite, naming what is not."""
-        i = self.end - self.first
-        if i == len(self.values):
-            return
-        named = dict(zip(self.names, self.values[i].tolist(), strict=True))
-        bad = {name: value for name, value in named.items() if not abs(value) < float("inf")}
-        said = ", ".join(f"{name} = {value}" for name, value in list(bad.items())[:5])
-        raise Diverged(f"step {self.first + i}: {said}")
+    Raises:
+        Diverged: naming the first step whose loss or gradient is not finite, and what is not.
+    """
+    watched = [names.index("loss"), names.index(NORM)]
+    good = rows[:, watched].isfinite().all(1)
+    if good.all():
+        return
+    i = int(good.int().argmin())
+    named = dict(zip(names, rows[i].tolist(), strict=True))
+    bad = [f"{name} = {value}" for name, value in named.items() if not abs(value) < float("inf")]
+    raise Diverged(f"step {first + i}: {', '.join(bad[:5])}")
 
 
-class Steps(pl.LightningModule):
-    """Training in chunks of steps, of one run or of several `members` at once.
+class Evaluation:
+    """Means of the objective's terms over a sample of images, and overlap and structure from its aggregate posterior.
 
-    `step` counts the steps done, `training_s` the seconds they took. `stopping` is asked after each step whether the
-    chunk is to end there. With `graph` the steps are replayed as a CUDA graph on a device that has them; where a step
-    cannot be recorded it is run as it is, which changes nothing but speed.
+    Every evaluation of a run draws the same noise.
     """
 
-    members: "Sequence[VAEModule]"
+    def __init__(self, module: "VAEModule", step: int, images: int) -> None:
+        self.module = module
+        self.step = step
+        self.images = images
+        self.totals: dict[str, list[Tensor]] = {}
+        self.encodings: list[Tensor] = []
+        torch.manual_seed(step_seed(module.seed, -1))
 
-    def __init__(self, graph: bool) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.graph = graph
-        self.names: list[str] = []  # of what `gradients` returns
-        self.step = 0
-        self.training_s = 0.0
-        self.stopping: Callable[[], bool] = lambda: False
-        self._rehearsal: Rehearsal | None = None
-        self._captured: Captured | None = None
+    def add(self, batch: Batch) -> None:
+        """Add a block of images, weighted by its size."""
+        module = self.module
+        h = module.vae.model.encoder(batch.x)
+        draw = module.vae(batch.x, step=self.step, N=module.N, x_extra=batch.x_extra, h=h)
+        for name, term in module.objective(draw).items():
+            self.totals.setdefault(name, []).append(len(batch.x) / self.images * term)
+        self.encodings.append(h.float())  # autocast's bfloat16 is for the networks
 
-    @abstractmethod
-    def inputs(self, first: int, n: int) -> dict[str, Tensor]:
-        """What `gradients` reads, of n steps from `first` on: `index`, `extra` and `weights`, each (n, ...)."""
-
-    @abstractmethod
-    def generators(self) -> list[torch.Generator]:
-        """What noise is drawn from, beside torch's own generator."""
-
-    @abstractmethod
-    def seed_noise(self, step: int) -> None:
-        """From here on, draw what this step is to draw."""
-
-    @abstractmethod
-    def gradients(self, index: Tensor, extra: Tensor, weights: Tensor, step: int | AnyStep) -> Tensor:
-        """Forward and backward: the terms and the gradient's norm (T,), or those of K members (K, T)."""
-
-    @abstractmethod
-    def update(self) -> None:
-        """The optimiser's step."""
-
-    @abstractmethod
-    def keep(self, first: int, values: Tensor) -> None:
-        """Give the members their terms (n, T), or (n, K, T), of the steps from `first` on.
-
-        Raises:
-            Diverged: no member can go on.
-        """
-
-    @abstractmethod
-    def checkpoint_of(self, member: "VAEModule") -> dict[str, Any]:
-        """All that a member goes on from, as it stands."""
-
-    def training_step(self, chunk: dict[str, int], batch_idx: int) -> None:
-        """Make the steps of a chunk."""
-        started = time.perf_counter()
-        first, rows = self.step, []
-        inputs = {name: value.to(self.device) for name, value in self.inputs(first, chunk["n"]).items()}
-        for i in range(chunk["n"]):
-            self.seed_noise(self.step)
-            rows.append(self._one({name: value[i] for name, value in inputs.items()}))
-            self.step += 1
-            if self.stopping() or (self.device.type == "cpu" and self._diverged(rows[-1]).all()):
-                break  # a member alone does not end the chunk: the others have all its steps to make
-        values = torch.stack(rows).cpu()
-        self.training_s += time.perf_counter() - started
-        self.keep(first, values)
-
-    def _diverged(self, row: Tensor) -> Tensor:
-        return ~row[..., [self.names.index("loss"), self.names.index(NORM)]].isfinite().all(-1)
-
-    def _one(self, inputs: dict[str, Tensor]) -> Tensor:
-        if not (self.graph and can_record(self.device)):
-            return self._eager(inputs)
-        if self._rehearsal is None:
-            self._rehearsal = Rehearsal(self.device)
-        if self._rehearsal.steps < WARM_UP:
-            return self._rehearsal(lambda: self._eager(inputs))
-        if self._captured is None:
-            self._capture(inputs, self._rehearsal)
-        return self._eager(inputs) if self._captured is None else self._captured(inputs)
-
-    def _eager(self, inputs: dict[str, Tensor]) -> Tensor:
-        terms = self.gradients(**inputs, step=self.step)
-        self.update()
-        return terms
-
-    def _capture(self, inputs: dict[str, Tensor], rehearsal: Rehearsal) -> None:
-        def body(inputs: dict[str, Tensor]) -> Tensor:
-            terms = self.gradients(**inputs, step=AnyStep())
-            self.update()
-            return terms
-
-        try:
-            if rehearsal.waits:
-                raise RuntimeError(f"{rehearsal.waits[0]} waits for the device")
-            self._captured = Captured(body, inputs, self.generators(), rehearsal.stream)
-            log.info("Steps are replayed as a CUDA graph (trainer.graph=false runs them one kernel at a time)")
-        except (RuntimeError, TypeError) as error:
-            self.graph = False
-            cause = error.__context__ or error  # a recording's own error follows the one that broke it off
-            reason = str(cause).partition("\n")[0]
-            log.info("Steps run one kernel at a time: they cannot be recorded as a CUDA graph (%s)", reason)
-            self.seed_noise(self.step)  # the attempt may have drawn on the CPU
-
-    def recapture(self) -> None:
-        """Record the step anew; to be called when what it is made of has changed."""
-        self._captured, self._rehearsal = None, None
-
-    def on_train_start(self) -> None:
-        """A graph of earlier training holds tensors that Lightning has moved since."""
-        self.recapture()
-
-    def on_train_end(self) -> None:
-        """Give the graph's memory back; Lightning moves its tensors next."""
-        self.recapture()
-
-    def validation_step(self, batch: int, batch_idx: int) -> None:
-        """Score each member on its validation sample."""
-        for member in self.members:
-            member.evaluate(member.data.validation_rows)
-
-    def test_step(self, batch: int, batch_idx: int) -> None:
-        """Score each member on its held-out sample."""
-        for member in self.members:
-            member.evaluate(member.data.held_out_rows)
+    def close(self) -> None:
+        """Give the module its `evaluation`, `evaluated_at` and `encodings`."""
+        module = self.module
+        module.encodings = torch.cat(self.encodings)
+        aggregate = Aggregate(module.vae.posterior, module.encodings)
+        terms = {name: torch.stack(parts).sum(0) for name, parts in self.totals.items()}
+        module.evaluated_at = self.step
+        module.evaluation = scalars(terms) | aggregate.terms(
+            module.vae.prior(), samples=module.eval_samples, seed=module.seed
+        )
 
 
-class VAEModule(Steps):
-    """A VAE and its objective: one run. `N` is the number of training images.
+class VAEModule(pl.LightningModule):
+    """A VAE and its objective, trained by one optimiser step per batch.
 
-    `terms` are those of the last chunk; `evaluation` holds the last scores by tag, `evaluated_at` their step and
-    `encodings` the encoder's outputs (n, ...) of the images they were computed on.
+    Args:
+        vae: the networks and distributions.
+        objective: what is minimised, and the terms to log.
+        optimizer: makes the optimiser from parameter groups.
+        N: number of training images.
+        seed: of the noise of each step.
+        eval_samples: codes drawn from the aggregate posterior at each validation.
+        log_every: steps between points of `train/*`.
+        gradient_clip_val: the norm that gradients are cut to, if any.
+        scheduler: makes a learning-rate scheduler, in Lightning's form, from the optimiser.
+        hparams: what `load_from_checkpoint` needs: the resolved `config`, `x_shape` and `N`.
+
+    `last_terms` are the terms of the last step that was fetched from the device, `evaluation` those of the last
+    validation or test, `evaluated_at` its step and `encodings` (n, ...) the encoder's outputs for its images.
     """
 
     encodings: Tensor
@@ -228,146 +124,178 @@ class VAEModule(Steps):
         vae: VAE,
         objective: Objective,
         *,
-        optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
-        data: Data,
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer],
+        N: int,
         seed: int,
         eval_samples: int,
+        log_every: int = 50,
         gradient_clip_val: float | None = None,
-        graph: bool = True,
+        scheduler: Callable[[Optimizer], dict[str, Any]] | None = None,
+        hparams: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(graph)
+        super().__init__()
+        self.save_hyperparameters(dict(hparams or {}), logger=False)
         self.vae = vae
         self.objective = objective
         self.make_optimizer = optimizer
-        self.data = data
-        self.N = len(data.train_rows)
+        self.make_scheduler = scheduler
+        self.N = N
         self.seed = seed
         self.eval_samples = eval_samples
+        self.log_every = log_every
         self.gradient_clip_val = gradient_clip_val
-        self.weights = Weights(objective)
-        self.members = [self]
-        self.terms: Terms | None = None
+        self.names: list[str] = []  # of the numbers in a row
+        self.rows: list[Tensor] = []  # terms (T,) of the steps since the last fetch, on the device
         self.last_terms: dict[str, float] = {}
         self.evaluation: dict[str, float] = {}
         self.evaluated_at: int | None = None
-        self._resumed: dict[str, Any] | None = None
+        self.best_elbo = float("-inf")
 
-    def new_optimizer(self) -> torch.optim.Optimizer:
-        """One optimiser: the VAE's group and those of the objective's own parameters."""
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, **_: Any) -> "VAEModule":  # type: ignore[override]
+        """Return the module of a run's last.ckpt or best.ckpt, on the CPU and in evaluation mode.
+
+        Raises:
+            ConfigError: the file is damaged, or holds no configuration since an earlier version wrote it.
+        """
+        checkpoint = load(Path(checkpoint_path))
+        config, x_shape, N = (checkpoint["hyper_parameters"][name] for name in ("config", "x_shape", "N"))
+        module = cls.of(config, make_vae(config, x_shape), make(config["objective"], "objective"), x_shape, N)
+        module.load_state_dict(checkpoint["state_dict"])
+        return module.eval()
+
+    @classmethod
+    def of(
+        cls, config: Mapping[str, Any], vae: VAE, objective: Objective, x_shape: tuple[int, ...], N: int
+    ) -> "VAEModule":
+        """Return the module that a resolved configuration asks for, for N training images of `x_shape` (C, H, W)."""
+        scheduler = config.get("scheduler")
+        lengths = {"steps": config["steps"], "eval_every": config["eval_every"]}
+        return cls(
+            vae,
+            objective,
+            optimizer=lambda groups: make(config["optimizer"], "optimizer", params=groups),
+            scheduler=scheduler and (lambda optimizer: make(scheduler, "scheduler", optimizer=optimizer, **lengths)),
+            N=N,
+            seed=config["seed"],
+            eval_samples=config["eval_samples"],
+            log_every=config["log_every"],
+            gradient_clip_val=config["trainer"]["gradient_clip_val"],
+            hparams={"config": dict(config), "x_shape": tuple(x_shape), "N": N},
+        )
+
+    def new_optimizer(self) -> Optimizer:
+        """Return one optimiser with the VAE's group and those of the objective's own parameters."""
         return self.make_optimizer([{"params": list(self.vae.parameters())}, *self.objective.parameter_groups()])
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimiser that makes the steps, in the state of the checkpoint that the run goes on from."""
-        self.optimizer = self.new_optimizer()
-        if self._resumed is not None:
-            groups = [  # the checkpoint may come from another device, and where counts of steps are held depends on it
-                {**saved, **{key: group[key] for key in OF_DEVICE if key in group}}
-                for saved, group in zip(self._resumed["param_groups"], self.optimizer.param_groups, strict=True)
-            ]
-            self.optimizer.load_state_dict({**self._resumed, "param_groups": groups})
-            self._resumed = None
-        return self.optimizer
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser, with its learning-rate scheduler if there is one."""
+        optimizer = self.new_optimizer()
+        optimizer.register_load_state_dict_pre_hook(_keep_device_settings)
+        return optimizer if self.make_scheduler is None else {
+            "optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)
+        }  # fmt: skip
 
-    @torch.no_grad()
-    def check(self, x: Tensor) -> None:
-        """Raises ValueError when prior, posterior, likelihood, objective and data cannot go together."""
-        training = self.training
-        self.eval()  # so that a look changes no running statistics
-        self.vae.likelihood.check(x)
-        draw = self.vae(x, step=0, N=self.N)
-        self.objective.check(draw)
-        self.train(training)
+    def compute_terms(self, batch: Batch, step: Any) -> dict[str, Tensor]:
+        """Return the objective's terms of a batch, one of which is the `loss`."""
+        terms: dict[str, Tensor] = self.objective(self.vae(batch.x, step=step, N=self.N, x_extra=batch.x_extra))
+        return terms
 
-    def checkpoint_of(self, member: "VAEModule") -> dict[str, Any]:
-        """That of this run."""
-        return self.checkpoint(self.optimizer.state_dict())
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch; the noise is a function of (seed, step)."""
+        torch.manual_seed(step_seed(self.seed, self.global_step))
+        self.terms = self.compute_terms(batch, self.global_step)
+        return self.terms["loss"]
 
-    def checkpoint(self, optimizer_state: dict[str, Any]) -> dict[str, Any]:
-        """All that the run goes on from; its own optimiser may not be the one that makes the steps."""
-        return {
-            "global_step": self.step,
-            "state_dict": {name: value.to("cpu", copy=True) for name, value in self.state_dict().items()},
-            "optimizer_states": [optimizer_state],
-            "terms": self.last_terms,
-        }
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Measure the gradient's norm and clip it, if asked for; keep it with the terms of the step."""
+        norm = clip_gradients(self.parameters(), self.gradient_clip_val)
+        self.rows.append(self.row_of({**self.terms, NORM: norm}))
 
-    def resume(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from a `checkpoint`; to be called before training."""
-        self.load_state_dict(checkpoint["state_dict"])
-        self._resumed = checkpoint["optimizer_states"][0]
-        self.step = checkpoint["global_step"]
-        self.last_terms = checkpoint["terms"]
-
-    def inputs(self, first: int, n: int) -> dict[str, Tensor]:
-        """Rows of the images, and the schedules' values."""
-        return {**self.data.batches.of_steps(first, n), "weights": self.weights.at(range(first, first + n))}
-
-    def generators(self) -> list[torch.Generator]:
-        """None."""
-        return []
-
-    def seed_noise(self, step: int) -> None:
-        """Seed torch's own generators."""
-        torch.manual_seed(step_seed(self.seed, step))
-
-    def gradients(self, index: Tensor, extra: Tensor, weights: Tensor, step: int | AnyStep) -> Tensor:
-        """Terms and gradient norm (T,) of images `index` (B,) and `extra` (B',)."""
-        self.data.to(self.device)
-        self.weights.feed(weights)
-        self.optimizer.zero_grad(set_to_none=True)
-        images = self.data.images
-        draw = self.vae(images.take(index), step=step, N=self.N, x_extra=images.take(extra))
-        terms: dict[str, Tensor] = self.objective(draw)
-        if self._trainer is None:
-            terms["loss"].backward()
-        else:
-            self.manual_backward(terms["loss"])
-        parameters = [p for p in self.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if self.gradient_clip_val is not None:
-            nn.utils.clip_grads_with_norm_(parameters, self.gradient_clip_val, norm)
-        terms = {**terms, NORM: norm}
+    def row_of(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Return the terms of one step as a row (T,) on the device, to be fetched when they are due."""
         self.names = self.names or names_of(terms)
         return torch.cat([term.detach().reshape(-1).float() for term in terms.values()])
 
-    def update(self) -> None:
-        """The optimiser's step."""
-        self.optimizer.step()
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Fetch the terms when they are due: every `log_every` steps; on a CPU, where it costs nothing, every step."""
+        due = self.global_step % self.log_every == 0
+        if due or self.device.type == "cpu":
+            self.fetch_terms()
+        if due:
+            values = {f"train/{name}": value for name, value in self.last_terms.items()}
+            self.log_dict({**values, "step": float(self.global_step)}, on_step=True, on_epoch=False)
 
-    def keep(self, first: int, values: Tensor) -> None:
-        """Keep the terms (n, T) of the last chunk.
+    def fetch_terms(self) -> None:
+        """Copy the terms of the steps since the last call from the device into `last_terms`.
 
         Raises:
-            Diverged: naming the step and the terms that are not finite.
+            Diverged: naming the first step whose loss or gradient is not finite.
         """
-        self.terms = Terms(first, self.names, values)
-        self.terms.check()
-        self.last_terms = self.terms.of(first + len(values) - 1)
+        if not self.rows:
+            return
+        rows, self.rows = torch.stack(self.rows).cpu(), []
+        check_finite(self.names, rows, self.global_step - len(rows))
+        self.keep_terms(self.names, rows[-1])
 
-    @torch.no_grad()
-    def evaluate(self, rows: Tensor) -> None:
-        """Means of the terms over the images at `rows`, and overlap and structure from their aggregate posterior.
+    def keep_terms(self, names: list[str], row: Tensor) -> None:
+        """Keep the terms of a step, a row (T,) on the CPU, as numbers."""
+        named = dict(zip(names, row.tolist(), strict=True))
+        self.last_terms = {name: value for name, value in named.items() if name != NORM}
 
-        Every evaluation of a run draws the same noise.
-        """
-        training = self.training
-        self.eval()
-        self.data.to(self.device)
-        torch.manual_seed(step_seed(self.seed, -1))
-        (weights,) = self.weights.at([self.step])
-        self.weights.feed(weights.to(self.device))
-        encodings: list[Tensor] = []
-        totals: dict[str, list[Tensor]] = {}
-        for block in self.data.blocks(rows):
-            x, x_extra = (self.data.images.take(block[name].to(self.device)) for name in ("index", "extra"))
-            h = self.vae.model.encoder(x)
-            draw = self.vae(x, step=self.step, N=self.N, x_extra=x_extra, h=h)
-            for name, term in self.objective(draw).items():
-                totals.setdefault(name, []).append(len(x) / len(rows) * term)
-            encodings.append(h.float())  # autocast's bfloat16 is for the networks
-        self.encodings = torch.cat(encodings)
-        self.train(training)
-        aggregate = Aggregate(self.vae.posterior, self.encodings)
-        terms = {name: torch.stack(parts).sum(0) for name, parts in totals.items()}
-        self.evaluated_at = self.step
-        self.evaluation = scalars(terms) | aggregate.terms(self.vae.prior(), samples=self.eval_samples, seed=self.seed)
+    def _begin_evaluation(self, blocks: Any) -> None:
+        self._evaluation = Evaluation(self, self.global_step, len(blocks.rows))
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin an evaluation on the validation sample."""
+        self._begin_evaluation(self.trainer.val_dataloaders)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a block of images to the evaluation."""
+        self._evaluation.add(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the evaluation as `val/*`."""
+        self._evaluation.close()
+        values = {f"val/{name}": value for name, value in self.evaluation.items()}
+        self.log_dict({**values, "step": float(self.global_step)})
+
+    def on_test_epoch_start(self) -> None:
+        """Begin an evaluation on the held-out sample."""
+        self._begin_evaluation(self.trainer.test_dataloaders)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a block of images to the evaluation."""
+        self._evaluation.add(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """End the evaluation, which is not logged: it comes once, among the final results."""
+        self._evaluation.close()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the terms of the last step and the best ELBO so far."""
+        checkpoint |= {"terms": self.last_terms, "best_elbo": self.best_elbo}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the terms and the best ELBO."""
+        self.last_terms, self.best_elbo = checkpoint["terms"], checkpoint["best_elbo"]
+
+
+def clip_gradients(parameters: Any, most: float | None) -> Tensor:
+    """Return the norm () of all gradients, cut to `most` afterwards unless it is None."""
+    with_gradient = [p for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in with_gradient])
+    if most is not None:
+        nn.utils.clip_grads_with_norm_(with_gradient, most, norm)
+    return norm
+
+
+def _keep_device_settings(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Keep this device's settings, for the checkpoint may come from a device that counts its steps elsewhere."""
+    groups = [
+        {**saved, **{key: own[key] for key in OF_DEVICE if key in own}}
+        for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return {**state, "param_groups": groups}

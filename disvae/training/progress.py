@@ -8,8 +8,9 @@ import pytorch_lightning as pl
 from tqdm import tqdm
 
 from disvae.system.duration import duration
+from disvae.training.callbacks import Seconds
 from disvae.training.job import Report
-from disvae.training.module import Steps
+from disvae.training.module import VAEModule
 
 SHOWN = {"loss": "loss", "reconstruction": "reconstruction", "KL": "kl"}
 """Terms by the names a line has for them."""
@@ -21,17 +22,17 @@ class Progress(pl.Callback):
     Off a terminal it prints a line at most every `quiet` seconds.
     """
 
-    def __init__(self, steps: int, batch_size: int, quiet: float = 30.0, every: float = 0.5) -> None:
+    def __init__(self, steps: int, batch_size: int, seconds: Seconds, quiet: float = 30.0, every: float = 0.5) -> None:
         self.steps = steps
         self.batch_size = batch_size
+        self.seconds = seconds
         self.live = sys.stderr.isatty()
         self.pause = every if self.live else quiet
         self.tc = ""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar at the step the run goes on from."""
-        assert isinstance(pl_module, Steps)
-        self.first = pl_module.step
+        self.first = trainer.global_step
         self.bar = tqdm(
             total=self.steps,
             initial=self.first,
@@ -41,34 +42,34 @@ class Progress(pl.Callback):
         )
         self.shown = time.monotonic()
 
-    def _line(self, module: Steps) -> str:
-        step, terms = module.step, module.members[0].last_terms
+    def _line(self, module: VAEModule, step: int) -> str:
+        module.fetch_terms()
         done = step - self.first
-        left = (self.steps - step) * module.training_s / done
-        said = [f"{name} {terms[key]:.2f}" for name, key in SHOWN.items()]
-        speed = f"{done * self.batch_size / module.training_s:,.0f} images/s"
+        left = (self.steps - step) * self.seconds.training / done
+        said = [f"{name} {module.last_terms[key]:.2f}" for name, key in SHOWN.items()]
+        speed = f"{done * self.batch_size / self.seconds.training:,.0f} images/s"
         return " · ".join([f"step {step:,}/{self.steps:,}", speed, f"{duration(left)} left", *said]) + self.tc
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Show the state if the last showing is long enough ago."""
-        if time.monotonic() - self.shown < self.pause:
+        if time.monotonic() - self.shown < self.pause or not self.seconds.training:
             return
-        assert isinstance(pl_module, Steps)
+        assert isinstance(pl_module, VAEModule)
         self.shown = time.monotonic()
-        line = self._line(pl_module)
+        line = self._line(pl_module, trainer.global_step)
         if self.live:
-            self.bar.n = pl_module.step
+            self.bar.n = trainer.global_step
             self.bar.set_description_str(line)
         else:
             print(line, flush=True)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the total correlation over from the validation."""
-        assert isinstance(pl_module, Steps)
+        assert isinstance(pl_module, VAEModule)
         if trainer.state.fn == "fit":
-            tc = pl_module.members[0].evaluation.get("structure/total_correlation")
+            tc = pl_module.evaluation.get("structure/total_correlation")
             self.tc = "" if tc is None else f" · TC {tc:.2f} (validation)"
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -82,7 +83,7 @@ class Progress(pl.Callback):
 
 
 class Reporting(pl.Callback):
-    """Tells somebody else what goes on, at most every `every` seconds while training."""
+    """Call `report` with what goes on, at most every `every` seconds while training."""
 
     def __init__(self, report: Report, every: float = 0.5) -> None:
         self.report = report
@@ -92,18 +93,15 @@ class Reporting(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tell the step if the last telling is long enough ago."""
+        """Report the step if the last report is long enough ago."""
         if time.monotonic() - self.told >= self.every:
             self.told = time.monotonic()
-            assert isinstance(pl_module, Steps)
-            self.report("training", pl_module.step)
+            self.report("training", trainer.global_step)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The step stands still for a while."""
-        assert isinstance(pl_module, Steps)
-        self.report("validating", pl_module.step)
+        """Report that the step stands still for a while."""
+        self.report("validating", trainer.global_step)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same, for the held-out images."""
-        assert isinstance(pl_module, Steps)
-        self.report("validating", pl_module.step)
+        """Report the scoring of the held-out images."""
+        self.report("validating", trainer.global_step)

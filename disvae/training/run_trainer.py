@@ -3,24 +3,29 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 
-from disvae.build import Built, build, count
+from disvae.build import Built, build, count, make
 from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.evaluation.run_encodings import check
 from disvae.evaluation.run_scores import choose, evaluate
+from disvae.logger.tensorboard import TensorBoard
 from disvae.pictures.run_figures import choose as choose_figures
 from disvae.pictures.run_figures import draw_run
+from disvae.runs import settings
 from disvae.runs.checkpoint import load
-from disvae.runs.folder import Run, provenance
-from disvae.runs.tensorboard import write_scores
+from disvae.runs.folder import provenance
+from disvae.runs.tensorboard import final, write_scores
 from disvae.system.signals import Interrupted
-from disvae.training.callbacks import Checkpoints, Curves, Member
-from disvae.training.job import Report
+from disvae.training.build_module import build_module
+from disvae.training.callbacks import Checkpoints, Member
+from disvae.training.job import Job
 from disvae.training.module import Diverged, VAEModule
 
 log = logging.getLogger(__name__)
@@ -36,76 +41,77 @@ class Stopped(RuntimeError):
 
 def _describe(built: Built, config: Mapping[str, Any], device: torch.device) -> str:
     name = {node: config[node]["_target_"].rpartition(".")[2] for node in ("model", "prior", "posterior", "likelihood")}
+    images = f"{len(built.data.train_rows):,} of {len(built.dataset.images):,}"
     shape = "x".join(map(str, built.dataset.x_shape))
     place = f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else torch.cuda.get_device_name(device)
     return " · ".join(
         [
-            type(built.module.objective).__name__,
-            f"{type(built.dataset).__name__}, {built.module.N:,} of {len(built.dataset.images):,} images {shape}",
-            f"{name['model']} {count(built.module.vae):,} parameters, z_dim {config['z_dim']}",
+            type(built.objective).__name__,
+            f"{type(built.dataset).__name__}, {images} images {shape}",
+            f"{name['model']} {count(built.vae):,} parameters, z_dim {config['z_dim']}",
             f"p(z) {name['prior']}, q(z|x) {name['posterior']}, p(x|z) {name['likelihood']}",
             place,
         ]
     )
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A run that somebody wants trained.
+def make_loggers(config: Mapping[str, Any], folder: Path, step: int) -> list[Logger]:
+    """Return the loggers of a resolved configuration; the run's hyperparameters are logged.
 
-    `force` starts it again; `brief` shows no progress; `report` is told of it. `usual_metrics`, `usual_figures`: those
-    of the configuration were not asked for, and where they are not for the data nothing is said.
+    Raises:
+        ConfigError: a package is not installed, or a setting is wrong.
     """
+    loggers: list[Logger] = []
+    for name, node in config["logger"].items():
+        logger = make(node, f"logger.{name}", folder=folder, step=step)
+        if isinstance(logger, TensorBoard):
+            logger.begin(config)
+        else:
+            logger.log_hyperparams(settings.flat(config))
+        loggers.append(logger)
+    return loggers
 
-    run: Run
-    config: Mapping[str, Any]
-    force: bool = False
-    brief: bool = False
-    usual_metrics: bool = False
-    usual_figures: bool = False
-    report: Report | None = None
 
-
-class Session:
-    """What one process does of a run."""
+class RunTrainer:
+    """What one process does for a run, from the moment it holds the run's folder."""
 
     built: Built
 
-    def __init__(self, asked: Asked, device: torch.device) -> None:
-        self.run, self.config, self.brief, self.report = asked.run, asked.config, asked.brief, asked.report
+    def __init__(self, job: Job, device: torch.device) -> None:
+        self.run, self.config, self.brief, self.report = job.run, job.config, job.brief, job.report
         self.device = device
-        self.during = choose(self.config["metric"], [], by_default=asked.usual_metrics).of_one()
-        self.at_end = choose(self.config["metric"], self.config["final"], by_default=asked.usual_metrics).of_one()
+        usual_metrics, usual_figures = not job.metrics_asked, not job.figures_asked
+        self.during = choose(self.config["metric"], [], by_default=usual_metrics).of_one()
+        self.at_end = choose(self.config["metric"], self.config["final"], by_default=usual_metrics).of_one()
         shown, at_end = self.config["figure"], self.config["final_figures"]
-        self.during_figures = choose_figures(shown, [], by_default=asked.usual_figures)
-        self.at_end_figures = choose_figures(shown, at_end, by_default=asked.usual_figures)
+        self.during_figures = choose_figures(shown, [], by_default=usual_figures)
+        self.at_end_figures = choose_figures(shown, at_end, by_default=usual_figures)
         self.member = Member(self.run, self.config)
-        self.curves = Curves(self.member)
         self.checkpoints = Checkpoints(self.member)
         self.started = time.monotonic()
         self.former = self.run.provenance().get("sessions", [])
         self.record: dict[str, Any] = {}
         self.checkpoint = load(self.run.last) if self.run.last.exists() else None
-
-    @property
-    def module(self) -> VAEModule:
-        """What is trained."""
-        return self.built.module
+        self.trainer: pl.Trainer | None = None
 
     @property
     def at_step(self) -> int:
-        """Where it is."""
-        if self.member.module is not None:
-            return self.member.module.step
-        return int(self.checkpoint["global_step"]) if self.checkpoint else 0
+        """Return the number of steps done."""
+        resumed = int(self.checkpoint["global_step"]) if self.checkpoint else 0
+        return max(resumed, self.trainer.global_step if self.trainer else 0)
+
+    @property
+    def module(self) -> VAEModule:
+        """Return the module that is trained."""
+        return self.member.built
 
     def tell(self, activity: str, step: int) -> None:
-        """Report, while it goes on."""
+        """Report what the run does, as long as it goes on."""
         if self.report and self.member.live:
             self.report(activity, step)
 
     def build(self, dataset: Dataset | None = None) -> None:
-        """Make its parts, `dataset` where it is at hand, and go on from its last checkpoint.
+        """Build the run's parts, around `dataset` if it is given, and go on from its last checkpoint.
 
         Raises:
             ConfigError: the parts cannot go together, the images have changed, or a file cannot be read or written.
@@ -125,38 +131,43 @@ class Session:
             print(_describe(self.built, self.config, self.device), f"→ {self.run.path}", sep="\n", flush=True)
         if self.at_end.metrics:
             check(self.built, self.config["score"])
+        module = build_module(self.config, self.built, self.device)
         if self.checkpoint:
-            self.built.module.resume(self.checkpoint)
-            self.checkpoints.best_elbo = self.checkpoint["best_elbo"]
-        self.member.module = self.built.module
+            module.load_state_dict(self.checkpoint["state_dict"])
+            module.on_load_checkpoint(self.checkpoint)
+        self.member.module, self.member.data = module, self.built.data
+        self.member.loggers = make_loggers(self.config, self.run.path, self.at_step)
 
     @property
     def trained(self) -> bool:
-        """Whether the last step was made and its terms are kept."""
-        return self.at_step >= self.config["steps"] and "val/elbo" in self.run.metrics()
+        """Return whether the last step was made and its terms are kept: metrics.json is written after it."""
+        return "val/elbo" in self.run.metrics()
 
     def score(self) -> None:
-        """The scores of its last weights, into its folder; then it is finished."""
-        self.curves.close()  # a later file of events follows
+        """Score and draw the last weights into the run's folder; then the run is finished."""
+        self.close_loggers()  # a later file of events follows
         started = time.monotonic()
         if self.at_end.metrics:
             if not self.brief:
                 print(f"Scoring by {len(self.at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
-            self.tell("scoring", self.config["steps"])
+            self.tell("scoring", self.at_step)
             said = evaluate(self.run, self.at_end, self.config["score"], built=self.built, device=self.device)
             if not self.brief and said:
                 print(said)
         else:
-            write_scores(self.run.path, {}, self.run.metrics(), self.config["steps"])
+            write_scores(self.run.path, {}, self.run.metrics(), self.at_step)
+        metrics = self.run.metrics()
+        scores = {tag: value for tag, value in metrics.items() if tag.startswith("metric")}
+        self.member.log(scores | final(metrics), self.at_step)
         seconds = self.record.setdefault("seconds", {})
         seconds["scores"] = round(time.monotonic() - started, 1)
         started = time.monotonic()
         if self.at_end_figures.figures:
-            self.tell("drawing", self.config["steps"])
+            self.tell("drawing", self.at_step)
             draw_run(self.run, self.at_end_figures, built=self.built, device=self.device)
             seconds["pictures"] = round(time.monotonic() - started, 1)
         self.close()
-        self.run.mark("finished", self.config["steps"])
+        self.run.mark("finished", self.at_step)
         if self.config["report"]:
             from disvae.pictures.run_page import write_page  # and what draws: none of it is needed to begin
 
@@ -166,25 +177,34 @@ class Session:
                 log.warning("%s could not be made: %s", self.run.report, error)
 
     def write_record(self) -> None:
-        """Where its numbers come from."""
+        """Write down where the run's numbers come from."""
         self.run.create(self.config, {"sessions": [*self.former, self.record]})
 
+    def close_loggers(self) -> None:
+        """Close TensorBoard's events, which are all on disk after this; other loggers wait for the scores."""
+        for logger in self.member.loggers:
+            if isinstance(logger, TensorBoard):
+                logger.close()
+        self.member.loggers = [logger for logger in self.member.loggers if not isinstance(logger, TensorBoard)]
+
     def close(self) -> None:
-        """Nothing more will be written but its status."""
-        self.curves.close()
+        """Write everything down but the status."""
+        self.close_loggers()
+        for logger in self.member.loggers:
+            logger.finalize("success" if self.member.live else "failed")
+        self.member.loggers = []
         if "data_checksum" in self.record:
             self.record["wall_s"] = round(time.monotonic() - self.started, 1)
             self.write_record()
 
     def failure(self, error: BaseException) -> BaseException:
-        """Write down how it ended; returns what its caller is to raise."""
+        """Write down how the run ended; return what the caller has to raise."""
         self.member.live = False
         if self.run.finished():  # a signal after its last word takes nothing back
             return error
         step = self.at_step or self.run.status()["step"]  # while building it is not known yet
         try:
             if isinstance(error, Diverged):
-                self.curves.write_terms()  # of the steps before
                 self.run.mark("diverged", step, error=str(error))
                 good = (
                     f"the last good checkpoint is {self.run.last}"

@@ -1,7 +1,7 @@
-"""What changes from step to step of a run beside its images and noise: the weights of its objective.
+"""Schedules as tensors, for steps that run no Python of their own: captured graphs and packed runs.
 
-Schedules are read by the Python of every step; a captured graph runs no Python, and packed runs share one. So an
-objective's schedules are fed: each gives out a scalar tensor, filled before the step with what the schedule says.
+An objective asks its schedules for the weight of a step. In a captured graph, and in a step that several runs share,
+the answer has to be a tensor that is filled before the step.
 """
 
 from collections.abc import Sequence
@@ -13,25 +13,8 @@ from torch import Tensor, nn
 from disvae.schedule import Schedule
 
 
-class Fed(Schedule):
-    """Stands for a schedule of an objective; gives out the tensor () it was fed last, whatever the step."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
-        self.now = torch.zeros(())
-
-    def __call__(self, step: int) -> Any:
-        """The weight as a tensor ()."""
-        return self.now
-
-    @property
-    def is_zero(self) -> bool:
-        """Zero at every step."""
-        return self.schedule.is_zero
-
-
-class AnyStep:
-    """The `Draw.step` of a captured graph or of packed runs: schedules take it, anything else that reads it fails."""
+class TracedStep:
+    """Stand for `Draw.step` where it is not a number: schedules take it, and anything else that reads it fails."""
 
     def _refuse(self, *_: object) -> NoReturn:
         raise TypeError("an objective may read draw.step through its schedules alone")
@@ -40,24 +23,41 @@ class AnyStep:
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __mod__ = _refuse
 
 
-class Weights:
-    """The schedules of an objective and its parts, in a fixed order, fed from here on."""
+class ScheduleInput(Schedule):
+    """Stand for a schedule of an objective: a traced step gets the tensor () that was fed last, a number its value."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.now = torch.zeros(())
+
+    def __call__(self, step: Any) -> Any:
+        """Return the weight, as a tensor () for a traced step."""
+        return self.now if isinstance(step, TracedStep) else self.schedule(step)
+
+    @property
+    def is_zero(self) -> bool:
+        """Return whether the weight is zero at every step."""
+        return self.schedule.is_zero
+
+
+class ScheduleInputs:
+    """The schedules of an objective and its parts in a fixed order, which are replaced by inputs from here on."""
 
     def __init__(self, objective: nn.Module) -> None:
-        self.fed: list[Fed] = []
+        self.inputs: list[ScheduleInput] = []
         for part in objective.modules():
             for name, value in sorted(vars(part).items()):
                 if isinstance(value, Schedule):
-                    fed = value if isinstance(value, Fed) else Fed(value)
-                    setattr(part, name, fed)
-                    self.fed.append(fed)
+                    value = value if isinstance(value, ScheduleInput) else ScheduleInput(value)
+                    setattr(part, name, value)
+                    self.inputs.append(value)
 
     def at(self, steps: Sequence[int]) -> Tensor:
-        """What the schedules say (len(steps), schedules) at each of `steps`, on the CPU."""
-        said = [[fed.schedule(step) for fed in self.fed] for step in steps]
-        return torch.tensor(said, dtype=torch.float32).view(len(steps), len(self.fed))
+        """Return the weights (len(steps), schedules) at each of `steps`, on the CPU."""
+        weights = [[each.schedule(step) for each in self.inputs] for step in steps]
+        return torch.tensor(weights, dtype=torch.float32).view(len(steps), len(self.inputs))
 
     def feed(self, now: Tensor) -> None:
-        """Give `now` (schedules,) to the objective; no copy is made."""
-        for fed, value in zip(self.fed, now, strict=True):
-            fed.now = value
+        """Give `now` (schedules,) to the objective, without a copy."""
+        for each, value in zip(self.inputs, now, strict=True):
+            each.now = value

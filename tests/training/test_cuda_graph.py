@@ -9,18 +9,18 @@ from typing import ClassVar
 import pytest
 import pytorch_lightning as pl
 import torch
+from disvae.training.ddp import Rank, Shared
+from disvae.training.precision import set_products
 
+from disvae.batches import Chunks
 from disvae.benchmark.workloads import Place, built
-from disvae.data.batches import Chunks
 from disvae.objective.beta_vae import BetaVAE
 from disvae.optimizer.adagrad import adagrad
 from disvae.training import cuda_graph as capture
 from disvae.training import module
 from disvae.training.cuda_graph import WARM_UP
-from disvae.training.ddp import Rank, Shared
 from disvae.training.module import Steps
 from disvae.training.packed.module import Packed
-from disvae.training.precision import set_products
 
 CASE = ("dataset=clusters", "dataset.points=50", "batch_size=20", "objective=beta_vae")
 CPU = Place(torch.device("cpu"), "32-true")

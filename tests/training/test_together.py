@@ -8,8 +8,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from disvae.batches import Chunks
 from disvae.config import ConfigError, resolved
-from disvae.data.batches import Chunks
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import InUse, Run
 from disvae.training.loop import fit, fit_together

@@ -1,90 +1,252 @@
 """Several runs as one LightningModule: their steps are made at once, everything else is done for each as if alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from disvae.training.module import Diverged, Steps, Terms, VAEModule, names_of
+from disvae.batches import Batch, Data, Rows
+from disvae.training.checkpoint_io import AtomicCheckpointIO
+from disvae.training.cuda_graph import StepRecorder, WholeStep
+from disvae.training.data_module import StepRows
+from disvae.training.module import Diverged, Evaluation, VAEModule, check_finite, names_of
 from disvae.training.packed.vmap_step import Pack
-from disvae.training.schedule_inputs import AnyStep
+from disvae.training.schedule_inputs import ScheduleInputs
 
 
-class Packed(Steps):
-    """K runs of equal `disvae.training.packed.vmap_step.structure` on one dataset, all at the same step.
+@dataclass(frozen=True)
+class MemberBatch:
+    """A block of one member's validation sample."""
 
-    A member that diverges is left behind: `failed` is told of it, and the others go on without it.
+    k: int
+    batch: Batch
+
+
+class PackedDataModule(pl.LightningDataModule):
+    """Batches of K runs on one dataset: in training those of all members, stacked, else of one after another."""
+
+    def __init__(self, data: Sequence[Data], steps: int) -> None:
+        super().__init__()
+        self.data = list(data)
+        self.steps = steps
+
+    def train_dataloader(self) -> "_Stacked":
+        """Return the rows of the steps that are left, for each member."""
+        assert self.trainer is not None
+        first = self.trainer.global_step
+        return _Stacked([StepRows(data.batches, first, self.steps) for data in self.data])
+
+    def val_dataloader(self) -> "_InTurn":
+        """Return the members' validation samples, block by block."""
+        return _InTurn([data.blocks(data.validation_rows) for data in self.data])
+
+    def test_dataloader(self) -> "_InTurn":
+        """Return the members' held-out samples, block by block."""
+        return _InTurn([data.blocks(data.held_out_rows) for data in self.data])
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Gather the images of (k, rows) or of every member's rows (K, B, C, H, W) on the device."""
+        if isinstance(batch, tuple):
+            k, rows = batch
+            return MemberBatch(k, self.data[0].take(rows, device))
+        flat = self.data[0].take({name: rows.flatten() for name, rows in batch.items()}, device)
+        K = len(self.data)
+        return Batch(flat.x.unflatten(0, (K, -1)), flat.x_extra.unflatten(0, (K, len(flat.x_extra) // K)))
+
+
+class _Stacked:
+    def __init__(self, members: Sequence[StepRows]) -> None:
+        self.members = members
+
+    def __iter__(self) -> Iterator[Rows]:
+        for rows in zip(*self.members, strict=True):
+            yield {name: torch.stack([own[name] for own in rows]) for name in rows[0]}
+
+
+class _InTurn:
+    def __init__(self, blocks: Sequence[Any]) -> None:
+        self.blocks = blocks
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+    def __iter__(self) -> Iterator[tuple[int, Rows]]:
+        return chain.from_iterable(((k, rows) for rows in own) for k, own in enumerate(self.blocks))
+
+
+class PackedModule(WholeStep):
+    """K runs of equal `structure` on one dataset, all at the same step.
+
+    A member that diverges is left behind: `failed` is called with it, and the others go on without it. `log` writes a
+    member's points to its loggers.
     """
 
-    def __init__(self, members: Sequence[VAEModule], failed: Callable[[VAEModule, Diverged], None]) -> None:
-        super().__init__(members[0].graph)
+    def __init__(
+        self,
+        members: Sequence[VAEModule],
+        checkpoints: Sequence[Mapping[str, Any] | None],
+        *,
+        failed: Callable[[VAEModule, Diverged], None],
+        log: Callable[[VAEModule, Mapping[str, float], int], None],
+        graph: bool,
+    ) -> None:
+        super().__init__()
         self.everyone = nn.ModuleList(members)
-        self.members = list(members)
+        self.all = list(members)
+        self.live = list(members)
+        self.checkpoints = list(checkpoints)
         self.failed = failed
-        self.step = members[0].step
+        self.log_for = log
+        self.log_every = members[0].log_every
+        self.schedules = [ScheduleInputs(member.objective) for member in members]
+        self.recorder = StepRecorder(self.make_step, wanted=graph)
+        self.names: list[str] = []
+        self.rows: list[Tensor] = []  # (K, T) of the steps since the last fetch
+        self._evaluation: Evaluation | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One optimiser over the members' stacked parameters, in the state that theirs are in."""
-        optimizers = [member.configure_optimizers() for member in self.members]
-        images = self.members[0].data.images.to(self.device)
-        for member in self.members:
-            member.data.images = images  # one copy on the device
-        self.pack = Pack(self.members, optimizers, gradient_clip_val=self.members[0].gradient_clip_val)
+        """Return one optimiser over the members' stacked parameters, in the state of their checkpoints."""
+        optimizers = []
+        for member, checkpoint in zip(self.all, self.checkpoints, strict=True):
+            optimizer = member.configure_optimizers()
+            if checkpoint is not None:
+                optimizer.load_state_dict(checkpoint["optimizer_states"][0])
+            optimizers.append(optimizer)
+        self.pack = Pack(self.all, optimizers, gradient_clip_val=self.all[0].gradient_clip_val)
         return self.pack.optimizer
 
-    def checkpoint_of(self, member: VAEModule) -> dict[str, Any]:
-        """As if the member had been trained alone."""
-        return member.checkpoint(self.pack.optimizer_state(self.pack.members.index(member)))
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the members as they are, for they hold what their own checkpoints held; only the step is taken over."""
+        checkpoint["state_dict"] = self.state_dict()
 
-    def inputs(self, first: int, n: int) -> dict[str, Tensor]:
-        """Those of the members, stacked along the second axis."""
-        of_members = [member.inputs(first, n) for member in self.pack.members]
-        return {name: torch.stack([inputs[name] for inputs in of_members], 1) for name in of_members[0]}
-
-    def generators(self) -> list[torch.Generator]:
-        """The members' own."""
-        return self.pack.generators
-
-    def seed_noise(self, step: int) -> None:
-        """Seed the members' generators."""
-        self.pack.seed(step)
-
-    def gradients(self, index: Tensor, extra: Tensor, weights: Tensor, step: int | AnyStep) -> Tensor:
-        """Terms and gradient norms (K, T) of images `index` (K, B) and `extra` (K, B')."""
-        images = self.members[0].data.images
-        x, x_extra = (images.take(rows.flatten()).unflatten(0, rows.shape) for rows in (index, extra))
-        terms = self.pack.gradients(x, x_extra, weights)
-        self.names = self.names or names_of(terms, axes=1)
-        K = len(index)
-        return torch.cat([term.reshape(K, -1).float() for term in terms.values()], dim=1)
-
-    def update(self) -> None:
-        """The optimiser's step."""
+    def make_step(self, inputs: dict[str, Tensor], step: Any) -> Tensor:
+        """Make an optimiser step of every member on images (K, B, C, H, W); return their terms (K, T)."""
+        terms = self.pack.gradients(inputs["x"], inputs["x_extra"], inputs["weights"])
         self.pack.update()
+        self.names = self.names or names_of(terms, axes=1)
+        return torch.cat([term.reshape(len(inputs["x"]), -1).float() for term in terms.values()], dim=1)
 
-    def keep(self, first: int, values: Tensor) -> None:
-        """Give the members their terms, of `values` (n, K, T), and leave behind those that diverged.
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Make the members' steps and return the sum of their losses."""
+        step, chosen = self.global_step, [self.all.index(member) for member in self.live]
+        weights = torch.cat([self.schedules[k].at([step]) for k in chosen]).to(batch.x.device, non_blocking=True)
+        x, x_extra = batch.x, batch.x_extra
+        if len(chosen) < len(self.all):
+            x, x_extra = x[chosen], x_extra[chosen]
+        inputs = {"x": x, "x_extra": x_extra, "weights": weights}
+        rows = self.recorder(inputs, step, lambda: self.pack.seed(step), self.pack.generators)
+        self.rows.append(rows)
+        return rows[:, self.names.index("loss")].sum()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Fetch the terms when they are due and log them for each member."""
+        due = self.global_step % self.log_every == 0
+        if due or self.device.type == "cpu":
+            self.fetch_terms()
+        if due:
+            for member in self.live:
+                self.log_for(member, {f"train/{name}": v for name, v in member.last_terms.items()}, self.global_step)
+
+    def fetch_terms(self) -> None:
+        """Give the members the terms of the steps since the last call, and leave behind those that diverged.
 
         Raises:
             Diverged: that of the last member, when none is left.
         """
+        if not self.rows:
+            return
+        rows, self.rows = torch.stack(self.rows).cpu(), []  # (n, K, T)
         lost: dict[int, Diverged] = {}
-        for k, member in enumerate(self.pack.members):
-            member.terms = Terms(first, self.names, values[:, k])
+        for k, member in enumerate(self.live):
             try:
-                member.terms.check()
+                check_finite(self.names, rows[:, k], self.global_step - len(rows))
             except Diverged as error:
                 lost[k] = error
             else:
-                member.step = first + len(values)
-                member.last_terms = member.terms.of(member.step - 1)
+                member.keep_terms(self.names, rows[-1, k])
         if not lost:
             return
         for k, diverged in lost.items():
-            self.failed(self.pack.members[k], diverged)
-        if len(lost) == len(self.pack.members):
+            self.failed(self.live[k], diverged)
+        if len(lost) == len(self.live):
             raise lost[k]
         self.pack = self.pack.without(lost)
-        self.members = self.pack.members
-        self.recapture()
+        self.live = list(self.pack.members)
+        self.recorder.forget()
+
+    def checkpoint_of(self, member: VAEModule) -> dict[str, Any]:
+        """Return what a checkpoint of a member alone would hold instead of this module's."""
+        content: dict[str, Any] = {
+            "state_dict": {name: value.to("cpu", copy=True) for name, value in member.state_dict().items()},
+            "optimizer_states": [self.pack.optimizer_state(self.live.index(member))],
+            "hyper_parameters": dict(member.hparams),
+        }
+        member.on_save_checkpoint(content)
+        return content
+
+    def on_train_start(self) -> None:
+        """Record anew, for a graph of earlier training holds tensors that Lightning has moved since."""
+        self.recorder.forget()
+
+    def on_train_end(self) -> None:
+        """Give the graph's memory back, for Lightning moves its tensors next."""
+        self.recorder.forget()
+
+    def _begin_evaluations(self, blocks: Any) -> None:
+        self._blocks, self._evaluated = blocks, -1
+        self._evaluation = None
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin evaluations on the validation samples."""
+        self._begin_evaluations(self.trainer.val_dataloaders)
+
+    def on_test_epoch_start(self) -> None:
+        """Begin evaluations on the held-out samples."""
+        self._begin_evaluations(self.trainer.test_dataloaders)
+
+    def validation_step(self, batch: MemberBatch, batch_idx: int) -> None:
+        """Add a block to its member's evaluation; the first one of a member ends the evaluation before."""
+        member = self.all[batch.k]
+        if batch.k != self._evaluated:
+            self._end_evaluation()
+            self._evaluated = batch.k
+            if member in self.live:
+                self._evaluation = Evaluation(member, self.global_step, len(self._blocks.blocks[batch.k].rows))
+        if self._evaluation is not None:
+            self._evaluation.add(batch.batch)
+
+    test_step = validation_step
+
+    def _end_evaluation(self) -> None:
+        if self._evaluation is not None:
+            self._evaluation.close()
+        self._evaluation = None
+
+    def on_validation_epoch_end(self) -> None:
+        """End the last evaluation and log each member's as `val/*`."""
+        self._end_evaluation()
+        for member in self.live:
+            self.log_for(member, {f"val/{name}": v for name, v in member.evaluation.items()}, self.global_step)
+
+    def on_test_epoch_end(self) -> None:
+        """End the last evaluation, which is not logged."""
+        self._end_evaluation()
+
+
+class PackedCheckpointIO(AtomicCheckpointIO):
+    """Write the checkpoint of a member as if it had been trained alone."""
+
+    def __init__(self, packed: PackedModule) -> None:
+        self.packed = packed
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write the checkpoint of the member that `storage_options` holds."""
+        super().save_checkpoint(checkpoint | self.packed.checkpoint_of(storage_options), path)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Return a member's checkpoint without its optimiser's state, which configure_optimizers has stacked."""
+        return super().load_checkpoint(path, map_location, weights_only) | {"optimizer_states": []}

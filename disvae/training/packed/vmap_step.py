@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import Optimizer
 
+from disvae.batches import Batch
 from disvae.objective import Objective
 from disvae.schedule import Schedule
 from disvae.training.module import NORM, VAEModule, step_seed
 from disvae.training.packed.noise import MembersNoise
-from disvae.training.schedule_inputs import AnyStep, Weights
+from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
 from disvae.vae import VAE
 
 # Gamma.rsample's clamp runs member by member under vmap: K small calls, nothing a user could change.
@@ -51,6 +52,23 @@ def structure(module: VAEModule, optimizer: Optimizer) -> Hashable:
     return module.N, parts, tensors, type(optimizer), groups
 
 
+def refusal(members: Sequence[VAEModule], batch: Batch) -> str | None:
+    """Return why the steps of runs of one structure cannot be vectorised, or None if they can.
+
+    Copies of the runs make a step on a few images. An objective that branches on a weight fails in it, for example.
+    """
+    copies = [copy.deepcopy(member) for member in members]
+    weights = torch.cat([ScheduleInputs(member.objective).at([0]) for member in copies]).to(batch.x.device)
+    pack = Pack(copies, [member.new_optimizer() for member in copies])
+    pack.seed(0)
+    x, x_extra = (images[:8].expand(len(copies), *images[:8].shape) for images in (batch.x, batch.x_extra))
+    try:
+        pack.gradients(x, x_extra, weights)
+    except (RuntimeError, TypeError, ValueError) as error:
+        return str(error).partition("\n")[0]
+    return None
+
+
 class _Step(nn.Module):
     """Images to terms, through the parameters, buffers and settings of one member."""
 
@@ -62,7 +80,7 @@ class _Step(nn.Module):
 
     def forward(self, x: Tensor, x_extra: Tensor) -> dict[str, Tensor]:
         """Terms of images (B, C, H, W)."""
-        draw = self.vae(x, step=AnyStep(), N=self.N, x_extra=x_extra)
+        draw = self.vae(x, step=TracedStep(), N=self.N, x_extra=x_extra)
         terms: dict[str, Tensor] = self.objective(draw)
         return terms
 
@@ -133,7 +151,7 @@ class Pack:
         self.gradient_clip_val = gradient_clip_val
         first = self.members[0]
         self._step = _Step(copy.deepcopy(first.vae), copy.deepcopy(first.objective), first.N).train()
-        self._fed = Weights(self._step.objective).fed
+        self._fed = ScheduleInputs(self._step.objective).inputs
         self.parameters = self._stack([dict(m.named_parameters()) for m in self.members])
         self.buffers = self._stack([dict(m.named_buffers()) for m in self.members])
         self.optimizer = self._stacked_optimizer()
@@ -196,7 +214,7 @@ class Pack:
     def gradients(self, x: Tensor, x_extra: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """Terms (K,) or (K, D) of images `x` (K, B, C, H, W) and `x_extra` (K, B', C, H, W), and their gradients.
 
-        `weights` (K, schedules) are those of `Weights`. Among the terms is the members' gradient norm,
+        `weights` (K, schedules) are those of `ScheduleInputs`. Among the terms is the members' gradient norm,
         before clipping. A member whose terms are not finite leaves those of the others as they are.
 
         Raises:

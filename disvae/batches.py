@@ -5,6 +5,7 @@ what the uninterrupted one would have.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +14,16 @@ from torch import Tensor
 
 from disvae.dataset import Dataset
 
-Batch = dict[str, Tensor]
+Rows = dict[str, Tensor]
+"""Rows of the images: `index` (B,) of a batch, and `extra` (B',) of its further images."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images on the device that computes."""
+
+    x: Tensor  # (B, C, H, W) in [0, 1]
+    x_extra: Tensor  # (B', C, H, W): further images drawn independently of x; B' is 0 unless the objective wants them
 
 
 def split(
@@ -70,7 +80,7 @@ class Batches:
             start += len(part)
         return torch.cat(parts)
 
-    def of_steps(self, first: int, n: int) -> Batch:
+    def of_steps(self, first: int, n: int) -> Rows:
         """The batches of `n` steps from `first` on: `index` (n, B) and `extra` (n, extra * B)."""
         return {
             name: self._stretch(chain, first * size, (first + n) * size).view(n, size)
@@ -92,7 +102,7 @@ class Blocks:
     def __len__(self) -> int:
         return max(1, len(self.rows) // self.size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Rows]:
         others = self.rows.roll(len(self.rows) // 2).tensor_split(len(self))
         for index, other in zip(self.rows.tensor_split(len(self)), others, strict=True):
             yield {"index": index, "extra": other.repeat(self.extra)}
@@ -139,41 +149,9 @@ class Data:
         size = self.batches.sizes["index"]
         return Blocks(rows, size, self.batches.sizes["extra"] // size)
 
-    def to(self, device: torch.device) -> None:
-        """Move the images to a device; batches are gathered there."""
+    def take(self, rows: Rows, device: torch.device) -> Batch:
+        """Gather the images at `rows` on `device`, where the dataset's images are kept from then on."""
         if self.images.data.device != device:
             self.images = self.images.to(device)
-
-
-class Chunks:
-    """The steps of a run between two validations in chunks: one is a batch to Lightning, and several steps.
-
-    Yields `first` and `n`. A chunk takes about `PACE` seconds and ends where a checkpoint is due. An iteration goes
-    from `step`, where the last one ended, to the next validation.
-    """
-
-    PACE = 0.25  # seconds: often enough for signals and progress, and Lightning's loop costs nothing beside it
-    MOST = 500
-
-    def __init__(self, steps: int, eval_every: int, checkpoint_every: int, step: int, single: bool = False) -> None:
-        self.steps = steps
-        self.ends = (eval_every, checkpoint_every)
-        self.step = step
-        self.size = 1
-        self.single = single
-
-    def stretches(self) -> int:
-        """Iterations left."""
-        return -(-self.steps // self.ends[0]) - self.step // self.ends[0]
-
-    def took(self, n: int, seconds: float) -> None:
-        """Set the size of the chunks to come."""
-        self.size = max(1, min(self.MOST, 2 * self.size, int(n * self.PACE / max(seconds, 1e-9))))
-
-    def __iter__(self) -> Iterator[dict[str, int]]:
-        stop = min(self.steps, (self.step // self.ends[0] + 1) * self.ends[0])
-        while self.step < stop:
-            checkpoint = (self.step // self.ends[1] + 1) * self.ends[1]
-            n = min(stop, checkpoint, self.step + (1 if self.single else self.size)) - self.step
-            first, self.step = self.step, self.step + n
-            yield {"first": first, "n": n}
+        x, x_extra = (self.images.take(rows[name].to(device)) for name in ("index", "extra"))
+        return Batch(x, x_extra)

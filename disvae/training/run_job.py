@@ -1,0 +1,84 @@
+"""A job from its start to its printed result. Imports torch only when there is something to compute."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from disvae.runs.terminal import notes, print_result
+from disvae.system.imports import loading
+from disvae.system.signals import interruptible
+from disvae.training.job import Job, Report
+
+
+def do(job: Job, *, brief: bool, report: Report | None = None) -> bool:
+    """Train or resume the job's run, or score and draw what is trained; return False if another process had done it.
+
+    `brief` shows no progress; `report` is called with it.
+
+    Raises:
+        ConfigError: the parts cannot go together, or a file cannot be read or written.
+        InUse: another process trains this very run.
+        Stopped: the loss diverged or a signal came.
+    """
+    remaining = job.remaining()
+    if remaining == "training":
+        with loading():
+            from disvae.training.loop import train
+
+        return train(replace(job, brief=brief, report=report))
+    print(f"Already finished: {job.run.path} (force=true repeats it)")
+    if remaining == "scores":
+        _score(job, report)
+        return True
+    if job.typed("final", "score."):
+        print(f"For other scores of it: python -m disvae.evaluate {job.run.path} metric=[...] score.NAME=VALUE")
+    return False
+
+
+def _score(job: Job, report: Report | None) -> None:
+    """Compute the scores and draw the figures that were typed, for a run that is trained."""
+    with loading():
+        from disvae.evaluation import run_scores
+        from disvae.pictures import run_figures
+        from disvae.pictures.run_page import write_page
+
+    if report:
+        report("scoring", job.config["steps"])
+    with interruptible(), job.run.lock():
+        if job.metrics_asked:
+            metrics = run_scores.choose(job.config["metric"], []).of_one()
+            run_scores.evaluate(job.run, metrics, job.config["score"])
+        if job.figures_asked:
+            run_figures.draw_run(job.run, run_figures.choose(job.config["figure"], []))
+        if job.run.report.exists():
+            write_page(job.run, job.run.report)
+
+
+def say_result(job: Job, *, brief: bool) -> None:
+    """Print the final table or, if `brief`, a line."""
+    if not brief:
+        print_result(job.run)
+        return
+    print(
+        f"{job.run.path.name}: validation ELBO {job.run.metrics()['val/elbo']:.4g} nats per image",
+        *(note for note in notes(job.run) if "collapse" in note),
+        sep=" · ",
+    )
+
+
+def do_together(
+    jobs: Sequence[Job],
+    *,
+    report: Callable[[int, str, int], None],
+    on_switch: Callable[[int | None], None],
+    on_done: Callable[[int, bool | BaseException], None],
+) -> None:
+    """Do several jobs that remain to be trained, those of one structure as packed runs.
+
+    `report` is called with the number of the job, `on_switch(i)` before output of job i (None: of all jobs), and
+    `on_done(i, outcome)` once for each job with what `do` would have returned or raised.
+    """
+    with loading():
+        from disvae.training.job_group import train_jobs
+
+    train_jobs([replace(job, report=partial(report, i)) for i, job in enumerate(jobs)], on_switch, on_done)
