@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from disvae.comparison.groups import Comparison, Estimate, Group, shown
 from disvae.comparison.results import Row
 from disvae.runs.settings import Knob
-from disvae.runs.tags import better, short
+from disvae.runs.tags import better, short, titled
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, told apart by colour-blind eyes."""
@@ -107,11 +107,6 @@ def unit(tag: str) -> str:
     if name in ("elbo", "reconstruction", "kl", "loss"):
         return "nats per image"
     return "nats" if "/overlap/" in tag or ("/structure/" in tag and name != "mmd") else ""
-
-
-def titled(tag: str) -> str:
-    """A tag with an arrow to its better end."""
-    return f"{short(tag)} {('↓', '', '↑')[better(tag) + 1]}".strip()
 
 
 def labelled(tag: str) -> str:

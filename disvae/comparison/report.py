@@ -11,16 +11,26 @@ from urllib.parse import quote
 from matplotlib.figure import Figure
 
 from disvae.comparison import figures, udr
-from disvae.comparison.groups import Comparison, Group, Ranked, shown
+from disvae.comparison.groups import Comparison, Group
 from disvae.comparison.results import Row
 from disvae.comparison.schedules import schedule_figure
-from disvae.comparison.tables import found, main_tag, trust
+from disvae.comparison.tables import (
+    axis_heads,
+    choices_table,
+    found,
+    groups_table,
+    main_tag,
+    reason,
+    setting_cell,
+    tag_head,
+    trust,
+)
 from disvae.config import ConfigError
-from disvae.pictures.html import Cell, Head, Panels, Picture, Table, picture, render, sentence
+from disvae.pictures.html import Panels, Picture, picture, render, sentence
 from disvae.runs.folder import Run, now, write_atomically
 from disvae.runs.settings import Knob
-from disvae.runs.tags import better, said, short
-from disvae.runs.terminal import number
+from disvae.runs.tables import Cell, Head, Table, number_cell
+from disvae.runs.tags import better, short
 from disvae.system.imports import loading
 
 MOST_PANELS = 24
@@ -177,10 +187,7 @@ class _Sections:
         found = udr.choices(comparison.groups, sort)
         if not found:
             return
-        heads = [Head(head.replace("/", "\n"), is_text=head == "group") for head in udr.heads(sort)]
-        yield Table(
-            heads, [[Cell(text, kind="" if i else "text") for i, text in enumerate(udr.cells(c))] for c in found]
-        )
+        yield choices_table(found, sort)
         yield from map(sentence, udr.conclusions(found, sort))
 
     def _listed(self, comparison: Comparison) -> Iterator[dict[str, Any]]:
@@ -197,7 +204,7 @@ class _Sections:
                     self._run(row),
                     Cell("not started" if row.state == "new" else row.state, kind="text"),
                     Cell(str(row.step)),
-                    Cell(_reason(row), kind="reason", hint=row.error),
+                    Cell(reason(row), kind="reason", hint=row.error),
                 ]
                 for row in rows
             ]
@@ -206,14 +213,14 @@ class _Sections:
 
     def _runs(self, comparison: Comparison) -> Table:
         """Return a row for each finished run, with its settings and all its values."""
-        heads = [Head("run", is_text=True), *_axes(comparison), Head("seed"), Head("steps")]
-        heads += [_head(tag) for tag in comparison.tags]
+        heads = [Head("run", is_text=True), *axis_heads(comparison), Head("seed"), Head("steps")]
+        heads += [tag_head(tag) for tag in comparison.tags]
         rows = []
         for row in comparison.finished:
             cells = [self._run(row)]
-            cells += [_knob(row.knobs.get(axis, "")) for axis in comparison.axes]
-            cells += [_knob(row.knobs.get("seed", "")), Cell(str(row.step))]
-            cells += [_value(row, tag) for tag in comparison.tags]
+            cells += [setting_cell(row.knobs.get(axis, "")) for axis in comparison.axes]
+            cells += [setting_cell(row.knobs.get("seed", "")), Cell(str(row.step))]
+            cells += [number_cell(row.metrics.get(tag)) for tag in comparison.tags]
             rows.append(cells)
         return Table(heads, rows)
 
@@ -230,12 +237,6 @@ class _Sections:
 
     def _run(self, row: Row) -> Cell:
         return Cell(row.name, kind="text", link="" if row.path is None else self._link(row))
-
-
-def _reason(row: Row) -> str:
-    if row.state == "killed" and not row.error:
-        return "its process is gone; the same command goes on from its last checkpoint"
-    return row.error.partition("\n")[0]
 
 
 def _first(sort: str, tags: Sequence[str]) -> list[str]:
@@ -271,71 +272,11 @@ def _with_key(chosen: Sequence[figures.Line], drawn: Iterable[tuple[Figure | Non
         yield Panels(pictures, key=_key(chosen))
 
 
-def _head(tag: str) -> Head:
-    return Head(figures.titled(tag).replace("/", "\n"), descending=better(tag) >= 0, hint=f"{tag}: {said(tag)}")
-
-
-def _axes(comparison: Comparison) -> list[Head]:
-    return [Head(axis, is_text=axis not in comparison.numeric) for axis in comparison.axes]
-
-
-def _knob(value: Knob) -> Cell:
-    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return Cell(shown(value), repr(value) if numeric else None, "" if numeric else "text")
-
-
-def _value(row: Row, tag: str) -> Cell:
-    value = row.metrics.get(tag)
-    if value is None:
-        return Cell("", "")
-    return Cell(f"{value:.4g}", repr(value))
-
-
 def _groups(comparison: Comparison, sort: str | None) -> dict[str, Any]:
     """Return the table of a dataset's groups and how far to trust its order; no table before a run has finished."""
     if not comparison.groups or sort is None:
         return {"verdict": "", "table": None}
-    return {"verdict": trust(comparison, sort), "table": _groups_table(comparison, sort)}
-
-
-def _groups_table(comparison: Comparison, sort: str) -> Table:
-    tags = _first(sort, comparison.tags)
-    places = {tag: {id(each.group): each for each in comparison.rank(tag)} for tag in tags}
-    heads = [Head("#"), *(_axes(comparison) or [Head("group", is_text=True)]), Head("seeds"), *map(_head, tags)]
-    ranked = [each.group for each in comparison.rank(sort)]
-    ranked += [group for group in comparison.groups if id(group) not in places[sort]]
-    rows = []
-    for group in ranked:
-        place = places[sort].get(id(group))
-        cells = [Cell(str(place.place) if place and better(sort) else "")]
-        cells += [_knob(group.knobs.get(axis, "")) for axis in comparison.axes] or [Cell(group.name, kind="text")]
-        cells += [Cell(str(len(group.rows)), hint=f"seeds {', '.join(map(shown, group.seeds))}")]
-        cells += [_estimate(group, tag, places[tag].get(id(group))) for tag in tags]
-        rows.append(cells)
-    levels = {tag: comparison.controls(tag) for tag in tags}
-    references = []
-    for source in dict.fromkeys(source for of_tag in levels.values() for source in of_tag):
-        cells = [Cell(""), Cell(source, kind="text"), *[Cell("")] * max(1, len(comparison.axes))]
-        cells += [Cell(f"{of[source]:.4g}", repr(of[source])) if source in of else Cell("") for of in levels.values()]
-        references.append(cells)
-    return Table(heads, rows, references)
-
-
-def _estimate(group: Group, tag: str, place: Ranked | None) -> Cell:
-    if place is None:
-        return Cell("", "")
-    of = place.estimate
-    images = group.error(tag)
-    if of.half is None and images is not None:
-        mean, half = number(of.mean, images).split(" ")
-        text = f"{mean} ({half})"
-    else:
-        text = number(of.mean, of.half)
-    text += f" n={of.n}" if of.n < len(group.rows) else ""
-    best = better(tag) != 0 and place.place == 1
-    mark = "★" if best else "≈" if better(tag) and place.told_apart is False else ""
-    hint = "seeds: " + ", ".join(f"{value:.4g}" for value in of.values)
-    return Cell(f"{text} {mark}".strip(), repr(of.mean), "best" if best else "", hint)
+    return {"verdict": trust(comparison, sort), "table": groups_table(comparison, _first(sort, comparison.tags), sort)}
 
 
 def _provenance(rows: Iterable[Row]) -> tuple[list[str], list[str]]:

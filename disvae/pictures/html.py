@@ -1,9 +1,9 @@
-"""Pieces of a self-contained HTML page, as data: tables that a click sorts, and pictures. Templates lay them out."""
+"""Pieces of a self-contained HTML page, as data: pictures, beside tables. Templates lay them out."""
 
 import base64
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,36 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table: its text, the value it is sorted by (the text if None), its CSS class, a hint and a link."""
-
-    text: str
-    value: str | None = None
-    kind: str = ""
-    hint: str = ""
-    link: str = ""
-
-
-@dataclass(frozen=True)
-class Head:
-    """A column's heading: its text, whether the column holds text, whether a first click sorts from high to low."""
-
-    text: str
-    is_text: bool = False
-    descending: bool = False
-    hint: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table that a click on a heading sorts; the rows of `references` stay below the others."""
-
-    heads: Sequence[Head]
-    rows: Iterable[Sequence[Cell]]
-    references: Iterable[Sequence[Cell]] = ()
 
 
 @dataclass(frozen=True)

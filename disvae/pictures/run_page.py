@@ -12,19 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from disvae.config import conf_dir, description
-from disvae.pictures.html import Cell, Head, Picture, Table, data_address, picture, render
+from disvae.pictures.html import Picture, data_address, picture, render
 from disvae.pictures.style import DATA, MODEL, clear
 from disvae.runs.curves import Curve, curves
 from disvae.runs.folder import Run, now, write_atomically
 from disvae.runs.settings import flat
+from disvae.runs.tables import Cell, Head, Table, Z, failures, scores_table, terms_table
 from disvae.runs.tags import better, said
-from disvae.runs.terminal import COLUMNS, INTERVAL, computed_how, notes, number, protocol, spent, terms
+from disvae.runs.terminal import INTERVAL, computed_how, notes, protocol, spent
 
 FIRST = ("elbo", "reconstruction", "kl")
 """Terms whose curves come first; then those of the objective, then those that are measured for every objective."""
-
-Z = 1.96
-"""Standard errors from the value to the end of its 95 % interval."""
 
 
 def write_page(run: Run, path: Path) -> Path:
@@ -50,7 +48,7 @@ def write_page(run: Run, path: Path) -> Path:
         sections={
             "pictures": _pictures(run),
             "curves": _curves(curves(run.path)),
-            "terms": _terms(run),
+            "terms": terms_table(run.metrics()),
             "scores": _scores(run),
             "configuration": _configuration(run),
             "origin": _origin(run),
@@ -125,68 +123,18 @@ def _chart(title: str, lines: Sequence[tuple[Curve, Curve | None, str, str]], en
     return title, figure
 
 
-def _terms(run: Run) -> Table | None:
-    """Return the final terms with their intervals, a column for each stage; None before there are any."""
-    metrics = run.metrics()
-    stages = {stage: title for stage, title in COLUMNS.items() if any(name.startswith(f"{stage}/") for name in metrics)}
-    rows = []
-    for name in terms(metrics):
-        cells = [Cell(name, kind="text")]
-        for stage in stages:
-            value, error = metrics.get(f"{stage}/{name}"), metrics.get(f"{stage}/{name}_se")
-            text = "" if value is None else number(value, None if error is None else Z * error)
-            cells.append(Cell(text, "" if value is None else repr(value)))
-        rows.append(cells)
-    heads = [Head("nats per image", is_text=True), *(Head(title) for title in stages.values())]
-    return Table(heads, rows) if rows else None
-
-
 def _scores(run: Run) -> list[dict[str, Any]]:
     """Return the scores of each stage: its protocol, table and settings, and why a source of codes has none."""
     return [
         {
             "name": stage,
             "protocol": protocol(next(iter(entries.values()))["protocol"]),
-            "table": _scores_table(entries),
-            "failures": [
-                f"{label} ({source}): {reason}"
-                for label, entry in entries.items()
-                for source, reason in entry["failed"].items()
-            ],
+            "table": scores_table(entries),
+            "failures": failures(entries),
             "computed_how": computed_how(entries),
         }
         for stage, entries in run.scores().items()
     ]
-
-
-def _scores_table(entries: Mapping[str, Any]) -> Table:
-    """Return a row for each score, with columns for the model, its controls and chance."""
-    sources = list(dict.fromkeys(s for entry in entries.values() for of in entry["scores"].values() for s in of))
-    rows = []
-    for label, entry in entries.items():
-        for name, scores in entry["scores"].items():
-            if "/" in name:
-                continue
-            arrow = {1: " ↑", -1: " ↓", 0: ""}[better(f"metric/{label}/{name}")]
-            details = [
-                f"{detail.partition('/')[2]} {of[sources[0]]['value']:.4g}"
-                for detail, of in entry["scores"].items()
-                if detail.startswith(f"{name}/") and sources[0] in of
-            ]
-            cells = [Cell(f"{label}/{name}{arrow}", kind="text", hint=", ".join(details))]
-            cells += [_score(scores.get(source)) for source in sources]
-            chance = entry["chance"].get(name)
-            cells.append(Cell("", "") if chance is None else Cell(f"{chance:.2g}", repr(chance)))
-            rows.append(cells)
-    heads = [Head("score", is_text=True), *(Head(source, descending=True) for source in sources), Head("chance")]
-    return Table(heads, rows)
-
-
-def _score(of: Mapping[str, float | None] | None) -> Cell:
-    if of is None or of["value"] is None:
-        return Cell("", "")
-    low, high = of["low"], of["high"]
-    return Cell(number(of["value"], None if low is None or high is None else (high - low) / 2), repr(of["value"]))
 
 
 def _configuration(run: Run) -> dict[str, Any]:

@@ -63,6 +63,11 @@ def said(tag: str) -> str:
     return {1: "higher is better", -1: "lower is better", 0: "neither end is better"}[better(tag)]
 
 
+def titled(tag: str) -> str:
+    """Return a tag with an arrow to its better end, `mig/histogram ↑`."""
+    return f"{short(tag)} {('↓', '', '↑')[better(tag) + 1]}".strip()
+
+
 def short(tag: str) -> str:
     """A tag for a heading: `mig/histogram`, `reconstruction`; other stages than the usual ones stay."""
     for usual in ("metric/", "val/overlap/", "val/structure/", "val/"):

@@ -31,7 +31,7 @@ def test_groups_come_best_first_with_intervals_and_marks():
     (of,) = compare([row(beta, s, mig=value) for beta, values in seeds.items() for s, value in enumerate(values)])
     text = shown(of, [MIG], MIG)
     (first,), (second,), (third,) = lines(text, "0.520"), lines(text, "0.510"), lines(text, "0.110")
-    assert first.split() == ["1", "2", "3", "0.520", "±0.050", "*"]
+    assert first.split() == ["1", "2", "3", "0.520", "±0.050", "★"]
     assert second.split() == ["2", "4", "3", "0.510", "±0.050", "≈"]
     assert third.split() == ["3", "1", "3", "0.110", "±0.025"]
     assert text.index(first) < text.index(second) < text.index(third)
@@ -50,7 +50,7 @@ def test_controls_are_reference_rows_below_the_groups():
 def test_one_seed_is_said_to_be_one_and_shows_the_interval_of_its_images():
     (of,) = compare([row(1, mig=0.3, errors={MIG: 0.01}, intervals={MIG: (0.27, 0.33)}), row(2, mig=0.2)])
     text = shown(of)
-    assert lines(text, "0.300 (±0.030) *")
+    assert lines(text, "0.300 (±0.030) ★")
     assert "every group has one seed" in text
     assert "not of seeds" in text
     assert "Welch" not in text
@@ -65,9 +65,9 @@ def test_a_score_that_a_seed_lacks_says_how_many_have_it():
 def test_a_group_without_the_score_comes_last_without_a_place():
     (of,) = compare([row(1, mig=0.3, reconstruction=9.0), row(2, reconstruction=5.0)])
     text = shown(of)
-    (last,) = lines(text, " 5 *")
+    (last,) = lines(text, " 5 ★")
     assert last.split()[0] == "2"  # its beta, no place
-    assert text.index(" 9 ") < text.index(" 5 *")
+    assert text.index(" 9 ") < text.index(" 5 ★")
 
 
 def test_columns_are_a_few_that_fit_and_the_others_are_named():
