@@ -16,11 +16,12 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from disvae.build import Built, make, prepared
+from disvae.build import Built
 from disvae.config import ConfigError, nodes, options
 from disvae.curves import curves
 from disvae.encoding import Encoding
 from disvae.figure import Drawn, NotDrawable
+from disvae.instantiate import make, prepared
 from disvae.runs import Run, write_atomically
 from disvae.scoring import MODEL
 from disvae.sources import device_of, sources_of
@@ -71,7 +72,7 @@ def choose(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default:
                 key = f"figure.{label.partition('-')[0]}.{name}"
                 raise ConfigError(f"{key} must be at least 1, got {node[name]}")
     typed = nodes("figure", {} if by_default else chosen, [] if final == "all" else final)
-    figures = {label: prepared(node, f"figure.{label.partition('-')[0]}") for label, node in found.items()}
+    figures = {label: prepared(node, f"figure.{label.partition('-')[0]}", 2) for label, node in found.items()}
     return Pictures(figures, set(typed))
 
 

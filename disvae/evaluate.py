@@ -32,6 +32,7 @@ def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    knobs.check_names(overrides)
     knobs.check_lists(overrides)
     try:
         with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from disvae.build import Built, make
+from disvae.build import Built
 from disvae.checkpoint import load
 from disvae.config import ConfigError, options
 from disvae.config import nodes as nodes_of
 from disvae.encoding import encode, encoding_of
+from disvae.instantiate import make
 from disvae.interval import with_own_errors
 from disvae.metric import Metric, ModelMetric, RunsMetric
 from disvae.runs import Run

@@ -17,12 +17,12 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from disvae.allocator import keep_freed_memory
-from disvae.build import make
 from disvae.callbacks import Figures, Pace, Scores, StopOnSignal
 from disvae.config import ConfigError, read_keys
 from disvae.data import Chunks
 from disvae.dataset import Dataset
 from disvae.ddp import Rank, Shared, Told, first_rank, helpers
+from disvae.instantiate import make
 from disvae.interrupt import Interrupted
 from disvae.module import Diverged, Steps, VAEModule
 from disvae.pack import structure

@@ -75,7 +75,7 @@ def _pictures(run: Run) -> str:
         caption = description(option) if option.is_file() else ""
         title = name.replace("_", " ").capitalize().replace("Kl ", "KL ") + (f" ({changed})" if changed else "")
         data = base64.b64encode(file.read_bytes()).decode()
-        image = f'<img src="data:image/{file.suffix[1:]};base64,{data}" alt="{escape(title)}">'
+        image = f'<img src="data:image/{escape(file.suffix[1:])};base64,{data}" alt="{escape(title)}">'
         said = f"<figcaption><b>{escape(title)}.</b> {escape(caption)}</figcaption>"
         shown.append(f"<figure>{image}{said}</figure>")
     if not shown:

@@ -9,8 +9,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from disvae.build import make, make_vae
+from disvae.build import make_vae
 from disvae.config import resolved
+from disvae.instantiate import make
 from disvae.module import NORM, VAEModule, step_seed
 from disvae.pack import Pack, structure
 from disvae.step import AnyStep

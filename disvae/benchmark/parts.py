@@ -27,11 +27,11 @@ from disvae.benchmark.workloads import (
     single,
     steps_of,
 )
-from disvae.build import make
 from disvae.callbacks import Checkpoints, Curves, Pace, StopOnSignal
 from disvae.config import ConfigError
 from disvae.dataset import Dataset, Images
 from disvae.fit import fit
+from disvae.instantiate import make
 from disvae.module import VAEModule
 from disvae.runs import Run
 from disvae.session import Asked

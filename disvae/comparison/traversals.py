@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from disvae.build import make
 from disvae.checkpoint import load
 from disvae.comparison.groups import Comparison
 from disvae.comparison.results import Row
@@ -17,6 +16,7 @@ from disvae.dataset import Dataset
 from disvae.direction import better, short
 from disvae.encoding import encode, encoding_of
 from disvae.figure.traversal import traversal
+from disvae.instantiate import make
 from disvae.runs import Run
 from disvae.sources import restored
 from disvae.view import View
