@@ -18,10 +18,10 @@ from disvae.compare import compare_paths
 from disvae.config import ConfigError, conf_dir, nodes, options, resolved
 from disvae.evaluate import evaluate
 from disvae.explore import explore
-from disvae.fit import fit
 from disvae.instantiate import make, prepared
-from disvae.runs import Run
-from disvae.session import Asked
+from disvae.runs.folder import Run
+from disvae.training.loop import fit
+from disvae.training.run_trainer import Asked
 
 GIVEN: dict[str, dict[str, Any]] = {
     "prior": {"z_dim": 2},

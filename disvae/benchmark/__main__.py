@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from disvae import config as knobs
-from disvae.command import command
 from disvae.config import PRECISIONS, ConfigError
-from disvae.loading import loading
+from disvae.system.command import command
+from disvae.system.imports import loading
 
 CHOICES = {
     "parts": ("reference", "steps", "loop", "pack", "data", "memory"),
@@ -93,9 +93,9 @@ def benchmark(arguments: Sequence[str]) -> None:
         from disvae.benchmark.parts import Benchmark
         from disvae.benchmark.table import show
         from disvae.benchmark.workloads import Place
-        from disvae.runs import provenance, write_atomically
-        from disvae.sweep.machine import cores
-        from disvae.table import console
+        from disvae.runs.folder import provenance, write_atomically
+        from disvae.runs.terminal import console
+        from disvae.system.machine import cores
 
     there = torch.cuda.is_available()
     device = torch.device(("cuda" if there else "cpu") if chosen["device"] == "auto" else chosen["device"])
