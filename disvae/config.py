@@ -191,6 +191,24 @@ def check_score(score: Mapping[str, Any]) -> None:
         raise ConfigError(f"score.controls must be a list of {', '.join(CONTROLS)}, got {controls}")
 
 
+def check_names(arguments: Iterable[str]) -> None:
+    """Refuse an option of a group that is written as a path, before Hydra composes anything.
+
+    Hydra would read that file and run the callbacks it names before a job can look at its choices. The flags for a
+    folder of one's own, --config-dir, --config-path and --config-name, and hydra.searchpath are let through: whoever
+    types them asks for that folder's configuration, callbacks included, as one who starts a program of one's own.
+
+    Raises:
+        ConfigError: naming the group, the value and the group's options.
+    """
+    groups = {path.name.casefold() for path in conf_dir().iterdir() if path.is_dir()}  # some disks know no case
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        group = key.strip("+~ \t").partition("@")[0]
+        if group.partition("/")[0].casefold() in groups and re.search(r"[/\\$]|\.\.", value):
+            raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {value!r}")
+
+
 def check_lists(overrides: Iterable[str]) -> None:
     """Check, before Hydra looks for files, that metric=[...] and figure=[...] name options and that no fact is set.
 
@@ -224,6 +242,8 @@ def nodes(group: str, chosen: Mapping[str, Any], names: Iterable[str]) -> dict[s
     """
     found = {}
     for name in dict.fromkeys([*chosen, *names]):
+        if name not in options(group):
+            raise ConfigError(f"{group}.{name} must be one of {', '.join(options(group))}")
         default = _settings(OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{name}.yaml")))
         node = _settings(chosen.get(name, default))
         changed = "".join(f"-{key}{value}" for key, value in node.items() if value != default.get(key))

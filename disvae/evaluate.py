@@ -33,6 +33,7 @@ def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], 
     from omegaconf.errors import OmegaConfBaseException
 
     knobs.check_lists(overrides)
+    knobs.check_names(overrides)
     try:
         with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):
             cfg = compose("evaluate", overrides=list(overrides))

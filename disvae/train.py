@@ -99,7 +99,10 @@ def main() -> None:
     try:
         sys.argv[1:] = map(expand, sys.argv[1:])
         knobs.check_lists(sys.argv[1:])
+        knobs.check_names(sys.argv[1:])
         check_installed(sys.argv[1:])
+        if any(argument.startswith("--e") for argument in sys.argv[1:]):  # argparse takes a beginning for the whole
+            raise ConfigError("--experimental-rerun would run what a pickle holds: give the run's own command again")
     except ConfigError as error:
         print(f"disvae: {error}", file=sys.stderr)
         sys.exit(2)

@@ -71,6 +71,22 @@ def test_an_option_outside_its_group_is_refused():
         knobs.check_choices({"objective": "../../elsewhere/x"})
 
 
+@pytest.mark.parametrize(
+    "argument",
+    ["dataset.path=../x.h5", "out=/elsewhere", "--config-dir=/my/conf", "objective=beta_tc", "experiment=null",
+     "+trainer.x=a/b", "-m", "dataset=sprites,clusters", "metric=[mig,sap]", "hydra/launcher=basic", "prior=glob(*)"],
+)  # fmt: skip
+def test_paths_that_are_no_options_pass(argument):
+    knobs.check_names([argument])
+
+
+@pytest.mark.parametrize("option", ["../x", "/x", "a/b", "..", "x\\y", "${oc.env:X}", "beta_vae,../x", "'../x'"])
+@pytest.mark.parametrize("key", ["objective", "+experiment", "schedule@schedule.beta", "hydra/launcher", " ++prior"])
+def test_an_option_that_is_a_path_is_refused(key, option):
+    with pytest.raises(ConfigError, match=r"^(objective|experiment|schedule|hydra/launcher|prior) must be one of "):
+        knobs.check_names([f"{key}={option}"])
+
+
 def test_identity_ignores_spelling_and_place_but_not_numbers(composed):
     def mark(*overrides):
         return knobs.identity(knobs.resolved(composed(*overrides)))

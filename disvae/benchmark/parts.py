@@ -27,9 +27,9 @@ from disvae.benchmark.workloads import (
     single,
     steps_of,
 )
-from disvae.build import make
 from disvae.config import ConfigError
 from disvae.dataset import Dataset, Images
+from disvae.instantiate import make
 from disvae.runs.folder import Run
 from disvae.system.machine import cores
 from disvae.training.callbacks import Checkpoints, Curves, Pace, StopOnSignal

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -232,7 +234,7 @@ def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
 
 
 def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
-    """A row for each run with its folder, its group, its state, every knob, and every value with its `_se`.
+    """Write a row for each run with its folder, its group, its state, every knob, and every value with its `_se`.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -245,19 +247,28 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
     values = [name for tag in tags for name in ((tag, f"{tag}_se") if tag in with_errors else (tag,))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "run", "group", "state", "step", "error", *knobs, *values])
+    writer.writerow(map(_csv_cell, ["path", "run", "group", "state", "step", "error", *knobs, *values]))
     for row in rows:
         cells = row.metrics | {f"{tag}_se": error for tag, error in row.errors.items()}
-        writer.writerow(
-            [
-                "" if row.path is None else row.path,
-                row.name,
-                groups.get(id(row), ""),
-                row.state,
-                row.step,
-                row.error,
-                *(shown(row.knobs[name]) if name in row.knobs else "" for name in knobs),
-                *(cells.get(name, "") for name in values),
-            ]
-        )
+        line = [
+            "" if row.path is None else str(row.path),
+            row.name,
+            groups.get(id(row), ""),
+            row.state,
+            row.step,
+            row.error,
+            *(shown(row.knobs[name]) if name in row.knobs else "" for name in knobs),
+            *(cells.get(name, "") for name in values),
+        ]
+        writer.writerow(map(_csv_cell, line))
     write_atomically(path, text.getvalue())
+
+
+def _csv_cell(value: Any) -> Any:
+    """Return a value as a CSV cell: a text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    formula = value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-inf", value, re.ASCII)
+    text = value.replace("\r", " ")  # csv leaves it without quotes, where it begins a row
+    return f"'{text}" if formula and not is_number else text

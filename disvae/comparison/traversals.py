@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from disvae.build import make
 from disvae.comparison.groups import Comparison
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
@@ -16,6 +15,7 @@ from disvae.dataset import Dataset
 from disvae.encoding import encode, encoding_of
 from disvae.evaluation.run_encodings import restored
 from disvae.figure.traversal import traversal
+from disvae.instantiate import make
 from disvae.pictures.figure_data import View
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from disvae.build import Built, make
+from disvae.build import Built
 from disvae.config import ConfigError, options
 from disvae.config import nodes as nodes_of
 from disvae.encoding import encode, encoding_of
 from disvae.evaluation.compute import MODEL, Result, score
 from disvae.evaluation.confidence import with_own_errors
 from disvae.evaluation.run_encodings import device_of, digest_of, restored, sources_of
+from disvae.instantiate import make
 from disvae.metric import Metric, ModelMetric, RunsMetric
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run

@@ -14,12 +14,13 @@ from typing import Any, Protocol
 import torch
 from tensorboard.compat.proto.event_pb2 import Event
 
-from disvae.build import Built, make, prepared
+from disvae.build import Built
 from disvae.config import ConfigError, nodes, options
 from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL
 from disvae.evaluation.run_encodings import device_of, sources_of
 from disvae.figure import Drawn, NotDrawable
+from disvae.instantiate import make, prepared
 from disvae.pictures.figure_data import View
 from disvae.runs.curves import curves
 from disvae.runs.folder import Run, write_atomically
@@ -66,7 +67,7 @@ def choose(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default:
                 key = f"figure.{label.partition('-')[0]}.{name}"
                 raise ConfigError(f"{key} must be at least 1, got {node[name]}")
     typed = nodes("figure", {} if by_default else chosen, [] if final == "all" else final)
-    figures = {label: prepared(node, f"figure.{label.partition('-')[0]}") for label, node in found.items()}
+    figures = {label: prepared(node, f"figure.{label.partition('-')[0]}", 2) for label, node in found.items()}
     return Pictures(figures, set(typed))
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from disvae.build import make
 from disvae.config import ConfigError, read_keys
+from disvae.instantiate import make
 from disvae.pictures.schedule_plot import schedule_plot
 
 

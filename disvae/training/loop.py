@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import pytorch_lightning as pl
 
-from disvae.build import make
 from disvae.evaluation.run_encodings import device_of
+from disvae.instantiate import make
 from disvae.training.callbacks import Figures, Scores, Seconds, StopOnSignal
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.cuda_graph import can_record

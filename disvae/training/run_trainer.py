@@ -10,11 +10,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
-from disvae.build import Built, build, count, make
+from disvae.build import Built, build, count
 from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.evaluation.run_encodings import check
 from disvae.evaluation.run_scores import choose, evaluate
+from disvae.instantiate import make
 from disvae.logger.tensorboard import TensorBoard
 from disvae.pictures.run_figures import choose as choose_figures
 from disvae.pictures.run_figures import draw_run

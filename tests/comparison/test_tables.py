@@ -1,6 +1,7 @@
 """What the terminal shows and the CSV holds."""
 
 import csv
+import math
 
 import pytest
 from fabricated import row
@@ -157,6 +158,33 @@ def test_nothing_is_said_of_an_order_that_is_none():
 def test_a_found_line_counts_groups():
     (of,) = compare([row(1, mig=0.1), row(2, mig=0.1), row(2, 1, mig=0.1)])
     assert found(of) == "3 runs: 3 finished in 2 groups"
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+2", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "-", "+1x", "-1.5e", "=-1.5"]
+)
+def test_the_csv_holds_no_formula(tmp_path, text):
+    write_csv(compare([row(1, error=text, knobs={text: text})]), tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(newline="") as file:
+        (found,) = csv.DictReader(file)
+    safe = f"'{text}".replace("\r", " ")
+    assert (found["error"], found[safe]) == (safe, safe)
+
+
+def test_a_line_break_in_a_text_begins_no_row_of_the_csv(tmp_path):
+    write_csv(compare([row(1, error="lost\r=1+2\n=3")]), tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(newline="") as file:
+        (found,) = csv.DictReader(file)
+    assert found["error"] == "lost =1+2\n=3"
+
+
+def test_numbers_of_the_csv_stay_numbers(tmp_path):
+    values = {"knobs": {"whole": "-3", "small": -1e-7, "text": "-1.5", "list": "[-1, 2]", "least": -math.inf}}
+    write_csv(compare([row(1, reconstruction=-2.5, **values)]), tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(newline="") as file:
+        (found,) = csv.DictReader(file)
+    names = ("whole", "small", "text", "list", "least", "val/reconstruction")
+    assert [found[name] for name in names] == ["-3", "-1e-07", "-1.5", "[-1, 2]", "-inf", "-2.5"]
 
 
 def test_the_csv_has_every_run_with_folder_knobs_values_and_errors(tmp_path):

@@ -100,6 +100,14 @@ def written(run: Run) -> Page:
     return Page(write_page(run, run.report).read_text(encoding="utf-8"))
 
 
+def test_the_name_of_a_picture_is_text(run):
+    (run.figures / 'scatter"><i>.png"><script src=x>').write_bytes(png("red"))
+    page = written(run)
+    assert "<script src=x>" not in page.content
+    assert ("src", "x") not in page.attributes
+    assert any(image["alt"] == 'Scatter"><i>' for image in page.images)
+
+
 def test_it_shows_terms_scores_with_intervals_and_controls_pictures_and_where_they_come_from(run):
     page = written(run)
     for shown in (
