@@ -1,5 +1,6 @@
 """Arrays built once per machine: one .npz a name, written under a lock, complete or absent, checked when read."""
 
+import glob
 import hashlib
 import logging
 import os
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+
+from disvae.atomic import replacing
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +51,16 @@ def build_once(path: Path, build: Callable[[], Mapping[str, np.ndarray]]) -> tup
     with locked(path):
         if (found := _read(path)) is not None:
             return found
-        for stale in path.parent.glob(f".{path.name}.*.tmp"):  # whoever wrote it was killed: the lock is ours
+        for stale in path.parent.glob(
+            f".{glob.escape(path.name)}.[0-9]*"
+        ):  # whoever wrote it was killed: the lock is ours
             stale.unlink()
         arrays = dict(build())
         checksum = content_checksum(arrays)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with replacing(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, CONTENTS=np.array([checksum, *sorted(arrays)]), **arrays)
-            os.replace(temporary, path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise _unwritable(path, error) from error
         return arrays, checksum
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from disvae.atomic import write_atomically
 from disvae.config import ConfigError
-from disvae.runs import write_atomically
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

@@ -16,12 +16,13 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
+from disvae.atomic import write_atomically
 from disvae.build import Built, make, prepared
 from disvae.config import ConfigError, nodes, options
 from disvae.curves import curves
 from disvae.encoding import Encoding
 from disvae.figure import Drawn, NotDrawable
-from disvae.runs import Run, write_atomically
+from disvae.runs import Run
 from disvae.scoring import MODEL
 from disvae.sources import device_of, sources_of
 from disvae.summary import later_file

@@ -14,10 +14,11 @@ Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM.
 from collections.abc import Sequence
 from pathlib import Path
 
+from disvae.atomic import write_atomically
 from disvae.command import command, paths
 from disvae.config import ConfigError
 from disvae.loading import loading
-from disvae.runs import Run, write_atomically
+from disvae.runs import Run
 
 
 def explore(arguments: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from disvae.allocator import keep_freed_memory
+from disvae.atomic import replacing
 from disvae.build import make
 from disvae.callbacks import Figures, Pace, Scores, StopOnSignal
 from disvae.config import ConfigError, read_keys
@@ -57,9 +58,7 @@ def fit(asked: Asked) -> bool:
     """
     set_up()
     with asked.run.lock():
-        if asked.force:
-            asked.run.clear()
-        elif asked.run.finished():  # by another process, since somebody looked
+        if not asked.force and asked.run.finished():  # by another process, since somebody looked
             return False
         session = Session(asked, device_of(asked.config))
         try:
@@ -139,9 +138,7 @@ class _Together:
     def _prepare(self, i: int) -> None:
         asked = self.asked[i]
         self.locks[i] = asked.run.lock()
-        if asked.force:
-            asked.run.clear()
-        elif asked.run.finished():
+        if not asked.force and asked.run.finished():
             self._end(i, False)
             return
         self.sessions[i] = Session(asked, device_of(asked.config))
@@ -329,7 +326,8 @@ def preview_schedules(cfg: DictConfig, out: Path) -> None:
     path = out / "schedule.png"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        schedule_plot(named, cfg.steps).savefig(path, dpi=120)
+        with replacing(path) as temporary:
+            schedule_plot(named, cfg.steps).savefig(temporary, format="png", dpi=120)
     except OSError as error:
         raise ConfigError(f"out={out} cannot be written ({error}); choose another with out=PATH") from error
     for name, schedule in named.items():

@@ -13,13 +13,14 @@ import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from disvae.atomic import write_atomically
 from disvae.config import conf_dir, description
 from disvae.curves import Curve, curves
 from disvae.direction import better, said
 from disvae.knobs import flat
 from disvae.page import Cell, Head, anchor, page, picture, section, table
 from disvae.paint import DATA, MODEL, clear
-from disvae.runs import Run, now, write_atomically
+from disvae.runs import Run, now
 from disvae.table import COLUMNS, INTERVAL, computed_how, notes, number, protocol, spent, terms
 
 FIRST = ("elbo", "reconstruction", "kl")

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from disvae import config as knobs
+from disvae.atomic import write_atomically
 from disvae.command import command, paths
 from disvae.config import ConfigError
 from disvae.evaluate import settings
 from disvae.loading import loading
-from disvae.runs import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -53,8 +53,9 @@ def _describe(built: Built, config: Mapping[str, Any], device: torch.device) -> 
 class Asked:
     """A run that somebody wants trained.
 
-    `force` starts it again; `brief` shows no progress; `report` is told of it. `usual_metrics`, `usual_figures`: those
-    of the configuration were not asked for, and where they are not for the data nothing is said.
+    `force` repeats it beside what its folder holds, or goes on with a repeat that was begun; `brief` shows no
+    progress; `report` is told of it. `usual_metrics`, `usual_figures`: those of the configuration were not asked for,
+    and where they are not for the data nothing is said.
     """
 
     run: Run
@@ -72,7 +73,9 @@ class Session:
     built: Built
 
     def __init__(self, asked: Asked, device: torch.device) -> None:
-        self.run, self.config, self.brief, self.report = asked.run, asked.config, asked.brief, asked.report
+        self.home, self.run = asked.run, asked.run.place(asked.force)
+        self.run.make()
+        self.config, self.brief, self.report = asked.config, asked.brief, asked.report
         self.device = device
         self.during = choose(self.config["metric"], [], by_default=asked.usual_metrics).of_one()
         self.at_end = choose(self.config["metric"], self.config["final"], by_default=asked.usual_metrics).of_one()
@@ -118,11 +121,15 @@ class Session:
         self.built = build(self.config, dataset)
         checksum = self.built.dataset.checksum
         if any(session.get("data_checksum") != checksum for session in self.former):
-            raise ConfigError(f"the images have changed since {self.run.path} was begun; force=true starts it again")
+            remedy = "force=true starts it again" if self.run == self.home else "delete this folder to start it again"
+            raise ConfigError(f"the images have changed since {self.run.path} was begun; {remedy}")
         self.record["data_checksum"] = checksum
         self.write_record()
         if not self.brief:
-            print(_describe(self.built, self.config, self.device), f"→ {self.run.path}", sep="\n", flush=True)
+            repeated = "" if self.run == self.home else " (what it holds stays until the repeat is finished)"
+            print(
+                _describe(self.built, self.config, self.device), f"→ {self.home.path}{repeated}", sep="\n", flush=True
+            )
         if self.at_end.metrics:
             check(self.built, self.config["score"])
         if self.checkpoint:
@@ -157,6 +164,8 @@ class Session:
             seconds["pictures"] = round(time.monotonic() - started, 1)
         self.close()
         self.run.mark("finished", self.config["steps"])
+        self.run = self.home  # a repeat moves there, now or, if this process is killed, at the next command
+        self.run.settle()
         if self.config["report"]:
             from disvae.run_page import write_page  # and what draws: none of it is needed to begin
 

@@ -53,12 +53,15 @@ class Task:
         return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)
 
     def claimed(self) -> "Task":
-        """The same with the run folder made, or another command's with the same hash; to be asked before it is done.
+        """Return the same with the run folder made, or another command's with the same hash; called before it is done.
+
+        Where there is nothing to repeat, `force` is dropped.
 
         Raises:
             ConfigError: it cannot be made.
         """
-        return replace(self, run=self.run.claimed())
+        run = self.run.claimed()
+        return replace(self, run=run, force=self.force and bool(run.written()))
 
     @property
     def metrics_asked(self) -> bool:

@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="of our metrics, whose median counts")
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
+    from disvae.atomic import write_atomically
     from disvae.metric.factor_vae import FactorVAE
     from disvae.metric.higgins import Higgins
     from disvae.metric.mig import MIG
@@ -100,7 +101,7 @@ def main() -> None:
             "machine": platform.machine(),
             "numpy": np.__version__,
         }
-        arguments.json.write_text(json.dumps(about | {"metrics": table}, indent=2) + "\n", encoding="utf-8")
+        write_atomically(arguments.json, json.dumps(about | {"metrics": table}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

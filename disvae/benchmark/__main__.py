@@ -89,11 +89,12 @@ def benchmark(arguments: Sequence[str]) -> None:
     with loading():
         import torch
 
+        from disvae.atomic import write_atomically
         from disvae.benchmark.measure import processor
         from disvae.benchmark.parts import Benchmark
         from disvae.benchmark.table import show
         from disvae.benchmark.workloads import Place
-        from disvae.runs import provenance, write_atomically
+        from disvae.runs import provenance
         from disvae.sweep.machine import cores
         from disvae.table import console
 

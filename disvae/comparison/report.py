@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
+from disvae.atomic import write_atomically
 from disvae.comparison import figures, udr
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
@@ -20,7 +21,7 @@ from disvae.direction import better, said, short
 from disvae.knobs import Knob
 from disvae.loading import loading
 from disvae.page import Cell, Head, anchor, page, picture, section, table
-from disvae.runs import Run, now, write_atomically
+from disvae.runs import Run, now
 from disvae.table import number
 
 MOST_PANELS = 24

@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from disvae.atomic import write_atomically
 from disvae.comparison import udr
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
 from disvae.direction import better, said, short, without_labels
-from disvae.runs import write_atomically
 from disvae.table import number
 
 LISTED = 20

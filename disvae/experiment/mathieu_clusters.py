@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from disvae.atomic import replacing
 from disvae.config import resolved
 from disvae.runs import Run
 
@@ -148,5 +149,6 @@ class MathieuClusters(Callback):
         console = Console()
         console.print(_table(ordered))
         path = Path(config.out) / "mathieu_clusters.png"
-        draw(ordered).savefig(path, dpi=110)
+        with replacing(path) as temporary:
+            draw(ordered).savefig(temporary, format="png", dpi=110)
         console.print(f"Figure: {path}", highlight=False, soft_wrap=True)

@@ -71,7 +71,7 @@ class Entry:
         """It runs from now on, one of `size` in its process."""
         assert self.task is not None
         self.size = size
-        self.first = self.step = min(int(self.task.run.status()["step"]), self.steps)
+        self.first = self.step = min(int(self.task.run.place(self.task.force).status()["step"]), self.steps)
         self.state, self.activity, self.started = "running", "starting", time.monotonic()
         self.attempts += 1
 

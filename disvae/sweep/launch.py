@@ -162,7 +162,8 @@ class Launcher:
     def _opening(self, packed: Sequence[Sequence[Entry]], slots: int, found: Sequence[devices.Device]) -> str:
         left = [entry for pack in packed for entry in pack]
         largest = max(map(len, packed), default=1)
-        begun = sum(entry.task is not None and not entry.task.force and entry.task.run.last.exists() for entry in left)
+        tasks = [entry.task for entry in left if entry.task is not None]
+        begun = sum(task.run.place(task.force).last.exists() for task in tasks)
         skipped = sum(entry.state == "skipped" for entry in self.entries)
         said = [
             f"{len(self.entries)} job{'s' * (len(self.entries) != 1)}",

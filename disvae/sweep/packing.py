@@ -49,7 +49,7 @@ def kind(task: Task) -> str | None:
         trainer = task.config["trainer"]
         if devices(trainer) != 1 or trainer["precision"] == "bf16-mixed" or task.left() != "training":
             return None  # vmap knows nothing of autocast
-        step = 0 if task.force else task.run.status()["step"]
+        step = task.run.place(task.force).status()["step"]
     except ConfigError:  # a damaged file, which the process of this job alone reports
         return None
     alike = {key: node for key, node in identity(task.config).items() if key not in OWN}

@@ -160,7 +160,7 @@ class Pool:
         for entry in ready:
             entry.begin(len(ready))
             assert entry.task is not None
-            tasks.append(replace(entry.task, force=entry.task.force and entry.attempts == 1))
+            tasks.append(entry.task)
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=work, args=(tasks, theirs, self.devices, self.per_device))
         try:
@@ -234,7 +234,7 @@ class Pool:
             outcome = Outcome("interrupted", reason)
         for entry in worker.entries.values():
             assert entry.task is not None
-            mark_dead(entry.task.run, outcome.kind, reason)
+            mark_dead(entry.task, outcome.kind, reason)
             self._settle(entry, outcome)
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:

@@ -1,7 +1,6 @@
 """A process that does one job of a sweep, or several together, and tells the launcher of each."""
 
 import contextlib
-import errno
 import logging
 import os
 import shlex
@@ -20,6 +19,7 @@ from types import FrameType
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
+from disvae.atomic import FULL
 from disvae.config import ConfigError
 from disvae.interrupt import Interrupted, interruptible
 from disvae.runs import InUse, Run, now
@@ -28,9 +28,6 @@ from disvae.task import Task, do_together
 
 GRACE = 10.0
 """Seconds from the request to stop to the end by force: time for a step and its checkpoint."""
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -226,10 +223,11 @@ def _stop_helpers() -> None:
         executor.shutdown(wait=True, kill_workers=True)
 
 
-def mark_dead(run: Run, state: str, reason: str) -> None:
+def mark_dead(task: Task, state: str, reason: str) -> None:
     """Say in the folder of a job that died what it could not say itself, unless another process has taken it over."""
-    if not run.path.is_dir():
+    if not task.run.path.is_dir():
         return
-    with contextlib.suppress(ConfigError), run.lock():
-        if not run.finished():
+    with contextlib.suppress(ConfigError), task.run.lock():
+        run = task.run.place(task.force)
+        if run.path.is_dir() and not run.finished():
             run.mark(state, run.status()["step"], error=reason)
