@@ -14,12 +14,12 @@ from hydra.utils import instantiate
 from torch import nn
 
 from disvae.config import ConfigError
-from disvae.data import Data
+from disvae.data.batches import Data
 from disvae.dataset import Dataset
 from disvae.vae import VAE
 
 if TYPE_CHECKING:
-    from disvae.module import VAEModule
+    from disvae.training.module import VAEModule
 
 LOOK = 10_000
 """Training images, drawn by seed, that a prior may be initialised from."""
@@ -140,7 +140,7 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
     Raises:
         ConfigError: naming the key, its value and what to type, also for parts that cannot go together.
     """
-    from disvae.module import VAEModule  # and Lightning, which a metric or a VAE can be built without
+    from disvae.training.module import VAEModule  # and Lightning, which a metric or a VAE can be built without
 
     if dataset is None:
         dataset = make(config["dataset"], "dataset")

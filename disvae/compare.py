@@ -26,13 +26,13 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from disvae.command import command, paths
 from disvae.comparison.groups import Comparison, compare
 from disvae.comparison.results import Row, collect, knob
 from disvae.config import ConfigError
-from disvae.direction import better, short
-from disvae.knobs import Knob
-from disvae.loading import loading
+from disvae.runs.settings import Knob
+from disvae.runs.tags import better, short
+from disvae.system.command import command, paths
+from disvae.system.imports import loading
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def compare_paths(arguments: Sequence[str]) -> None:
 
 def _show(comparisons: Sequence[Comparison], chosen: Sequence[str], sort: str | None, with_udr: bool) -> None:
     from disvae.comparison.tables import main_tag, print_choices, print_comparison
-    from disvae.table import console
+    from disvae.runs.terminal import console
 
     screen = console()
     for comparison in comparisons:

@@ -15,10 +15,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from disvae import config as knobs
-from disvae.command import command, paths
 from disvae.config import ConfigError
-from disvae.loading import loading
-from disvae.runs import Run
+from disvae.runs.folder import Run
+from disvae.system.command import command, paths
+from disvae.system.imports import loading
 
 
 def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -63,8 +63,9 @@ def evaluate(arguments: Sequence[str]) -> None:
         if not (run.path / "config.yaml").is_file() or not run.last.is_file():
             raise ConfigError(f"{run.path} is no trained run's folder: it holds no config.yaml or no last.ckpt")
     with loading():
-        from disvae import drawing, evaluation
-        from disvae.run_page import write_page
+        from disvae.evaluation import run_scores as evaluation
+        from disvae.pictures import run_figures as drawing
+        from disvae.pictures.run_page import write_page
 
     nothing_chosen = not chosen and not shown
     metrics = evaluation.choose(chosen, "all" if nothing_chosen else [])
@@ -91,7 +92,7 @@ def evaluate(arguments: Sequence[str]) -> None:
 
 
 def _show(run: Run, stages: Sequence[str], labels: Collection[str], said: str) -> None:
-    from disvae.table import console, print_scores
+    from disvae.runs.terminal import console, print_scores
 
     screen = console()
     screen.print(f"\n{run.path}", highlight=False, soft_wrap=True)

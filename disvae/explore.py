@@ -14,11 +14,11 @@ Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM.
 from collections.abc import Sequence
 from pathlib import Path
 
-from disvae.atomic import write_atomically
-from disvae.command import command, paths
 from disvae.config import ConfigError
-from disvae.loading import loading
-from disvae.runs import Run
+from disvae.runs.atomic import write_atomically
+from disvae.runs.folder import Run
+from disvae.system.command import command, paths
+from disvae.system.imports import loading
 
 
 def explore(arguments: Sequence[str]) -> None:

@@ -11,9 +11,9 @@ Exit status: 2 for what cannot be.
 from collections.abc import Sequence
 from pathlib import Path
 
-from disvae.command import command, paths
 from disvae.config import ConfigError
-from disvae.runs import Run
+from disvae.runs.folder import Run
+from disvae.system.command import command, paths
 
 
 def report(arguments: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ def report(arguments: Sequence[str]) -> None:
     for run in runs:
         if not (run.path / "config.yaml").is_file():
             raise ConfigError(f"{run.path} is no run's folder: it holds no config.yaml")
-    from disvae.run_page import write_page
+    from disvae.pictures.run_page import write_page
 
     for run in runs:
         print(f"Written: {write_page(run, Path(targets[0]) if targets else run.report)}")

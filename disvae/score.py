@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from disvae import config as knobs
-from disvae.atomic import write_atomically
-from disvae.command import command, paths
 from disvae.config import ConfigError
 from disvae.evaluate import settings
-from disvae.loading import loading
+from disvae.runs.atomic import write_atomically
+from disvae.system.command import command, paths
+from disvae.system.imports import loading
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def score(arguments: Sequence[str]) -> None:
             raise ConfigError(f"{override} is for runs; a file's codes are scored as they are")
     chosen, _, how = settings(overrides)
     scores = score_file(files[0], chosen, how)
-    from disvae.table import console, print_scores
+    from disvae.runs.terminal import console, print_scores
 
     print_scores(scores, console(), details=targets[0] if targets else "json=PATH")
     if not any(entry["scores"] for scored in scores.values() for entry in scored.values()):
@@ -63,12 +63,12 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         import numpy as np
         import torch
 
-        from disvae import codes_file
-        from disvae.codes import checked
         from disvae.encoding import Encoding
-        from disvae.evaluation import choose, entries, stage
-        from disvae.scoring import score
-        from disvae.sources import drawn, with_controls
+        from disvae.evaluation import codes_file
+        from disvae.evaluation.compute import score
+        from disvae.evaluation.run_encodings import drawn, with_controls
+        from disvae.evaluation.run_scores import choose, entries, stage
+        from disvae.statistics.checked_codes import checked
 
     arrays = codes_file.read(path)
     if "codes" not in arrays:

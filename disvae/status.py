@@ -15,9 +15,9 @@ from typing import Any
 
 from rich.markup import escape
 
-from disvae.command import command, paths
 from disvae.comparison.results import Row, collect
 from disvae.config import ConfigError
+from disvae.system.command import command, paths
 
 STATES = {
     "new": "dim",
@@ -40,7 +40,7 @@ def status(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: a path without runs, or a state that is none.
     """
-    from disvae.table import console
+    from disvae.runs.terminal import console
 
     folders, overrides = paths(arguments, "path")
     wanted = _wanted(overrides)

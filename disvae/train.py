@@ -23,10 +23,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from disvae import config as knobs
 from disvae.config import ConfigError
-from disvae.interrupt import Interrupted
 from disvae.sweep.axes import expand
 from disvae.sweep.engine import check_installed
-from disvae.task import JobFailed, Task
+from disvae.system.signals import Interrupted
+from disvae.training.job import JobFailed, Task
 
 
 def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, brief: bool) -> float | None:
@@ -40,7 +40,7 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
     """
     task = Task.of(cfg, overrides, choices)
     if cfg.preview is not None:
-        from disvae.fit import preview_schedules
+        from disvae.training.loop import preview_schedules
 
         preview_schedules(cfg, Path(cfg.out))
         return None

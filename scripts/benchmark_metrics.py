@@ -64,11 +64,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="of our metrics, whose median counts")
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    from disvae.atomic import write_atomically
     from disvae.metric.factor_vae import FactorVAE
     from disvae.metric.higgins import Higgins
     from disvae.metric.mig import MIG
     from disvae.metric.sap import SAP
+    from disvae.runs.atomic import write_atomically
 
     codes, factors = example()
     plain = loops()

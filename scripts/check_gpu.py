@@ -20,14 +20,14 @@ from pathlib import Path
 import torch
 
 from disvae.benchmark.workloads import Place, built, configuration
-from disvae.capture import WARM_UP, Rehearsal
-from disvae.checkpoint import load
-from disvae.fit import fit, fit_together, set_up
-from disvae.module import Steps, VAEModule
-from disvae.packed import Packed
-from disvae.runs import Run
-from disvae.session import Asked
+from disvae.runs.checkpoint import load
+from disvae.runs.folder import Run
 from disvae.sweep import devices
+from disvae.training.cuda_graph import WARM_UP, Rehearsal
+from disvae.training.loop import fit, fit_together, set_up
+from disvae.training.module import Steps, VAEModule
+from disvae.training.packed.module import Packed
+from disvae.training.run_trainer import Asked
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "batch_size=64")
 POINTS = ("dataset=clusters", "dataset.points=100", "batch_size=100")

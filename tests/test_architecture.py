@@ -50,11 +50,11 @@ def test_the_command_line_imports_torch_only_to_compute(entry):
     heavy = {
         "torch",
         "pytorch_lightning",
-        "disvae.fit",
+        "disvae.training.loop",
         "disvae.build",
-        "disvae.module",
-        "disvae.table",
-        "disvae.evaluation",
+        "disvae.training.module",
+        "disvae.runs.terminal",
+        "disvae.evaluation.run_scores",
     }
     assert not heavy & imports(ROOT / f"{entry}.py"), "--help, --cfg and configuration errors must not wait for torch"
 

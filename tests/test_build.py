@@ -33,8 +33,8 @@ def test_weights_are_a_function_of_the_seed(composed):
     ("node", "said"),
     [
         ({"_target_": "os.system"}, "must be a class or function of disvae, got 'os.system'"),
-        ({"_target_": "disvae.runs.shutil.rmtree"}, "names nothing that exists"),
-        ({"_target_": "disvae.runs.shutil"}, "must be a class or function of disvae"),
+        ({"_target_": "disvae.runs.folder.shutil.rmtree"}, "names nothing that exists"),
+        ({"_target_": "disvae.runs.folder.shutil"}, "must be a class or function of disvae"),
         ({"_target_": "disvae.prior.nothing.Nothing"}, "names nothing that exists"),
         ({"_target_": "disvae.prior.laplace.Laplace", "scale": "wide"}, "prior.scale must be a number, got 'wide'"),
         ({"_target_": "disvae.prior.laplace.Laplace", "scale": True}, "prior.scale must be a number, got True"),

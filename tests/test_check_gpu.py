@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from disvae import module
 from disvae.benchmark.workloads import Place
+from disvae.training import module
 
 SCRIPT = Path(__file__).parents[1] / "scripts/check_gpu.py"
 

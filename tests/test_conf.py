@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 import disvae
 from disvae.build import build
 from disvae.config import ConfigError, check_knobs, conf_dir, description, options, resolved
-from disvae.direction import exceptions
+from disvae.runs.tags import exceptions
 
 SMALL = {
     "sprites": ("dataset=sprites", "dataset.scales=2", "dataset.orientations=4", "dataset.positions=4"),

@@ -22,7 +22,6 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from disvae.aggregate import Aggregate
 from disvae.estimators import (
     SCALES,
     DensityRatio,
@@ -37,6 +36,7 @@ from disvae.estimators import (
     mmd,
     rsample,
 )
+from disvae.statistics.aggregate_posterior import Aggregate
 from disvae.vae import Draw
 
 

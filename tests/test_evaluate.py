@@ -14,19 +14,19 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from disvae import codes_file
-from disvae.command import paths
 from disvae.config import ConfigError, resolved
 from disvae.evaluate import evaluate, settings
-from disvae.evaluation import choose, stage
-from disvae.fit import fit
-from disvae.module import VAEModule
-from disvae.runs import Run
+from disvae.evaluation import codes_file
+from disvae.evaluation.run_encodings import restored
+from disvae.evaluation.run_scores import choose, stage
+from disvae.runs.folder import Run
+from disvae.runs.terminal import console
 from disvae.score import score, score_file
-from disvae.session import Asked, Stopped
-from disvae.sources import restored
-from disvae.table import console
+from disvae.system.command import paths
 from disvae.train import train
+from disvae.training.loop import fit
+from disvae.training.module import VAEModule
+from disvae.training.run_trainer import Asked, Stopped
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
 SHORT = ("steps=6", "eval_every=2", "batch_size=16", "eval_images=400", "split.validation=0.3", "eval_samples=50")
@@ -104,7 +104,7 @@ def test_evaluate_again_gives_the_same_numbers_and_other_seeds_their_own_tag(run
 
 
 def test_the_folder_alone_is_enough_while_the_codes_are_kept(run, monkeypatch, capsys):
-    monkeypatch.setattr("disvae.sources.build", lambda config: pytest.fail("the dataset was read"))
+    monkeypatch.setattr("disvae.evaluation.run_encodings.build", lambda config: pytest.fail("the dataset was read"))
     before = run.metrics()["metric/aggregate_posterior/total_correlation"]
     evaluate([str(run.path), "metric=[aggregate_posterior,higgins]"])
     assert run.metrics()["metric/aggregate_posterior/total_correlation"] == before
@@ -162,7 +162,7 @@ def test_a_vae_is_restored_from_its_folder_without_its_dataset(composed, tmp_pat
     short = ("dataset=clusters", "steps=3", "eval_samples=10", "final=[]")
     fit(Asked(run, resolved(composed(*short, f"prior={prior}")), brief=True))
     from disvae.build import build
-    from disvae.checkpoint import load
+    from disvae.runs.checkpoint import load
 
     built = build(run.config())
     built.module.load_state_dict(load(run.last)["state_dict"])
@@ -416,7 +416,7 @@ def test_a_run_stopped_while_it_is_scored_is_scored_by_the_same_command(composed
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr("disvae.evaluation.score", interrupt)
+        patch.setattr("disvae.evaluation.run_scores.score", interrupt)
         with pytest.raises(Stopped, match="the same command continues it"):
             fit(Asked(stopped, config, brief=True))
     assert stopped.status()["state"] == "interrupted"
@@ -463,7 +463,7 @@ def test_metrics_are_no_part_of_a_runs_identity_and_are_computed_when_asked_for_
     command_line(composed, *usual, "final=[sparsity]")
     (folder,) = (tmp_path / "sprites").glob("*-*")
     before = Run(folder).metrics()
-    monkeypatch.setattr("disvae.fit.fit", lambda *args, **kwargs: pytest.fail("trained again"))
+    monkeypatch.setattr("disvae.training.loop.fit", lambda *args, **kwargs: pytest.fail("trained again"))
     command_line(composed, *usual, "metric=[gaussian_tc]", "score.repeats=3")
     assert [folder] == list((tmp_path / "sprites").glob("*-*"))
     after = Run(folder).metrics()

@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from disvae.config import ConfigError
-from disvae.runs import Run, write_atomically
+from disvae.runs.atomic import write_atomically
+from disvae.runs.folder import Run
 from disvae.status import status
 from disvae.sweep.record import Job, Sweep
 

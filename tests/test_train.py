@@ -12,16 +12,16 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from disvae.callbacks import Pace
-from disvae.checkpoint import load, save
 from disvae.config import ConfigError, resolved
-from disvae.data import Chunks
-from disvae.fit import fit
-from disvae.module import VAEModule
+from disvae.data.batches import Chunks
 from disvae.objective.beta_vae import BetaVAE
-from disvae.runs import Run
-from disvae.session import Asked, Stopped
-from disvae.table import print_result
+from disvae.runs.checkpoint import load, save
+from disvae.runs.folder import Run
+from disvae.runs.terminal import print_result
+from disvae.training.callbacks import Pace
+from disvae.training.loop import fit
+from disvae.training.module import VAEModule
+from disvae.training.run_trainer import Asked, Stopped
 
 SMALL_SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=4", "dataset.scales=2")
 
@@ -163,10 +163,10 @@ def test_a_finished_repeat_leaves_nothing_of_the_old_run_and_all_that_is_the_use
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from disvae.fit import fit
-from disvae.module import VAEModule
-from disvae.runs import Run
-from disvae.session import Asked
+from disvae.runs.folder import Run
+from disvae.training.loop import fit
+from disvae.training.module import VAEModule
+from disvae.training.run_trainer import Asked
 
 update = VAEModule.update
 

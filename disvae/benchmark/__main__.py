@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from disvae import config as knobs
-from disvae.command import command
 from disvae.config import PRECISIONS, ConfigError
-from disvae.loading import loading
+from disvae.system.command import command
+from disvae.system.imports import loading
 
 CHOICES = {
     "parts": ("reference", "steps", "loop", "pack", "data", "memory"),
@@ -89,14 +89,14 @@ def benchmark(arguments: Sequence[str]) -> None:
     with loading():
         import torch
 
-        from disvae.atomic import write_atomically
         from disvae.benchmark.measure import processor
         from disvae.benchmark.parts import Benchmark
         from disvae.benchmark.table import show
         from disvae.benchmark.workloads import Place
-        from disvae.runs import provenance
-        from disvae.sweep.machine import cores
-        from disvae.table import console
+        from disvae.runs.atomic import write_atomically
+        from disvae.runs.folder import provenance
+        from disvae.runs.terminal import console
+        from disvae.system.machine import cores
 
     there = torch.cuda.is_available()
     device = torch.device(("cuda" if there else "cpu") if chosen["device"] == "auto" else chosen["device"])

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from disvae.capture import WARM_UP
+from disvae.training.cuda_graph import WARM_UP
 
 Runner = Callable[[int], object]
 """Makes so many steps and returns when the device has done them."""

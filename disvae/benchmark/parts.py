@@ -28,14 +28,14 @@ from disvae.benchmark.workloads import (
     steps_of,
 )
 from disvae.build import make
-from disvae.callbacks import Checkpoints, Curves, Pace, StopOnSignal
 from disvae.config import ConfigError
 from disvae.dataset import Dataset, Images
-from disvae.fit import fit
-from disvae.module import VAEModule
-from disvae.runs import Run
-from disvae.session import Asked
-from disvae.sweep.machine import cores
+from disvae.runs.folder import Run
+from disvae.system.machine import cores
+from disvae.training.callbacks import Checkpoints, Curves, Pace, StopOnSignal
+from disvae.training.loop import fit
+from disvae.training.module import VAEModule
+from disvae.training.run_trainer import Asked
 
 Row = dict[str, Any]
 

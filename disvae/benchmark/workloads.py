@@ -11,14 +11,14 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from disvae import config as knobs
-from disvae.allocator import keep_freed_memory
 from disvae.benchmark.measure import Runner
 from disvae.build import Built, build
 from disvae.config import ConfigError
 from disvae.dataset import Dataset
-from disvae.module import Diverged, Steps, VAEModule
-from disvae.packed import Packed
-from disvae.precision import set_products
+from disvae.system.memory import keep_freed_memory
+from disvae.training.module import Diverged, Steps, VAEModule
+from disvae.training.packed.module import Packed
+from disvae.training.precision import set_products
 
 Overrides = tuple[str, ...]
 

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 
 from disvae.comparison.groups import Comparison, Estimate, Group, shown
 from disvae.comparison.results import Row
-from disvae.direction import better, short
-from disvae.knobs import Knob
+from disvae.runs.settings import Knob
+from disvae.runs.tags import better, short
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, told apart by colour-blind eyes."""

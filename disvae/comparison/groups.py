@@ -16,8 +16,8 @@ from scipy.special import stdtrit
 
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
-from disvae.direction import better, without_labels
-from disvae.knobs import HOW, WEIGHTS, Knob
+from disvae.runs.settings import HOW, WEIGHTS, Knob
+from disvae.runs.tags import better, without_labels
 
 TERMS = (
     "val/elbo",

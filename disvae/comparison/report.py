@@ -10,19 +10,19 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
-from disvae.atomic import write_atomically
 from disvae.comparison import figures, udr
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
 from disvae.comparison.schedules import schedule_figure
 from disvae.comparison.tables import found, main_tag, trust
 from disvae.config import ConfigError
-from disvae.direction import better, said, short
-from disvae.knobs import Knob
-from disvae.loading import loading
-from disvae.page import Cell, Head, anchor, page, picture, section, table
-from disvae.runs import Run, now
-from disvae.table import number
+from disvae.pictures.html import Cell, Head, anchor, page, picture, section, table
+from disvae.runs.atomic import write_atomically
+from disvae.runs.folder import Run, now
+from disvae.runs.settings import Knob
+from disvae.runs.tags import better, said, short
+from disvae.runs.terminal import number
+from disvae.system.imports import loading
 
 MOST_PANELS = 24
 """Figures of one kind for each dataset; further scores have their columns in the tables."""

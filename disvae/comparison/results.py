@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from disvae.config import ConfigError
-from disvae.knobs import Knob, flat
-from disvae.runs import Run
+from disvae.runs.folder import Run
+from disvae.runs.settings import Knob, flat
 from disvae.sweep.record import FOLDER, Job, Sweep
 
 

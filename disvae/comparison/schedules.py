@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from disvae.comparison.groups import Comparison, shown
 from disvae.config import ConfigError
-from disvae.knobs import WEIGHTS
-from disvae.runs import Run
-from disvae.schedule_plot import schedule_plot
+from disvae.pictures.schedule_plot import schedule_plot
+from disvae.runs.folder import Run
+from disvae.runs.settings import WEIGHTS
 
 MOST = 8
 """Panels; further schedules are counted."""

@@ -11,12 +11,12 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from disvae.atomic import write_atomically
 from disvae.comparison import udr
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
-from disvae.direction import better, said, short, without_labels
-from disvae.table import number
+from disvae.runs.atomic import write_atomically
+from disvae.runs.tags import better, said, short, without_labels
+from disvae.runs.terminal import number
 
 LISTED = 20
 """Runs without a result that the terminal shows; the report and the CSV have all."""

@@ -9,17 +9,17 @@ import torch
 from matplotlib.figure import Figure
 
 from disvae.build import make
-from disvae.checkpoint import load
 from disvae.comparison.groups import Comparison
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
 from disvae.dataset import Dataset
-from disvae.direction import better, short
 from disvae.encoding import encode, encoding_of
+from disvae.evaluation.run_encodings import restored
 from disvae.figure.traversal import traversal
-from disvae.runs import Run
-from disvae.sources import restored
-from disvae.view import View
+from disvae.pictures.figure_data import View
+from disvae.runs.checkpoint import load
+from disvae.runs.folder import Run
+from disvae.runs.tags import better, short
 
 IMAGES = 256
 """Of the dataset, the same for every run: the first is the fixed one, all of them tell which latents are active."""

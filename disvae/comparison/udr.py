@@ -8,9 +8,9 @@ from statistics import fmean, median
 from disvae.comparison.groups import Comparison, Group, shown
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
-from disvae.direction import better, short
-from disvae.loading import loading
-from disvae.runs import Run
+from disvae.runs.folder import Run
+from disvae.runs.tags import better, short
+from disvae.system.imports import loading
 
 TAG = "metric-runs/udr/spearman"
 
@@ -114,8 +114,8 @@ def compute(comparison: Comparison) -> dict[str, str]:
     for group in comparison.groups:
         if len(group.rows) > 1 and stale(group):
             with loading():
-                from disvae import evaluation
                 from disvae.evaluate import settings
+                from disvae.evaluation import run_scores as evaluation
 
             chosen, _, score = settings(["metric=[udr]"])
             try:

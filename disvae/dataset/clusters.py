@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from disvae import cache
+from disvae.data import cache
 from disvae.dataset import Dataset, Images
 
 RADIAL_STD, LATERAL_STD, TWIST = 0.3, 0.1, 0.25  # of Mathieu et al. 2019, section 5 (clustering)

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from disvae import cache, stream
+from disvae.data import array_file as stream
+from disvae.data import cache
+from disvae.data.download import fetch, file_checksum
+from disvae.data.factors import class_indices
 from disvae.dataset import Dataset, Images
-from disvae.download import fetch, file_checksum
-from disvae.factor import class_indices
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from disvae import cache
+from disvae.data import cache
+from disvae.data.download import fetch
 from disvae.dataset import Dataset, Images
-from disvae.download import fetch
 
 URLS = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",

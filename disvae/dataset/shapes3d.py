@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from disvae import stream
+from disvae.data import array_file as stream
+from disvae.data.download import file_checksum
+from disvae.data.factors import class_indices
 from disvae.dataset import Dataset, Images
-from disvae.download import file_checksum
-from disvae.factor import class_indices
 
 IMAGES = 480_000
 BLOCK = 4_800  # images read at once, 59 MB

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from disvae import cache, polygon
+from disvae.data import cache, polygon
 from disvae.dataset import Dataset, Images
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from disvae.atomic import replacing
 from disvae.config import resolved
-from disvae.runs import Run
+from disvae.runs.atomic import replacing
+from disvae.runs.folder import Run
 
 if TYPE_CHECKING:  # torch is imported when the sweep is over, not with the command line
     from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def modes(z: "Tensor", centres: "Tensor") -> int:
 def restore(run: Run) -> "tuple[VAE, Tensor]":
     """The trained VAE of a run folder, and its images."""
     from disvae.build import build
-    from disvae.checkpoint import load
+    from disvae.runs.checkpoint import load
 
     built = build(run.config())
     built.module.load_state_dict(load(run.last)["state_dict"])

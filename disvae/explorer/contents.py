@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from disvae.config import ConfigError
-from disvae.drawing import view_of_run
 from disvae.explorer.export import layers, text
 from disvae.explorer.naming import names
 from disvae.figure import NotDrawable
-from disvae.latents import quantiles, seeded
-from disvae.runs import Run
+from disvae.pictures.figure_data import View
+from disvae.pictures.run_figures import view_of_run
+from disvae.runs.folder import Run
+from disvae.statistics.latents import quantiles, seeded
 from disvae.vae import VAE
-from disvae.view import View
 
 PAGE = Path(__file__).with_name("page.html")
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from disvae.information import entropy, plug_in_bias
-from disvae.tracking import BINS, STRONG, tracking
-from disvae.view import View
+from disvae.pictures.factor_shares import BINS, STRONG, tracking
+from disvae.pictures.figure_data import View
+from disvae.statistics.information import entropy, plug_in_bias
 
 CHANCE = 0.001
 """Probability that any one latent that knows nothing is called by a factor."""
@@ -14,7 +14,7 @@ def names(view: View) -> list[tuple[str, float] | None]:
     """Factor and share, as figure mutual_information shows it, of each of D latents; None where it is no better known.
 
     What chance gives does not count: 2N times the plug-in information of a latent that knows nothing is close to
-    chi-squared (disvae/information.py), and what is above its mean must be STRONG.
+    chi-squared (disvae/statistics/information.py), and what is above its mean must be STRONG.
     """
     from scipy.stats import chi2
 

@@ -16,13 +16,13 @@ from matplotlib.typing import LineStyleType
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from disvae.aggregate import Aggregate
 from disvae.figure import NotDrawable
-from disvae.latents import scales
-from disvae.paint import MODEL, clear
-from disvae.plane import covariance_of_pair, density_of_pair, line_across, spread
+from disvae.pictures.figure_data import View
+from disvae.pictures.style import MODEL, clear
+from disvae.statistics.aggregate_posterior import Aggregate
+from disvae.statistics.densities import covariance_of_pair, density_of_pair, line_across, spread
+from disvae.statistics.latents import scales
 from disvae.vae import VAE
-from disvae.view import View
 
 BANDS = {0.95: "#DCEAF7", 0.75: "#A6CBE8", 0.5: "#5A9BCB", 0.25: "#0B4F86"}
 """Shares of q(z) that its densest regions hold, and their colours."""

@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from disvae.figure import NotDrawable
-from disvae.paint import FEW, INACTIVE, SIGNED, write_cells
+from disvae.pictures.figure_data import View
+from disvae.pictures.style import FEW, INACTIVE, SIGNED, write_cells
 from disvae.vae import VAE
-from disvae.view import View
 
 
 def correlation(vae: VAE, view: View, *, most: int = 30, inactive: int = 2) -> Figure:

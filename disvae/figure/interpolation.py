@@ -4,9 +4,9 @@ import torch
 from matplotlib.figure import Figure
 
 from disvae.figure import NotDrawable
-from disvae.paint import DATA, draw_images, frame_image, name_images
+from disvae.pictures.figure_data import View, codes_of
+from disvae.pictures.style import DATA, draw_images, frame_image, name_images
 from disvae.vae import VAE
-from disvae.view import View, codes_of
 
 
 @torch.no_grad()

@@ -8,9 +8,9 @@ from matplotlib.typing import LineStyleType
 from scipy.optimize import isotonic_regression
 
 from disvae.figure import NotDrawable
-from disvae.paint import COLOURS, INACTIVE, clear
+from disvae.pictures.figure_data import View
+from disvae.pictures.style import COLOURS, INACTIVE, clear
 from disvae.vae import VAE
-from disvae.view import View
 
 TAG = "val/kl_per_dimension/"
 

@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from disvae.figure import NotDrawable
-from disvae.latents import scales
-from disvae.paint import FEW, INACTIVE, TABLE, write_cells
+from disvae.pictures.figure_data import View
+from disvae.pictures.style import FEW, INACTIVE, TABLE, write_cells
+from disvae.statistics.latents import scales
 from disvae.vae import VAE
-from disvae.view import View
 
 MOST = 2.0
 """Of the colours, in standard deviations of the prior; a Gaussian's own codes are at 0.8."""

@@ -4,10 +4,10 @@ import torch
 from matplotlib.figure import Figure
 
 from disvae.figure import NotDrawable
-from disvae.paint import DATA, INACTIVE, MODEL, clear
-from disvae.plane import density_of_latent, line_across, spread
+from disvae.pictures.figure_data import View
+from disvae.pictures.style import DATA, INACTIVE, MODEL, clear
+from disvae.statistics.densities import density_of_latent, line_across, spread
 from disvae.vae import VAE
-from disvae.view import View
 
 PLACES = 201
 """An odd number, so that the middle, where a spike is, is one of them; more where encodings are narrow."""

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from disvae.information import gaps
-from disvae.paint import INACTIVE, MODEL, TABLE, write_cells
-from disvae.tracking import tracking
+from disvae.pictures.factor_shares import tracking
+from disvae.pictures.figure_data import View
+from disvae.pictures.style import INACTIVE, MODEL, TABLE, write_cells
+from disvae.statistics.information import gaps
 from disvae.vae import VAE
-from disvae.view import View
 
 
 def mutual_information(vae: VAE, view: View, *, most: int = 16) -> Figure:

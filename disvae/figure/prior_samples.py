@@ -4,10 +4,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from disvae.latents import seeded
-from disvae.paint import draw_images
+from disvae.pictures.figure_data import View
+from disvae.pictures.style import draw_images
+from disvae.statistics.latents import seeded
 from disvae.vae import VAE
-from disvae.view import View
 
 
 @torch.no_grad()

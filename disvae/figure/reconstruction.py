@@ -3,9 +3,9 @@
 import torch
 from matplotlib.figure import Figure
 
-from disvae.paint import SIGNED, draw_images, name_images
+from disvae.pictures.figure_data import View, codes_of
+from disvae.pictures.style import SIGNED, draw_images, name_images
 from disvae.vae import VAE
-from disvae.view import View, codes_of
 
 
 @torch.no_grad()

@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from disvae.figure import NotDrawable
-from disvae.paint import DATA, clear
-from disvae.tracking import STRONG, tracking
+from disvae.pictures.factor_shares import STRONG, tracking
+from disvae.pictures.figure_data import View
+from disvae.pictures.style import DATA, clear
 from disvae.vae import VAE
-from disvae.view import View
 
 FAINT = "0.55"
 """Of pairs that have little to do with each other."""

@@ -7,10 +7,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from disvae.figure import NotDrawable
-from disvae.paint import AMOUNT, COLOURS, DATA, clear
-from disvae.tracking import tracking
+from disvae.pictures.factor_shares import tracking
+from disvae.pictures.figure_data import View
+from disvae.pictures.style import AMOUNT, COLOURS, DATA, clear
 from disvae.vae import VAE
-from disvae.view import View
 
 MARKS = ("o", "x")
 FEW = len(COLOURS) * len(MARKS)

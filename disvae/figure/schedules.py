@@ -3,9 +3,9 @@
 from matplotlib.figure import Figure
 
 from disvae.figure import NotDrawable
-from disvae.schedule_plot import schedule_plot
+from disvae.pictures.figure_data import View
+from disvae.pictures.schedule_plot import schedule_plot
 from disvae.vae import VAE
-from disvae.view import View
 
 
 def schedules(vae: VAE, view: View) -> Figure:

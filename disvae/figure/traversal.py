@@ -8,10 +8,10 @@ import torch
 from matplotlib.figure import Figure
 from torch.distributions import Normal
 
-from disvae.latents import along, quantiles, seeded
-from disvae.paint import INACTIVE, MODEL, draw_images, frame_image, name_images
+from disvae.pictures.figure_data import View, codes_of
+from disvae.pictures.style import INACTIVE, MODEL, draw_images, frame_image, name_images
+from disvae.statistics.latents import along, quantiles, seeded
 from disvae.vae import VAE
-from disvae.view import View, codes_of
 
 PROBABILITIES = tuple(Normal(0.0, 1.0).cdf(torch.linspace(-2, 2, 9)).tolist())
 """Of the columns: 2.3 %, 6.7 %, 16 %, 31 %, 50 %, 69 %, 84 %, 93 %, 98 %."""

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from disvae.figure import NotDrawable
-from disvae.latents import along, quantiles, seeded
-from disvae.paint import DATA, MODEL, draw_images, whole_of
+from disvae.pictures.figure_data import View, codes_of
+from disvae.pictures.style import DATA, MODEL, draw_images, whole_of
+from disvae.statistics.latents import along, quantiles, seeded
 from disvae.vae import VAE
-from disvae.view import View, codes_of
 
 FRAMES = 24
 """There and back."""

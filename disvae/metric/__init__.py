@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from disvae.codes import checked
+from disvae.statistics.checked_codes import checked
 
 if TYPE_CHECKING:
     from disvae.encoding import Encoding

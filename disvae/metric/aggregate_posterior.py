@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from disvae.aggregate import Aggregate
 from disvae.estimators import mmd
 from disvae.metric import ModelMetric
+from disvae.statistics.aggregate_posterior import Aggregate
 
 if TYPE_CHECKING:
     from disvae.encoding import Encoding

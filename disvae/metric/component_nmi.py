@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
-from disvae.codes import checked
 from disvae.metric import ModelMetric, NotApplicable
+from disvae.statistics.checked_codes import checked
 
 if TYPE_CHECKING:
     from disvae.encoding import Encoding

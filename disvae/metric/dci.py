@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from disvae.chance import draws, simulated
 from disvae.metric import Metric
+from disvae.statistics.chance import draws, simulated
 
 
 class DCI(Metric):

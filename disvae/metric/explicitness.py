@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from disvae.metric import Metric
-from disvae.readout import held_out
+from disvae.statistics.linear_probe import held_out
 
 
 class Explicitness(Metric):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from disvae.metric import Metric
-from disvae.votes import SameValue, cast, halves
+from disvae.statistics.votes import SameValue, cast, halves
 
 
 class FactorVAE(Metric):

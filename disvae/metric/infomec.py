@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from disvae.information import entropy, neighbour_information
 from disvae.metric import Metric
-from disvae.readout import held_out
+from disvae.statistics.information import entropy, neighbour_information
+from disvae.statistics.linear_probe import held_out
 
 
 class InfoMEC(Metric):

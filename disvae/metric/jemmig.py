@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from disvae.chance import draws, simulated
-from disvae.information import bins, entropy, mutual_information
 from disvae.metric import Metric
+from disvae.statistics.chance import draws, simulated
+from disvae.statistics.information import bins, entropy, mutual_information
 
 
 class JEMMIG(Metric):

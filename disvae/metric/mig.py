@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from disvae.information import bins, entropy, gaps, mutual_information, top_two_by_chance
 from disvae.metric import Metric
+from disvae.statistics.information import bins, entropy, gaps, mutual_information, top_two_by_chance
 
 
 class MIG(Metric):

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disvae.aggregate import bar, marginal_sums
-from disvae.codes import checked
 from disvae.encoding import Encoding
 from disvae.estimators import marginals
 from disvae.metric import ModelMetric, NotApplicable
+from disvae.statistics.aggregate_posterior import bar, marginal_sums
+from disvae.statistics.checked_codes import checked
 
 
 class MIGAnalytic(ModelMetric):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from disvae.chance import simulated
-from disvae.information import bins, mutual_information, plug_in_bias
 from disvae.metric import Metric
+from disvae.statistics.chance import simulated
+from disvae.statistics.information import bins, mutual_information, plug_in_bias
 
 
 class Modularity(Metric):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from disvae.chance import draws, simulated
 from disvae.metric import Metric
+from disvae.statistics.chance import draws, simulated
 
 CHI_SQUARED = np.linspace(0, 60, 6001)
 

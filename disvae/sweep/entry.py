@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import DictConfig
 
-from disvae.task import Task
+from disvae.training.job import Task
 
 SETTLED = ("finished", "skipped", "elsewhere", "failed")
 

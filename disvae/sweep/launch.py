@@ -15,15 +15,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from disvae.config import ConfigError
 from disvae.config import devices as count
-from disvae.interrupt import Interrupted, interruptible
-from disvae.runs import digest, now, readable
-from disvae.sweep import devices, machine
+from disvae.runs.folder import digest, now, readable
+from disvae.sweep import devices
 from disvae.sweep.entry import Entry
 from disvae.sweep.packing import most, packs
 from disvae.sweep.pool import Context, Pool, processes
 from disvae.sweep.record import Job, Sweep
 from disvae.sweep.view import summary, view
-from disvae.task import JobFailed, Task
+from disvae.system import machine
+from disvae.system.signals import Interrupted, interruptible
+from disvae.training.job import JobFailed, Task
 
 NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every")
 """Arguments that leave a sweep the same."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from disvae.config import ConfigError, conf_dir, devices, identity
 from disvae.sweep.entry import Entry, together
-from disvae.task import Task
+from disvae.training.job import Task
 
 MOST = 16
 """Runs in one process where nobody asked for another number."""

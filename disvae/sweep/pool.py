@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 
 from disvae.config import ConfigError
-from disvae.runs import Run
+from disvae.runs.folder import Run
 from disvae.sweep.devices import Device
 from disvae.sweep.entry import Entry, together
 from disvae.sweep.view import View

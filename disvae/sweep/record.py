@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from disvae.atomic import write_atomically
 from disvae.config import ConfigError
-from disvae.runs import Run
+from disvae.runs.atomic import write_atomically
+from disvae.runs.folder import Run
 
 FOLDER = "sweeps"
 """Below `out`, beside the datasets' folders."""

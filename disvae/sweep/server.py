@@ -3,7 +3,7 @@
 import atexit
 import os
 
-from disvae.loading import loading
+from disvae.system.imports import loading
 
 with loading():
     import joblib  # noqa: F401
@@ -14,9 +14,5 @@ with loading():
     import sklearn.neighbors
     import sklearn.utils.parallel  # noqa: F401
 
-    import disvae.codes_file
-    import disvae.fit
-    import disvae.sweep.worker
-    import disvae.table  # noqa: F401
 
 atexit.register(os._exit, 0)  # with the launcher; to take all of that down again takes seconds

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from disvae.clock import duration
 from disvae.config import ConfigError
 from disvae.sweep.entry import Entry, time_left
+from disvae.system.duration import duration
 
 
 def first_line(text: str) -> str:

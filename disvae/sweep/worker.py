@@ -19,12 +19,12 @@ from types import FrameType
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from disvae.atomic import FULL
 from disvae.config import ConfigError
-from disvae.interrupt import Interrupted, interruptible
-from disvae.runs import InUse, Run, now
+from disvae.runs.atomic import FULL
+from disvae.runs.folder import InUse, Run, now
 from disvae.sweep.devices import Device, lease
-from disvae.task import Task, do_together
+from disvae.system.signals import Interrupted, interruptible
+from disvae.training.job import Task, do_together
 
 GRACE = 10.0
 """Seconds from the request to stop to the end by force: time for a step and its checkpoint."""

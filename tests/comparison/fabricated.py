@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from disvae.comparison.results import Row
-from disvae.runs import Run, digest
+from disvae.runs.folder import Run, digest
 
 CONTROL = {"value": 0.02, "se": None, "low": None, "high": None}
 

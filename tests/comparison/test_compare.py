@@ -11,9 +11,9 @@ from fabricated import add_udr, fabricate, record
 
 from disvae.compare import compare_paths, main, tags_of
 from disvae.config import ConfigError, resolved
-from disvae.fit import fit
-from disvae.runs import Run
-from disvae.session import Asked
+from disvae.runs.folder import Run
+from disvae.training.loop import fit
+from disvae.training.run_trainer import Asked
 
 SCORES = {(1, 0): 0.1, (1, 1): 0.12, (4, 0): 0.5, (4, 1): 0.54}
 

@@ -11,7 +11,7 @@ from scipy.stats import t, ttest_ind
 from disvae.comparison.groups import compare, estimate, told_apart
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
-from disvae.direction import better, short
+from disvae.runs.tags import better, short
 
 MIG, RECONSTRUCTION = "metric/mig/histogram", "val/reconstruction"
 

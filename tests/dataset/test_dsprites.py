@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from disvae.cache import content_checksum
+from disvae.data.cache import content_checksum
 from disvae.dataset import dsprites
 from disvae.dataset.dsprites import DSprites
 from disvae.dataset.sprites import Sprites
@@ -109,7 +109,7 @@ def test_missing_path_says_what_to_do():
 
 def test_without_a_network_the_error_names_the_way_out(monkeypatch):
     monkeypatch.setattr(dsprites, "URLS", ("http://127.0.0.1:9/file",))
-    monkeypatch.setattr("disvae.download.PAUSE", 0)
+    monkeypatch.setattr("disvae.data.download.PAUSE", 0)
     with pytest.raises(ConnectionError, match=r"dataset\.path=FILE or put it at .*dataset=sprites needs none") as error:
         DSprites()
     assert "\n" not in str(error.value)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from disvae.data.download import file_checksum
 from disvae.dataset import fashion_mnist
 from disvae.dataset.fashion_mnist import FILES, FashionMNIST
-from disvae.download import file_checksum
 
 RNG = np.random.default_rng(0)
 IMAGES = {
@@ -135,7 +135,7 @@ def test_more_values_than_declared_are_refused(folder):
 def test_without_a_network_the_error_names_the_way_out(monkeypatch, tmp_path):
     monkeypatch.setenv("DISVAE_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(fashion_mnist, "URLS", ("http://127.0.0.1:9/",))
-    monkeypatch.setattr("disvae.download.PAUSE", 0)
+    monkeypatch.setattr("disvae.data.download.PAUSE", 0)
     with pytest.raises(ConnectionError, match=r"dataset\.path=FOLDER; dataset=sprites needs none"):
         FashionMNIST()
 

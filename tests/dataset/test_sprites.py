@@ -88,7 +88,7 @@ def test_factor_with_one_value_is_left_out():
 
 
 def test_second_construction_reads_what_the_first_drew(small, monkeypatch):
-    monkeypatch.setattr("disvae.polygon.fill", None)
+    monkeypatch.setattr("disvae.data.polygon.fill", None)
     again = Sprites(scales=2, orientations=4, positions=4)
     assert torch.equal(again.images.data, small.images.data)
     assert again.checksum == small.checksum

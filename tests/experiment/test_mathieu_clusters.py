@@ -11,9 +11,9 @@ from hydra import compose, initialize_config_dir
 
 from disvae.config import conf_dir, resolved
 from disvae.experiment.mathieu_clusters import measure, modes
-from disvae.fit import fit
-from disvae.runs import Run
-from disvae.session import Asked
+from disvae.runs.folder import Run
+from disvae.training.loop import fit
+from disvae.training.run_trainer import Asked
 
 
 def test_modes_are_the_components_nearest_to_more_than_a_twentieth_of_the_codes():

@@ -7,9 +7,9 @@ import pytest
 
 from disvae.config import ConfigError, resolved
 from disvae.explore import explore
-from disvae.fit import fit
-from disvae.runs import Run
-from disvae.session import Asked
+from disvae.runs.folder import Run
+from disvae.training.loop import fit
+from disvae.training.run_trainer import Asked
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
 

@@ -5,7 +5,7 @@ import pytest
 
 from disvae.encoding import Encoding
 from disvae.explorer.naming import names
-from disvae.view import View
+from disvae.pictures.figure_data import View
 
 
 def named(codes: np.ndarray, factors: np.ndarray) -> list[tuple[str, float] | None]:

@@ -17,8 +17,8 @@ from disvae.config import ConfigError
 from disvae.dataset import Dataset, Images
 from disvae.encoding import encode, encoding_of
 from disvae.explorer.contents import page
+from disvae.pictures.figure_data import View
 from disvae.vae import VAE
-from disvae.view import View
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)

@@ -13,8 +13,8 @@ from disvae.build import make_vae
 from disvae.config import resolved
 from disvae.dataset import Dataset, Images
 from disvae.encoding import encode, encoding_of
+from disvae.pictures.figure_data import View
 from disvae.vae import VAE
-from disvae.view import View
 
 
 class Given(Dataset):

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from disvae.build import make_vae, prepared
 from disvae.config import nodes, options, resolved
-from disvae.curves import Curve
 from disvae.figure import NotDrawable
-from disvae.rendering import rendered
+from disvae.pictures.figure_data import View
+from disvae.pictures.files import rendered
+from disvae.runs.curves import Curve
 from disvae.schedule.constant import Constant
-from disvae.view import View
 
 FIGURES = nodes("figure", {}, options("figure"))
 

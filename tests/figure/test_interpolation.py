@@ -6,7 +6,7 @@ from disvae.build import make_vae
 from disvae.config import resolved
 from disvae.figure import NotDrawable
 from disvae.figure.interpolation import interpolation
-from disvae.view import View
+from disvae.pictures.figure_data import View
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from disvae.curves import Curve
 from disvae.figure import NotDrawable
 from disvae.figure.kl_per_dimension import kl_per_dimension
-from disvae.paint import COLOURS, INACTIVE
+from disvae.pictures.style import COLOURS, INACTIVE
+from disvae.runs.curves import Curve
 
 STEPS = np.array([100, 200, 300])
 

@@ -5,7 +5,7 @@ from matplotlib.text import Text
 
 from disvae.figure.mutual_information import mutual_information
 from disvae.metric.mig import MIG
-from disvae.paint import INACTIVE
+from disvae.pictures.style import INACTIVE
 
 
 @pytest.fixture

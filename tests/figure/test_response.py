@@ -3,7 +3,7 @@ import pytest
 
 from disvae.figure import NotDrawable
 from disvae.figure.response import FAINT, response
-from disvae.paint import DATA
+from disvae.pictures.style import DATA
 
 
 @pytest.fixture

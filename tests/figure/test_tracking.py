@@ -4,7 +4,7 @@ import pytest
 from disvae.config import resolved
 from disvae.figure import NotDrawable
 from disvae.metric.mig import MIG
-from disvae.tracking import BINS, tracking
+from disvae.pictures.factor_shares import BINS, tracking
 
 
 def test_its_gaps_are_metric_mig_histogram(encoded, composed):

@@ -6,7 +6,7 @@ from disvae.build import make_vae
 from disvae.config import resolved
 from disvae.figure import NotDrawable
 from disvae.figure.traversal import traversal
-from disvae.paint import INACTIVE
+from disvae.pictures.style import INACTIVE
 
 PRIORS = ("gaussian", "anisotropic", "laplace", "student_t", "sparse", "mixture")
 

@@ -11,8 +11,8 @@ from disvae.build import make_vae
 from disvae.config import resolved
 from disvae.figure import NotDrawable
 from disvae.figure.traversal_animation import FRAMES, traversal_animation
-from disvae.paint import DATA, MODEL
-from disvae.rendering import rendered
+from disvae.pictures.files import rendered
+from disvae.pictures.style import DATA, MODEL
 
 PRIORS = ("gaussian", "laplace", "student_t", "sparse", "mixture")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from disvae.information import bins, mutual_information
 from disvae.metric.modularity import Modularity
+from disvae.statistics.information import bins, mutual_information
 
 RNG = np.random.default_rng(0)
 FACTORS = np.stack([RNG.integers(size, size=5000) for size in (4, 4, 5, 3)], 1)

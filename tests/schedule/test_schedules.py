@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from disvae.pictures.schedule_plot import schedule_plot
 from disvae.schedule.constant import Constant
 from disvae.schedule.cosine import Cosine
 from disvae.schedule.cyclical import Cyclical
 from disvae.schedule.linear import Linear
-from disvae.schedule_plot import schedule_plot
 
 RAMPS = [Linear, Cosine]
 

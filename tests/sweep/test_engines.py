@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from disvae.config import ConfigError
-from disvae.runs import Run
+from disvae.runs.folder import Run
 from disvae.sweep.engine import carry, check_installed
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from disvae.runs import Run
+from disvae.runs.folder import Run
 
 JOBS = 12
 COMMAND = (

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import joblib
 
-from disvae.checkpoint import load
-from disvae.runs import Run
+from disvae.runs.checkpoint import load
+from disvae.runs.folder import Run
 from disvae.sweep.pool import processes
 from disvae.sweep.record import Sweep as Record
 from disvae.sweep.worker import Outcome, work
-from disvae.task import Task
+from disvae.training.job import Task
 
 DRY = (
     "dataset=clusters",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from test_launch import DRY, state, stepping, until
 
-from disvae.checkpoint import load
-from disvae.runs import Run
+from disvae.runs.checkpoint import load
+from disvae.runs.folder import Run
 from disvae.sweep.record import Sweep as Record
 
 PACKED = (*DRY, "launcher.pack=auto")

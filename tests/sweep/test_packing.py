@@ -3,10 +3,10 @@
 import pytest
 
 from disvae.config import ConfigError, check_values, options
-from disvae.runs import Run
+from disvae.runs.folder import Run
 from disvae.sweep.entry import Entry
 from disvae.sweep.packing import kind, most, packs, packs_on_cpu, spread
-from disvae.task import Task
+from disvae.training.job import Task
 
 BASE = ("dataset=clusters", "objective=decomposition", "alpha=1")
 

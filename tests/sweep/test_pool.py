@@ -14,14 +14,14 @@ import pytest
 from filelock import FileLock
 
 from disvae.config import ConfigError
-from disvae.interrupt import Interrupted
-from disvae.runs import InUse, Run
+from disvae.runs.folder import InUse, Run
 from disvae.sweep import pool as pool_module
 from disvae.sweep import worker
 from disvae.sweep.devices import Device
 from disvae.sweep.entry import Entry
 from disvae.sweep.packing import packs
 from disvae.sweep.pool import Pool
+from disvae.system.signals import Interrupted
 
 
 class Stopped(RuntimeError):

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from disvae.config import ConfigError
-from disvae.task import JobFailed
+from disvae.training.job import JobFailed
 
 
 class Recorder:

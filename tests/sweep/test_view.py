@@ -20,7 +20,7 @@ class FakeTask:
 
 @pytest.fixture
 def entries(tmp_path):
-    from disvae.runs import Run
+    from disvae.runs.folder import Run
 
     made = [Entry([f"seed={i}"], name=f"seed={i}", task=FakeTask(Run(tmp_path / str(i)))) for i in range(4)]
     for entry in made:

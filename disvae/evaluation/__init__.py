@@ -1,0 +1,1 @@
+"""A run's encodings, and its scores with confidence intervals and baselines."""

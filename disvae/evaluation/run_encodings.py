@@ -1,0 +1,229 @@
+"""A run's encoding and its controls: made once, kept in its folder, read from there while the weights are the same."""
+
+import hashlib
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from disvae import __version__
+from disvae.build import Built, build, make_vae
+from disvae.config import ConfigError
+from disvae.dataset import Dataset
+from disvae.encoding import Encoding, encode, encoding_of, means, samples
+from disvae.evaluation import controls
+from disvae.evaluation.compute import MODEL, Sources
+from disvae.runs.checkpoint import load
+from disvae.runs.folder import Run, now
+from disvae.vae import VAE
+
+log = logging.getLogger(__name__)
+
+
+def check(built: Built, settings: Mapping[str, Any]) -> None:
+    """What cannot be scored as `settings` say is refused before it is trained.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    _rows(built, settings["images"])
+    if settings["transport"]:
+        with torch.no_grad():
+            prior = built.module.vae.prior()
+        _moved(np.zeros((1, built.module.vae.prior.z_dim), np.float32), prior)
+
+
+def device_of(config: Mapping[str, Any]) -> torch.device:
+    """A GPU where there is one, unless the run was told to leave it."""
+    return torch.device("cuda" if config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def digest_of(run: Run) -> str:
+    """Names the weights of a run's last checkpoint."""
+    return hashlib.sha256(run.last.read_bytes()).hexdigest()[:16]
+
+
+def restored(config: Mapping[str, Any], checkpoint: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
+    """The trained VAE of a run's configuration and checkpoint, without its dataset."""
+    vae = make_vae(config, x_shape)
+    try:
+        weights = checkpoint["state_dict"]
+        vae.load_state_dict(
+            {key.removeprefix("vae."): value for key, value in weights.items() if key.startswith("vae.")}
+        )
+    except (RuntimeError, KeyError) as error:
+        raise ConfigError("last.ckpt is not of the configuration in config.yaml beside it") from error
+    return vae
+
+
+def sources_of(
+    run: Run, settings: Mapping[str, Any], needs_images: bool, built: Built | None, device: torch.device
+) -> tuple[Sources, dict[str, Any]]:
+    """The encodings of the model and its controls, kept ones where they are good, and the protocol that says which."""
+    if not run.last.exists():
+        raise ConfigError(f"{run.path} holds no last.ckpt: train the run first")
+    from disvae.evaluation import codes_file
+
+    config, which, checkpoint = run.config(), settings["images"], load(run.last)
+    path = run.path / ("encoding.h5" if which == "validation" else f"encoding-{which}.h5")
+    arrays = _kept(run, path)
+    wanted = [control for control in settings["controls"] if control != "rotation"]
+    missing = [control for control in wanted if f"controls/{control}" not in arrays]
+    dataset = None
+    if needs_images or missing or not arrays:
+        built = built or build(config)
+        dataset = built.dataset
+    x_shape = dataset.x_shape if dataset is not None else tuple(map(int, arrays["x_shape"]))
+    vae = restored(config, checkpoint, x_shape).to(device).eval()
+    if dataset is not None and built is not None and (missing or not arrays):
+        rows = torch.from_numpy(arrays["rows"]) if arrays else _rows(built, which)
+        if not arrays:
+            encoding = encoding_of(vae, encode(vae, dataset.images, rows), dataset, rows)
+            arrays = _arrays(encoding, x_shape) | {"checkpoint": np.array(digest_of(run))}
+        arrays |= _controls(missing, config, dataset, rows, device)
+        codes_file.write(path, arrays)
+    with torch.no_grad():
+        prior = vae.prior()
+    codes = {MODEL: arrays["samples" if settings["codes"] == "sample" else "codes"]}
+    if "untrained" in settings["controls"]:
+        codes["untrained"] = arrays["controls/untrained" + ("_samples" if settings["codes"] == "sample" else "")]
+    if not np.isfinite(codes[MODEL]).all() and np.isfinite(arrays["samples"]).all():
+        log.warning("q(z|x) has no mean: type score.codes=sample")
+    transported = None
+    if settings["transport"]:
+        codes, transported = _transported(codes, vae, prior)
+    encoding = Encoding(
+        codes=codes[MODEL],
+        factors=arrays["factors"],
+        factor_names=tuple(map(str, arrays["factor_names"])),
+        population=int(arrays["population"]) or None,
+        samples=arrays["samples"],
+        h=torch.from_numpy(arrays["h"]).to(device),
+        posterior=vae.posterior,
+        prior=prior,
+        vae=vae,
+        images=None if dataset is None else dataset.images,
+        rows=arrays["rows"],
+    )
+    trained_on = which == "validation" and config["split"]["validation"] == 0
+    state = run.status()["state"]
+    protocol = {
+        "images": "training" if trained_on else which,
+        "codes": settings["codes"],
+        "transport": transported,
+        "checkpoint": str(arrays["checkpoint"]),
+        "step": checkpoint["global_step"],
+        "state": state,
+    }
+    others = arrays | {f"controls/{source}": each for source, each in codes.items()}
+    return with_controls(encoding, others, settings), protocol | drawn(encoding, settings)
+
+
+def _moved(codes: np.ndarray, prior: Distribution) -> np.ndarray | None:
+    from disvae.evaluation.transport import to_gaussian
+
+    try:
+        return to_gaussian(codes, prior)
+    except ValueError as error:
+        raise ConfigError(f"score.transport=true: {error}") from error
+
+
+def _transported(codes: Mapping[str, np.ndarray], vae: VAE, prior: Distribution) -> tuple[dict[str, np.ndarray], str]:
+    """Codes of encoders in which the prior is a standard normal, and what was done to them."""
+    name = type(vae.prior).__name__
+    moved = {source: _moved(each, prior) for source, each in codes.items()}
+    if any(each is None for each in moved.values()):
+        return dict(codes), f"not used: under the prior {name} it would be a shift and a scale"
+    said = f"from the prior {name} to the standard normal, latent by latent"
+    return {source: each for source, each in moved.items() if each is not None}, said
+
+
+def with_controls(encoding: Encoding, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Sources:
+    """The encoding and its controls: `controls/NAME` of the arrays where they are there, and random rotations."""
+    sources: dict[str, list[Encoding]] = {MODEL: [encoding]}
+    for control in settings["controls"]:
+        if control == "rotation":
+            codes = [controls.rotation(encoding.codes, seed) for seed in range(settings["repeats"])]
+        elif f"controls/{control}" in arrays:
+            codes = [arrays[f"controls/{control}"]]
+        else:
+            continue
+        sources[control] = [replace(encoding, codes=other) for other in codes]
+    return sources
+
+
+def drawn(encoding: Encoding, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a protocol that codes from anywhere have."""
+    return {
+        "samples": len(encoding.codes),
+        "population": encoding.population,
+        "latents": encoding.codes.shape[1],
+        "constant_latents": int((encoding.codes == encoding.codes[:1]).all(0).sum()),
+        "seed": settings["seed"],
+        "repeats": settings["repeats"],
+        "disvae": __version__,
+        "time": now(),
+    }
+
+
+def _kept(run: Run, path: Path) -> dict[str, np.ndarray]:
+    """The arrays in the folder, if they are this checkpoint's and whole."""
+    if not path.exists():
+        return {}
+    from disvae.evaluation import codes_file
+
+    try:
+        arrays = codes_file.read(path)
+    except ConfigError as error:
+        log.warning("encoding the images again: %s", error)
+        return {}
+    whole = arrays.keys() >= {"codes", "samples", "h", "rows", "factors", "factor_names", "population", "x_shape"}
+    return arrays if whole and str(arrays.get("checkpoint")) == digest_of(run) else {}
+
+
+def _rows(built: Built, which: str) -> Tensor:
+    if which == "all":
+        return torch.arange(len(built.dataset.images))
+    rows = built.data.held_out_rows if which == "held_out" else built.data.validation_rows
+    if len(rows) == 0:
+        raise ConfigError(f"score.images={which}: this run has no {which} images; type score.images=validation")
+    return rows
+
+
+def _arrays(encoding: Encoding, x_shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    assert encoding.h is not None
+    assert encoding.samples is not None
+    assert encoding.rows is not None
+    return {
+        "codes": encoding.codes,
+        "samples": encoding.samples,
+        "h": encoding.h.cpu().numpy(),
+        "rows": encoding.rows,
+        "factors": encoding.factors,
+        "factor_names": np.array(encoding.factor_names, dtype=str),
+        "population": np.array(encoding.population or 0),
+        "x_shape": np.array(x_shape),
+    }
+
+
+def _controls(
+    names: Collection[str], config: Mapping[str, Any], dataset: Dataset, rows: Tensor, device: torch.device
+) -> dict[str, np.ndarray]:
+    """Codes (N, D) of the run's own network before its first step, and of the pixels."""
+    codes: dict[str, np.ndarray] = {}
+    if "untrained" in names:
+        with torch.random.fork_rng():
+            torch.manual_seed(config["seed"])
+            start = make_vae(config, dataset.x_shape).to(device)
+        h = encode(start, dataset.images, rows)
+        codes |= {"untrained": means(start.posterior, h), "untrained_samples": samples(start.posterior, h)}
+    if {"pca", "ica"} & set(names):
+        of_pixels = controls.pixels(dataset.images, rows.numpy(), config["z_dim"], seed=0)
+        codes |= {name: of_pixels[name] for name in ("pca", "ica") if name in names}
+    return {f"controls/{name}": array for name, array in codes.items()}

@@ -1,0 +1,214 @@
+"""A run's scores: which metrics, under which tags, kept beside those that are there."""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from disvae.build import Built, make
+from disvae.config import ConfigError, options
+from disvae.config import nodes as nodes_of
+from disvae.encoding import encode, encoding_of
+from disvae.evaluation.compute import MODEL, Result, score
+from disvae.evaluation.confidence import with_own_errors
+from disvae.evaluation.run_encodings import device_of, digest_of, restored, sources_of
+from disvae.metric import Metric, ModelMetric, RunsMetric
+from disvae.runs.checkpoint import load
+from disvae.runs.folder import Run
+from disvae.runs.tensorboard import write_scores
+
+log = logging.getLogger(__name__)
+
+COMPARED_IMAGES = 10_000
+"""Images that several runs encode to be compared."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Metrics by label, their nodes, and the labels that somebody asked for by name."""
+
+    metrics: dict[str, Metric | ModelMetric]
+    of_runs: dict[str, RunsMetric]
+    nodes: dict[str, dict[str, Any]]
+    named: Collection[str]
+    slow: Collection[str]
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether codes alone will not do."""
+        return any(isinstance(metric, ModelMetric) and "images" in metric.needs for metric in self.metrics.values())
+
+    def left_out(self, found: Collection[str]) -> str:
+        """A line on the metrics that are not for the data, and on those that take minutes."""
+        missing = sorted(self.metrics.keys() - set(found))
+        said = [f"not for these data: {', '.join(missing)}"] if missing else []
+        if self.slow:
+            said.append(f"slow, to be asked for by name: {', '.join(self.slow)}")
+        return "; ".join(said).capitalize()
+
+    def of_one(self) -> "Chosen":
+        """The same for a single run.
+
+        Raises:
+            ConfigError: a metric of several runs was asked for.
+        """
+        for label in self.of_runs.keys() & set(self.named):
+            raise ConfigError(
+                f"metric={label} is of several runs: python -m disvae.evaluate RUN RUN ... metric={label}"
+            )
+        return self
+
+
+def choose(chosen: Mapping[str, Any], final: str | list[str], *, by_default: bool = False) -> Chosen:
+    """The metrics of metric=[...] and of `final`: a list, or all that take seconds.
+
+    Metrics that are chosen `by_default` were typed by nobody.
+
+    Raises:
+        ConfigError: a setting that is not one.
+    """
+    everything = final == "all"
+    nodes = nodes_of("metric", chosen, options("metric") if everything else final)
+    typed = {} if by_default else chosen
+    named = set(nodes_of("metric", typed, [] if everything else final))
+    built = {label: make(node, f"metric.{label.partition('-')[0]}") for label, node in nodes.items()}
+    kept = {label: metric for label, metric in built.items() if label in named or not metric.slow}
+    return Chosen(
+        metrics={label: metric for label, metric in kept.items() if not isinstance(metric, RunsMetric)},
+        of_runs={label: metric for label, metric in kept.items() if isinstance(metric, RunsMetric)},
+        nodes=nodes,
+        named=named,
+        slow=sorted(built.keys() - kept.keys()),
+    )
+
+
+def stage(settings: Mapping[str, Any]) -> str:
+    """The first part of the scores' tags: `metric`, and what of `score` is not as usual."""
+    parts = [
+        settings["images"] if settings["images"] != "validation" else "",
+        "sample" if settings["codes"] == "sample" else "",
+        "transport" if settings["transport"] else "",
+        f"seed{settings['seed']}" if settings["seed"] else "",
+    ]
+    return "-".join(["metric", *filter(None, parts)])
+
+
+def flat(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The model's scores and their standard errors by tag, `metric/mig/histogram`, of what scores.json holds."""
+    tags = {}
+    for name, entries in scores.items():
+        for label, entry in entries.items():
+            for key, sources in entry["scores"].items():
+                if MODEL in sources:
+                    tags[f"{name}/{label}/{key}"] = sources[MODEL]["value"]
+                    if sources[MODEL]["se"] is not None:
+                        tags[f"{name}/{label}/{key}_se"] = sources[MODEL]["se"]
+    return tags
+
+
+def evaluate(
+    run: Run,
+    chosen: Chosen,
+    settings: Mapping[str, Any],
+    *,
+    built: Built | None = None,
+    device: torch.device | None = None,
+) -> str:
+    """Score a trained run and keep each result in its folder as it is there; returns what to say of those left out.
+
+    `built` saves reading its dataset again. Without a `device` it is a GPU where there is one, unless the run was told
+    to leave it.
+
+    Raises:
+        ConfigError: the checkpoint cannot be read, or the folder not written.
+    """
+    device = device or device_of(run.config())
+    sources, protocol = sources_of(run, settings, chosen.needs_images, built, device)
+    name = stage(settings)
+    results = score(
+        chosen.metrics,
+        sources,
+        repeats=settings["repeats"],
+        seed=settings["seed"],
+        named=chosen.named,
+        processes=torch.get_num_threads(),
+        done=lambda label, result: _save(
+            run, name, entries({label: result}, chosen.nodes, protocol), coming=chosen.metrics
+        ),
+    )
+    scored = run.scores().get(name, {})
+    now = {label: scored[label] for label in results}
+    write_scores(run.path, flat({name: now}), run.metrics(), protocol["step"])
+    return chosen.left_out(results)
+
+
+def _save(run: Run, name: str, found: Mapping[str, Any], coming: Collection[str] = ()) -> None:
+    """Put new scores beside those of the same weights that are there, in place of earlier ones of the same name.
+
+    Scores of other weights are dropped. A warning says so, but for those whose labels are among the `coming` ones.
+    """
+    weights = {entry["protocol"]["checkpoint"] for entry in found.values()}
+    scores: dict[str, dict[str, Any]] = {}
+    dropped = []
+    for tag, scored in run.scores().items():
+        scores[tag] = {label: of for label, of in scored.items() if of["protocol"].get("checkpoint") in weights}
+        dropped += [
+            f"{tag}/{label}"
+            for label in scored.keys() - scores[tag].keys()
+            if tag != name or label not in {*found, *coming}
+        ]
+    if dropped:
+        log.warning(
+            "dropped from %s, for they were computed before last.ckpt changed: %s",
+            run.path / "scores.json",
+            ", ".join(sorted(dropped)),
+        )
+    scores[name] = scores.get(name, {}) | dict(found)
+    run.save_scores({tag: scored for tag, scored in scores.items() if scored})
+    terms = {tag: value for tag, value in run.metrics().items() if not tag.startswith("metric")}
+    run.save_metrics(terms | flat(scores))
+
+
+def entries(
+    results: Mapping[str, Result], nodes: Mapping[str, Any], protocol: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Results as scores.json has them: each with the metric's settings and how it was computed."""
+    return {
+        label: {**asdict(result), "settings": nodes[label], "protocol": dict(protocol)}
+        for label, result in results.items()
+    }
+
+
+def compare(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) -> None:
+    """Metrics of several runs, from their codes of the same images: a sample of the whole dataset by score.seed.
+
+    Raises:
+        ConfigError: the runs are of different datasets, or a metric cannot compare them.
+    """
+    configs = [run.config() for run in runs]
+    if any(config["dataset"] != configs[0]["dataset"] for config in configs):
+        raise ConfigError(f"{', '.join(chosen.of_runs)}: the runs must be of one dataset with the same settings")
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise ConfigError(f"{', '.join(chosen.of_runs)}: the same run is named twice")
+    dataset = make(configs[0]["dataset"], "dataset")
+    order = np.random.default_rng(settings["seed"]).permutation(len(dataset.images))
+    rows = torch.from_numpy(np.sort(order[:COMPARED_IMAGES]))
+    encodings = []
+    for run, config in zip(runs, configs, strict=True):
+        vae = restored(config, load(run.last), dataset.x_shape).to(device_of(config)).eval()
+        encodings.append(encoding_of(vae, encode(vae, dataset.images, rows), dataset, rows))
+    protocol = {"runs": [str(run.path) for run in runs], "images": "all", "samples": len(rows)}
+    for label, metric in chosen.of_runs.items():
+        try:
+            of_each = metric(encodings, seed=settings["seed"])
+        except ValueError as error:
+            raise ConfigError(f"metric {label}: {error}") from error
+        for run, values in zip(runs, of_each, strict=True):
+            result = Result()
+            result.add(MODEL, with_own_errors(values))
+            of_run = protocol | {"checkpoint": digest_of(run)}
+            with run.lock():
+                _save(run, f"{stage(settings)}-runs", entries({label: result}, chosen.nodes, of_run))

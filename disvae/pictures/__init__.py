@@ -1,0 +1,1 @@
+"""Data of a figure, plot style, picture files and HTML pages."""

@@ -1,0 +1,1 @@
+"""Numbers from arrays: information, densities, the aggregate posterior, linear probes."""

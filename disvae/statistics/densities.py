@@ -1,0 +1,116 @@
+"""Densities of codes along one latent and over a plane of two, of the prior and of q(z) = (1/N) sum_n q(z|x_n)."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal, Normal
+
+from disvae.estimators import factorised, marginals
+from disvae.statistics.latents import prior_marginals
+
+BLOCK = 2**22
+"""Densities at a time."""
+
+Pair = tuple[int, int]
+
+NARROW = 0.1
+"""Share of the encodings that may be narrower than what a line resolves."""
+
+
+def line_across(low: float, high: float, widths: Tensor, least: int, most: int) -> Tensor:
+    """Places (P,) from low to high, P odd and at least `least`: two within each of most `widths` (N,) of encodings.
+
+    Between places further apart single encodings would be missed or counted too often. P is at most `most`, if that is
+    more than `least`.
+    """
+    width = max(widths.quantile(NARROW).item(), (high - low) / 1e6)
+    wanted = math.ceil(2 * (high - low) / width)
+    return torch.linspace(low, high, max(least, min(wanted, most)) | 1, device=widths.device)
+
+
+def density_of_latent(dist: Distribution, d: int, places: Tensor) -> Tensor | None:
+    """Density (P,) of latent d at `places` (P,), the mean over the batch of `dist`; None if no marginals are known."""
+    dist_d = prior_marginals(dist)
+    return None if dist_d is None else _of_latent(dist_d, d).log_prob(places[:, None]).exp().mean(1)
+
+
+def density_of_pair(dist: Distribution, pair: Pair, first: Tensor, second: Tensor) -> Tensor:
+    """Density (F, S) of a `pair` of latents where the first is one of `first` (F,) and the second of `second` (S,).
+
+    The mean over the batch of `dist`, batch (N,) or (), event (D,).
+
+    Raises:
+        ValueError: neither `dist` nor the components it mixes have independent latents, nor is it Gaussian.
+    """
+    if factorised(dist) is not None:
+        a, b = _each(dist, pair, first, second)
+        return a @ b.T / a.shape[1]
+    if isinstance(dist, MixtureSameFamily):
+        a, b = _each(dist.component_distribution, pair, first, second)
+        return (a * dist.mixture_distribution.probs) @ b.T
+    if isinstance(dist, MultivariateNormal):
+        total = torch.zeros(len(first), len(second), device=first.device)
+        rows = max(1, BLOCK // total.numel())
+        for of_first, given in _conditioned(dist, pair, first, rows):
+            total += torch.einsum("nf,snf->fs", of_first, given.log_prob(second[:, None, None]).exp())
+        return total / math.prod(dist.batch_shape)
+    raise ValueError(f"latents must be independent or jointly Gaussian, got {type(dist).__name__}")
+
+
+def _each(dist: Distribution, pair: Pair, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Densities (F, N) and (S, N) of two latents under each of the batch."""
+    dist_d = factorised(dist)
+    if dist_d is None:
+        raise ValueError(f"latents must be independent or jointly Gaussian, got {type(dist).__name__}")
+    each = [_of_latent(dist_d, d).log_prob(line[:, None]).exp() for d, line in zip(pair, (first, second), strict=True)]
+    return each[0], each[1]
+
+
+def _of_latent(dist_d: Distribution, d: int) -> Distribution:
+    """Latent d of a distribution of independent ones (batch (..., D)): batch (N,), N = 1 for a single code."""
+    if isinstance(dist_d, MixtureSameFamily):
+        logits = dist_d.mixture_distribution.logits[..., d, :]  # (..., K)
+        weights = Categorical(logits=logits.reshape(-1, logits.shape[-1]))
+        return MixtureSameFamily(
+            weights, _part(dist_d.component_distribution, (..., d, slice(None)), logits.shape[-1:])
+        )
+    return _part(dist_d, (..., d), torch.Size())
+
+
+def _part(dist: Distribution, index: tuple[Any, ...], shape: torch.Size) -> Distribution:
+    """What has the parameters at this index of the batch, which becomes (N, *shape)."""
+    kind: Callable[..., Distribution] = type(dist)
+    return kind(**{name: getattr(dist, name)[index].reshape(-1, *shape) for name in dist.arg_constraints})
+
+
+def _conditioned(
+    dist: MultivariateNormal, pair: Pair, first: Tensor, rows: int
+) -> Iterable[tuple[Tensor, Distribution]]:
+    """`rows` of the batch at a time: density (n, F) of the first latent, and the second (n, F) given it."""
+    i, j = pair
+    mean, covariance = dist.loc.view(-1, dist.loc.shape[-1]), dist.covariance_matrix.flatten(0, -3)
+    for m, c in zip(mean.split(rows), covariance.split(rows), strict=True):
+        slope = (c[:, i, j] / c[:, i, i])[:, None]
+        left = (c[:, j, j, None] - slope.square() * c[:, i, i, None]).clamp(min=1e-12)
+        given = Normal(m[:, j, None] + slope * (first - m[:, i, None]), left.sqrt().expand(-1, len(first)))
+        yield Normal(m[:, i, None], c[:, i, i, None].sqrt()).log_prob(first).exp(), given
+
+
+def spread(qz_x: Distribution) -> Tensor:
+    """How wide each code of q(z|x) is (N, D): its standard deviation, a Student-t's scale where it has none."""
+    q_d = marginals(qz_x)
+    std = (qz_x if q_d is None else q_d).variance.sqrt()
+    scale = getattr(q_d, "scale", None)
+    return std if scale is None or std.isfinite().all() else scale
+
+
+def covariance_of_pair(qz_x: Distribution, pair: Pair) -> Tensor:
+    """Covariances (N, 2, 2) of two latents under each q(z|x), of `spread` where they are independent."""
+    index = list(pair)
+    if isinstance(qz_x, MultivariateNormal):
+        covariance: Tensor = qz_x.covariance_matrix[:, index][:, :, index]
+        return covariance
+    return torch.diag_embed(spread(qz_x)[:, index].square())

@@ -1,0 +1,1 @@
+"""One run trained: the LightningModule, its loop, callbacks, checkpoints and progress."""

@@ -1,0 +1,275 @@
+"""Runs of one structure trained by one vectorised step: their tensors are stacked, and vmap runs the members at once.
+
+Members may differ in seed, in schedules and in weights that are floats. Each draws the noise that it would draw alone,
+and the numbers of one, be they NaN, do not reach the others.
+"""
+
+import copy
+import typing
+import warnings
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.optim import Optimizer
+
+from disvae.objective import Objective
+from disvae.schedule import Schedule
+from disvae.training.module import NORM, VAEModule, step_seed
+from disvae.training.packed.noise import MembersNoise
+from disvae.training.schedule_inputs import AnyStep, Weights
+from disvae.vae import VAE
+
+# Gamma.rsample's clamp runs member by member under vmap: K small calls, nothing a user could change.
+warnings.filterwarnings("ignore", "There is a performance drop because .* batching rule for aten::clamp_")
+
+_MODULE = frozenset(vars(nn.Module()))
+
+
+def structure(module: VAEModule, optimizer: Optimizer) -> Hashable:
+    """What runs must have in common to be one pack: equal if and only if they can be stacked.
+
+    Seeds, schedules and the constructor arguments annotated `float` of our own modules are left out. A schedule that is
+    always zero may leave a term out, so whether it is counts.
+    """
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    groups = tuple(
+        (tuple(names[p] for p in group["params"]), _frozen({k: v for k, v in group.items() if k != "params"}))
+        for group in optimizer.param_groups
+    )
+    parts = (
+        *((name, type(part), _settings(part, fed=False)) for name, part in module.vae.named_modules()),
+        *((name, type(part), _settings(part, fed=True)) for name, part in module.objective.named_modules()),
+    )
+    tensors = tuple(
+        (name, tuple(tensor.shape), tensor.dtype, tensor.device, tensor.requires_grad)
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+    )
+    return module.N, parts, tensors, type(optimizer), groups
+
+
+class _Step(nn.Module):
+    """Images to terms, through the parameters, buffers and settings of one member."""
+
+    def __init__(self, vae: VAE, objective: Objective, N: int) -> None:
+        super().__init__()
+        self.vae = vae
+        self.objective = objective
+        self.N = N
+
+    def forward(self, x: Tensor, x_extra: Tensor) -> dict[str, Tensor]:
+        """Terms of images (B, C, H, W)."""
+        draw = self.vae(x, step=AnyStep(), N=self.N, x_extra=x_extra)
+        terms: dict[str, Tensor] = self.objective(draw)
+        return terms
+
+
+def _parts(step: VAEModule | _Step) -> Iterator[tuple[str, nn.Module]]:
+    yield from step.vae.named_modules(prefix="vae")
+    yield from step.objective.named_modules(prefix="objective")
+
+
+def _settings(part: nn.Module, *, fed: bool) -> Hashable:
+    """All that `part` may read beside parameters, buffers and modules; schedules that are `fed` count by `is_zero`."""
+    floats = _floats(type(part))
+    settings: list[tuple[str, Hashable]] = []
+    for name, value in sorted(vars(part).items()):
+        if fed and isinstance(value, Schedule):
+            settings.append((name, value.is_zero))
+        elif name in floats:
+            settings.append((name, None))
+        elif name not in _MODULE:
+            settings.append((name, _frozen(value)))
+    return tuple(settings)
+
+
+def _floats(kind: type[nn.Module]) -> set[str]:
+    """Names of the constructor arguments that are floats; none of torch's layers, which want theirs as numbers."""
+    if kind.__module__.partition(".")[0] == "torch":
+        return set()
+    return {name for name, hint in typing.get_type_hints(kind.__init__).items() if hint is float}
+
+
+def _frozen(value: Any) -> Hashable:
+    """Equal for equal settings; what cannot be compared by value equals itself alone."""
+    if isinstance(value, dict):
+        return tuple((name, _frozen(value[name])) for name in sorted(value))
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, Tensor) or not isinstance(value, Hashable):
+        return type(value), id(value)
+    return type(value), value
+
+
+class Pack:
+    """K runs in one; `step` is one optimiser step of each.
+
+    The members' parameters and buffers become views of the pack's tensors, so a member's state_dict(), scores and
+    figures are at any time those of its run. Its optimiser is left behind: `optimizer_state` says what it would hold.
+
+    Args:
+        members: runs of equal `structure` that have done equally many steps.
+        optimizers: the members' own, whose states the pack goes on from.
+        gradient_clip_val: the norm that each member's gradient is clipped to, if any.
+
+    Raises:
+        ValueError: members that cannot be stacked.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[VAEModule],
+        optimizers: Sequence[Optimizer],
+        *,
+        gradient_clip_val: float | None = None,
+    ) -> None:
+        if len({structure(*member) for member in zip(members, optimizers, strict=True)}) != 1:
+            raise ValueError("members of a pack must be alike but for seed, schedules and weights")
+        self.members = list(members)
+        self.optimizers = list(optimizers)
+        self.gradient_clip_val = gradient_clip_val
+        first = self.members[0]
+        self._step = _Step(copy.deepcopy(first.vae), copy.deepcopy(first.objective), first.N).train()
+        self._fed = Weights(self._step.objective).fed
+        self.parameters = self._stack([dict(m.named_parameters()) for m in self.members])
+        self.buffers = self._stack([dict(m.named_buffers()) for m in self.members])
+        self.optimizer = self._stacked_optimizer()
+        device = next(iter(self.parameters.values())).device
+        self.generators = [torch.Generator(device) for _ in self.members]
+        self._differing, floats = self._floats_that_differ()
+        self._floats = torch.tensor(floats, device=device).view(len(floats), len(self.members)).T  # (K, floats)
+        self._index = torch.arange(len(self.members), device=device)
+
+    def _stack(self, tensors: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Each name's tensors as one (K, ...), of which the given ones become views."""
+        stacked = {}
+        for name, first in tensors[0].items():
+            whole = torch.stack([own[name].detach() for own in tensors])
+            for k, own in enumerate(tensors):
+                own[name].data = whole[k]
+            stacked[name] = whole.requires_grad_(first.requires_grad)
+        return stacked
+
+    def _stacked_optimizer(self) -> Optimizer:
+        """The members' optimiser, its groups and their states, for the stacked parameters."""
+        names = {parameter: name for name, parameter in self.members[0].named_parameters()}
+        optimizer = copy.copy(self.optimizers[0])
+        optimizer.param_groups = []
+        optimizer.state = defaultdict(dict)
+        for groups in zip(*(own.param_groups for own in self.optimizers), strict=True):
+            stacked = [self.parameters[names[parameter]] for parameter in groups[0]["params"]]
+            optimizer.param_groups.append({**groups[0], "params": stacked})
+            for parameter, *alone in zip(stacked, *(group["params"] for group in groups), strict=True):
+                states = [own.state[p] for own, p in zip(self.optimizers, alone, strict=True) if p in own.state]
+                if states:
+                    optimizer.state[parameter] = self._stacked_state(states)
+        return optimizer
+
+    def _stacked_state(self, states: list[dict[str, Any]]) -> dict[str, Any]:
+        if len(states) < len(self.members) or len({float(state["step"]) for state in states}) > 1:
+            raise ValueError("members of a pack must have done equally many steps")
+        return {
+            key: value.clone() if key == "step" else torch.stack([state[key] for state in states])
+            for key, value in states[0].items()
+        }
+
+    def _floats_that_differ(self) -> tuple[list[tuple[nn.Module, str]], list[list[float]]]:
+        """Which settings of the step's parts are the members' own, and their values."""
+        of_members = [dict(_parts(member)) for member in self.members]
+        where, values = [], []
+        for path, part in _parts(self._step):
+            for name in sorted(_floats(type(part)) & vars(part).keys()):
+                of_name = [float(getattr(parts[path], name)) for parts in of_members]
+                if len(set(of_name)) > 1:
+                    where.append((part, name))
+                    values.append(of_name)
+        return where, values
+
+    def seed(self, step: int) -> None:
+        """Seed each member's noise of the optimiser step after `step` others."""
+        for member, generator in zip(self.members, self.generators, strict=True):
+            generator.manual_seed(step_seed(member.seed, step))
+
+    def gradients(self, x: Tensor, x_extra: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """Terms (K,) or (K, D) of images `x` (K, B, C, H, W) and `x_extra` (K, B', C, H, W), and their gradients.
+
+        `weights` (K, schedules) are those of `Weights`. Among the terms is the members' gradient norm,
+        before clipping. A member whose terms are not finite leaves those of the others as they are.
+
+        Raises:
+            NotImplementedError: under autocast, from which vmap leaves out linear and convolutional layers.
+        """
+        if torch.is_autocast_enabled(x.device.type):
+            raise NotImplementedError(
+                "packed runs do not do autocast: type trainer.precision=32-true, or launcher.pack=1"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        tensors = {**self.parameters, **self.buffers}
+        terms = vmap(self._terms, randomness="error")(tensors, x, x_extra, weights, self._floats, self._index)
+        terms["loss"].sum().backward()
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        norms = torch.stack([torch.linalg.vector_norm(g.view(len(g), -1), dim=1) for g in gradients])
+        norm = torch.linalg.vector_norm(norms, dim=0)
+        if self.gradient_clip_val is not None:
+            factor = (self.gradient_clip_val / (norm + 1e-6)).clamp(max=1)  # as nn.utils.clip_grad_norm_ does
+            for gradient in gradients:
+                gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+        return {**{name: term.detach() for name, term in terms.items()}, NORM: norm}
+
+    def _terms(
+        self, tensors: dict[str, Tensor], x: Tensor, x_extra: Tensor, weights: Tensor, floats: Tensor, member: Tensor
+    ) -> dict[str, Tensor]:
+        """Those of one member, under vmap."""
+        for fed, now in zip(self._fed, weights, strict=True):
+            fed.now = now
+        for (part, name), value in zip(self._differing, floats, strict=True):
+            setattr(part, name, value)
+        with MembersNoise(self.generators, member):
+            terms: dict[str, Tensor] = functional_call(self._step, tensors, (x, x_extra))
+        return terms
+
+    def update(self) -> None:
+        """The optimiser's step along the gradients."""
+        self.optimizer.step()
+
+    def step(self, x: Tensor, x_extra: Tensor, step: int, weights: Tensor) -> dict[str, Tensor]:
+        """`seed`, `gradients` and `update`: the terms of the optimiser step after `step` others."""
+        self.seed(step)
+        terms = self.gradients(x, x_extra, weights)
+        self.update()
+        return terms
+
+    def optimizer_state(self, k: int) -> dict[str, Any]:
+        """What the optimiser of member `k` would hold, for its load_state_dict."""
+        stacked = self.optimizer.state_dict()
+        states = {
+            i: {key: value.clone() if key == "step" else value[k].clone() for key, value in state.items()}
+            for i, state in stacked["state"].items()
+        }
+        return {"state": states, "param_groups": stacked["param_groups"]}
+
+    def without(self, failed: Collection[int]) -> "Pack":
+        """A pack of the other members as they stand, gradients included; this one is not to be used any more.
+
+        The members that `failed` keep their tensors; everyone's own optimiser is brought up to date.
+
+        Raises:
+            ValueError: if no member is left.
+        """
+        left = [k for k in range(len(self.members)) if k not in failed]
+        if not left:
+            raise ValueError("a pack must keep a member")
+        for k, optimizer in enumerate(self.optimizers):
+            optimizer.load_state_dict(self.optimizer_state(k))
+        pack = Pack(
+            [self.members[k] for k in left],
+            [self.optimizers[k] for k in left],
+            gradient_clip_val=self.gradient_clip_val,
+        )
+        for name, parameter in self.parameters.items():
+            if parameter.grad is not None:
+                pack.parameters[name].grad = parameter.grad[left]
+        return pack
