@@ -17,7 +17,7 @@ from typing import Any
 from disvae import config as knobs
 from disvae.config import ConfigError
 from disvae.evaluate import settings
-from disvae.runs.folder import write_atomically
+from disvae.runs.atomic import write_atomically
 from disvae.system.command import command, paths
 from disvae.system.imports import loading
 

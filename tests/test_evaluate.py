@@ -345,6 +345,18 @@ def test_a_damaged_file_of_a_run_is_named(run, name):
         evaluate([str(run.path), "metric=[mig]"])
 
 
+@pytest.mark.parametrize("asked", [["metric=[sparsity]"], ["metric=[udr]"], ["figure=[traversal]"]])
+def test_a_flipped_bit_in_the_weights_is_found_and_the_scores_stay(run, trained, asked):
+    content = bytearray(run.last.read_bytes())
+    content[len(content) // 2] ^= 1
+    run.last.write_bytes(content)
+    before = [(run.path / name).read_bytes() for name in ("scores.json", "metrics.json", "encoding.h5")]
+    others = [str(trained.path)] * (asked == ["metric=[udr]"])
+    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read \(.* checksum .*\); delete it and give"):
+        evaluate([str(run.path), *others, *asked])
+    assert [(run.path / name).read_bytes() for name in ("scores.json", "metrics.json", "encoding.h5")] == before
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(run):
     config = run.path / "config.yaml"
     config.write_text(config.read_text().replace("z_dim: 3", "z_dim: 4"))
@@ -431,7 +443,7 @@ def test_a_run_stopped_while_it_is_scored_is_scored_by_the_same_command(composed
     assert stopped.metrics() == whole.metrics()
 
 
-def test_scores_of_earlier_weights_do_not_stay_beside_later_ones(composed, tmp_path, monkeypatch, capsys):
+def test_scores_of_earlier_weights_do_not_stay_beside_later_ones(composed, tmp_path, monkeypatch, caplog):
     run = Run(tmp_path / "run")
     config = resolved(composed(*SPRITES, *SHORT, "metric=[]", "final=[sparsity]", "checkpoint_every=2"))
     original = VAEModule.update
@@ -447,9 +459,14 @@ def test_scores_of_earlier_weights_do_not_stay_beside_later_ones(composed, tmp_p
             fit(Asked(run, config, brief=True))
     evaluate([str(run.path), "metric=[mig]"])  # of a run that is not finished
     assert run.scores()["metric"]["mig"]["protocol"]["step"] == 4
+    evaluate([str(run.path), "metric=[sparsity]"])
+    assert run.scores()["metric"].keys() == {"mig", "sparsity"}
+    assert "dropped" not in caplog.text
     fit(Asked(run, config, brief=True))
     assert run.scores()["metric"].keys() == {"sparsity"}
     assert not any("mig" in tag for tag in run.metrics())
+    dropped = f"dropped from {run.path / 'scores.json'}, for they were computed before last.ckpt changed: metric/mig"
+    assert [record.message for record in caplog.records if "dropped" in record.message] == [dropped]
 
 
 def command_line(composed, *overrides: str) -> None:

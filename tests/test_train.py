@@ -107,6 +107,103 @@ def test_force_repeats_a_run_from_its_start(trained):
     assert scores(run) == expected
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    """What a run's folder holds, without its lock and its repeat."""
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name: content for name, content in found.items() if name != ".lock" and not name.startswith(".new/")}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("batch_size=100000",), "batch_size must be at most"),
+        (("dataset=fashion_mnist", "dataset.path=gone"), "gone"),
+        ((*SMALL_SPRITES, "model=mlp"), "the cache folder .* cannot be used"),
+    ],
+)
+def test_a_repeat_that_cannot_be_built_leaves_the_finished_run_as_it_is(
+    trained, monkeypatch, tmp_path, overrides, said
+):
+    run = trained("run")
+    (run.path / ".ipynb_checkpoints").mkdir()
+    (run.path / ".ipynb_checkpoints" / "notes-checkpoint.txt").write_text("mine")
+    before = files(run.path)
+    (tmp_path / "cache").write_text("a file, in which nothing can be kept")
+    monkeypatch.setenv("DISVAE_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(ConfigError, match=said):
+        trained("run", *overrides, force=True)
+    assert files(run.path) == before
+    assert run.finished()
+    trained("run", force=True)
+    assert run.finished()
+
+
+def test_a_finished_repeat_leaves_nothing_of_the_old_run_and_all_that_is_the_users(trained):
+    run = trained("run", "beta=2", "final=[sparsity]", "final_figures=[aggregate_posterior]", "report=true")
+    (run.path / "encoding-all.h5").write_text("old")
+    (run.path / "explore.html").write_text("old")
+    mine = {"notes.txt": b"mine", "figures/mine.pdf": b"mine", "own/status.json": b"mine", "log.txt": b"log"}
+    for name, content in mine.items():
+        (run.path / name).parent.mkdir(exist_ok=True)
+        (run.path / name).write_bytes(content)
+    old = files(run.path)
+    again = trained("run", "beta=2", "metric=[]", force=True)
+    new = files(again.path)
+    assert {name: new.pop(name) for name in mine} == mine
+    assert new.keys() == {
+        "config.yaml", "provenance.json", "status.json", "metrics.json", "last.ckpt", "best.ckpt",
+        *(name for name in new if name.startswith("events.out.tfevents.")),
+    }  # fmt: skip
+    assert all(old.get(name) != content for name, content in new.items() if name.startswith("events"))
+    assert len(again.provenance()["sessions"]) == 1
+    assert [step for step, _ in curve(again, "train/loss")] == [5, 10, 15, 20]
+    assert not {".new", ".done"} & {path.name for path in run.path.iterdir()}
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from disvae.runs.folder import Run
+from disvae.training.loop import fit
+from disvae.training.module import VAEModule
+from disvae.training.run_trainer import Asked
+
+update = VAEModule.update
+
+def update_or_die(self):
+    if self.step == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+    update(self)
+
+VAEModule.update = update_or_die
+fit(Asked(Run(Path(sys.argv[1])), json.loads(sys.argv[2]), force=True, brief=True))
+"""
+
+
+def test_kill_in_a_repeat_leaves_the_finished_run_and_the_same_command_continues_the_repeat(trained):
+    settings = ("checkpoint_every=5", "log_every=1")
+    run = trained("run", *settings)
+    before, loss = files(run.path), curve(run, "train/loss")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(run.path), json.dumps(run.config())], env=environment, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+    trained("run", *settings)  # nothing is left to do
+    assert files(run.path) == before
+    assert run.finished()
+    repeat = run.place(force=True)
+    assert (repeat.state(), repeat.status()["step"]) == ("killed", 10)
+    trained("run", *settings, force=True)
+    after = files(run.path)
+    assert after["metrics.json"] == before["metrics.json"]
+    assert [session["data_checksum"] for session in run.provenance()["sessions"]] == [
+        json.loads(before["provenance.json"])["sessions"][0]["data_checksum"]
+    ] * 2, "the session that was killed and the one that went on with it"
+    assert curve(run, "train/loss") == loss
+    assert not repeat.path.exists()
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_with_step_term_and_a_finite_checkpoint(trained, monkeypatch, tmp_path, bad):
     original = BetaVAE.forward

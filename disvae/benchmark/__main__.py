@@ -93,7 +93,8 @@ def benchmark(arguments: Sequence[str]) -> None:
         from disvae.benchmark.parts import Benchmark
         from disvae.benchmark.table import show
         from disvae.benchmark.workloads import Place
-        from disvae.runs.folder import provenance, write_atomically
+        from disvae.runs.atomic import write_atomically
+        from disvae.runs.folder import provenance
         from disvae.runs.terminal import console
         from disvae.system.machine import cores
 

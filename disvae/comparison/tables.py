@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 from disvae.comparison import udr
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
-from disvae.runs.folder import write_atomically
+from disvae.runs.atomic import write_atomically
 from disvae.runs.settings import Knob
 from disvae.runs.tables import Cell, Head, Table, number, number_cell
 from disvae.runs.tags import better, said, short, titled, without_labels

@@ -1,5 +1,6 @@
 """Arrays built once per machine: one .npz a name, written under a lock, complete or absent, checked when read."""
 
+import glob
 import hashlib
 import logging
 import os
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+
+from disvae.runs.atomic import replacing
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +51,15 @@ def build_once(path: Path, build: Callable[[], Mapping[str, np.ndarray]]) -> tup
     with locked(path):
         if (found := _read(path)) is not None:
             return found
+        # Whoever wrote a temporary file was killed, for the lock is ours; a link in a shared folder leads elsewhere.
+        for stale in [*path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"), *([path] if path.is_symlink() else [])]:
+            stale.unlink()
         arrays = dict(build())
         checksum = content_checksum(arrays)
-        temporary = path.with_name(f".{path.name}.tmp")
         try:
-            temporary.unlink(missing_ok=True)  # whoever wrote it was killed: the lock is ours
-            with temporary.open("xb") as file:  # "x" makes a new file and follows no link planted in a shared folder
+            with replacing(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, CONTENTS=np.array([checksum, *sorted(arrays)]), **arrays)
-            os.replace(temporary, path)
         except OSError as error:
-            if temporary.is_file():
-                temporary.unlink()
             raise _unwritable(path, error) from error
         return arrays, checksum
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from disvae.config import ConfigError
 from disvae.data import array_file
-from disvae.runs.folder import write_atomically
+from disvae.runs.atomic import write_atomically
 
 ADVICE = "codes are read from HDF5 or from NPZ, which numpy.savez('codes.npz', codes=codes, factors=factors) writes"
 

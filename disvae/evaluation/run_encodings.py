@@ -70,7 +70,7 @@ def sources_of(
         raise ConfigError(f"{run.path} holds no last.ckpt: train the run first")
     from disvae.evaluation import codes_file
 
-    config, which = run.config(), settings["images"]
+    config, which, checkpoint = run.config(), settings["images"], load(run.last)
     path = run.path / ("encoding.h5" if which == "validation" else f"encoding-{which}.h5")
     arrays = _kept(run, path)
     wanted = [control for control in settings["controls"] if control != "rotation"]
@@ -80,7 +80,6 @@ def sources_of(
         built = built or build(config)
         dataset = built.dataset
     x_shape = dataset.x_shape if dataset is not None else tuple(map(int, arrays["x_shape"]))
-    checkpoint = load(run.last)
     vae = restored(config, checkpoint, x_shape).to(device).eval()
     if dataset is not None and built is not None and (missing or not arrays):
         rows = torch.from_numpy(arrays["rows"]) if arrays else _rows(built, which)

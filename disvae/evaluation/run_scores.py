@@ -1,5 +1,6 @@
 """A run's scores: which metrics, under which tags, kept beside those that are there."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from disvae.metric import Metric, ModelMetric, RunsMetric
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
 from disvae.runs.tensorboard import write_scores
+
+log = logging.getLogger(__name__)
 
 COMPARED_IMAGES = 10_000
 """Images that several runs encode to be compared."""
@@ -133,7 +136,9 @@ def evaluate(
         seed=settings["seed"],
         named=chosen.named,
         processes=torch.get_num_threads(),
-        done=lambda label, result: _save(run, name, entries({label: result}, chosen.nodes, protocol)),
+        done=lambda label, result: _save(
+            run, name, entries({label: result}, chosen.nodes, protocol), coming=chosen.metrics
+        ),
     )
     scored = run.scores().get(name, {})
     now = {label: scored[label] for label in results}
@@ -141,13 +146,27 @@ def evaluate(
     return chosen.left_out(results)
 
 
-def _save(run: Run, name: str, found: Mapping[str, Any]) -> None:
-    """Put new scores beside those of the same weights that are there, in place of earlier ones of the same name."""
+def _save(run: Run, name: str, found: Mapping[str, Any], coming: Collection[str] = ()) -> None:
+    """Put new scores beside those of the same weights that are there, in place of earlier ones of the same name.
+
+    Scores of other weights are dropped. A warning says so, but for those whose labels are among the `coming` ones.
+    """
     weights = {entry["protocol"]["checkpoint"] for entry in found.values()}
-    scores = {
-        tag: {label: entry for label, entry in scored.items() if entry["protocol"].get("checkpoint") in weights}
-        for tag, scored in run.scores().items()
-    }
+    scores: dict[str, dict[str, Any]] = {}
+    dropped = []
+    for tag, scored in run.scores().items():
+        scores[tag] = {label: of for label, of in scored.items() if of["protocol"].get("checkpoint") in weights}
+        dropped += [
+            f"{tag}/{label}"
+            for label in scored.keys() - scores[tag].keys()
+            if tag != name or label not in {*found, *coming}
+        ]
+    if dropped:
+        log.warning(
+            "dropped from %s, for they were computed before last.ckpt changed: %s",
+            run.path / "scores.json",
+            ", ".join(sorted(dropped)),
+        )
     scores[name] = scores.get(name, {}) | dict(found)
     run.save_scores({tag: scored for tag, scored in scores.items() if scored})
     terms = {tag: value for tag, value in run.metrics().items() if not tag.startswith("metric")}

@@ -22,8 +22,9 @@ from disvae.evaluation.run_encodings import device_of, sources_of
 from disvae.figure import Drawn, NotDrawable
 from disvae.instantiate import make, prepared
 from disvae.pictures.figure_data import View
+from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import curves
-from disvae.runs.folder import Run, write_atomically
+from disvae.runs.folder import Run
 from disvae.runs.tensorboard import FIGURES, later_file, picture_summary
 from disvae.vae import VAE
 

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from disvae.config import conf_dir, description
 from disvae.pictures.html import Picture, data_address, picture, render
 from disvae.pictures.style import DATA, MODEL, clear
+from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import Curve, curves
-from disvae.runs.folder import Run, now, write_atomically
+from disvae.runs.folder import Run, now
 from disvae.runs.settings import flat
 from disvae.runs.tables import Cell, Head, Table, Z, failures, scores_table, terms_table
 from disvae.runs.tags import better, said

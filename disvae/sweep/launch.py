@@ -163,7 +163,8 @@ class Launcher:
     def _opening(self, packed: Sequence[Sequence[Entry]], slots: int, found: Sequence[devices.Device]) -> str:
         left = [entry for pack in packed for entry in pack]
         largest = max(map(len, packed), default=1)
-        begun = sum(entry.job is not None and not entry.job.force and entry.job.run.last.exists() for entry in left)
+        jobs = [entry.job for entry in left if entry.job is not None]
+        begun = sum(job.run.place(job.force).last.exists() for job in jobs)
         skipped = sum(entry.state == "skipped" for entry in self.entries)
         said = [
             f"{len(self.entries)} job{'s' * (len(self.entries) != 1)}",

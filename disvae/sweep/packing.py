@@ -42,7 +42,7 @@ def kind(job: Job) -> str | None:
     try:
         if not packable(job.config) or job.remaining() != "training":
             return None
-        step = 0 if job.force else job.run.status()["step"]
+        step = job.run.place(job.force).status()["step"]
     except ConfigError:  # a damaged file, which the process of this job alone reports
         return None
     alike = {key: node for key, node in identity(job.config).items() if key not in OWN}

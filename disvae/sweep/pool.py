@@ -160,7 +160,7 @@ class Pool:
         for entry in ready:
             entry.begin(len(ready))
             assert entry.job is not None
-            jobs.append(replace(entry.job, force=entry.job.force and entry.attempts == 1))
+            jobs.append(entry.job)
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=work, args=(jobs, theirs, self.devices, self.per_device))
         try:
@@ -234,7 +234,7 @@ class Pool:
             outcome = Outcome("interrupted", reason)
         for entry in worker.entries.values():
             assert entry.job is not None
-            mark_dead(entry.job.run, outcome.kind, reason)
+            mark_dead(entry.job, outcome.kind, reason)
             self._settle(entry, outcome)
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:

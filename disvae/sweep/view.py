@@ -232,9 +232,10 @@ def summary(entries: Sequence[Entry], record: Path, out: Path) -> None:
             if entry.job and (log := entry.job.run.path / "log.txt").exists():
                 say(f"        log: {shlex.quote(str(log))}")
     if counts["interrupted"] or counts["waiting"] or counts["failed"]:
-        forced = any(entry.job and entry.job.force for entry in entries)
+        forced = any(entry.config is not None and entry.config.force for entry in entries)
         say(
-            "force=true begins every job anew; without it the same command continues those that were begun."
+            "The same command repeats every job and goes on with repeats that were begun; without force=true it does "
+            "what is not finished."
             if forced
             else "The same command again does what is not finished."
         )

@@ -1,7 +1,6 @@
 """A process that does one job of a sweep, or several together, and tells the launcher of each."""
 
 import contextlib
-import errno
 import logging
 import os
 import shlex
@@ -21,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from disvae.config import ConfigError
+from disvae.runs.atomic import FULL
 from disvae.runs.folder import InUse, Run, now
 from disvae.sweep.devices import Device, lease
 from disvae.system.signals import Interrupted, interruptible
@@ -29,9 +29,6 @@ from disvae.training.run_job import do, do_together, say_result
 
 GRACE = 10.0
 """Seconds from the request to stop to the end by force: time for a step and its checkpoint."""
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -227,10 +224,11 @@ def _stop_helpers() -> None:
         executor.shutdown(wait=True, kill_workers=True)
 
 
-def mark_dead(run: Run, state: str, reason: str) -> None:
+def mark_dead(job: Job, state: str, reason: str) -> None:
     """Say in the folder of a job that died what it could not say itself, unless another process has taken it over."""
-    if not run.path.is_dir():
+    if not job.run.path.is_dir():
         return
-    with contextlib.suppress(ConfigError), run.lock():
-        if not run.finished():
+    with contextlib.suppress(ConfigError), job.run.lock():
+        run = job.run.place(job.force)
+        if run.path.is_dir() and not run.finished():
             run.mark(state, run.status()["step"], error=reason)

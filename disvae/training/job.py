@@ -34,8 +34,9 @@ def packable(config: Mapping[str, Any]) -> bool:
 class Job:
     """One run that was asked for, checked.
 
-    `force` repeats a finished run, `overrides` are what was typed, `optimize` names the result for a sweeper, `brief`
-    shows no progress, and `report` is called with the progress.
+    `force` repeats a finished run beside what its folder holds, or goes on with a repeat that was begun. `overrides`
+    are what was typed, `optimize` names the result for a sweeper, `brief` shows no progress, and `report` is called
+    with the progress.
     """
 
     run: Run
@@ -64,10 +65,13 @@ class Job:
     def claimed(self) -> "Job":
         """Return this job with its run folder made, or with another command's folder that has the same hash.
 
+        Where there is nothing to repeat, `force` is dropped.
+
         Raises:
             ConfigError: the folder cannot be made.
         """
-        return replace(self, run=self.run.claimed())
+        run = self.run.claimed()
+        return replace(self, run=run, force=self.force and bool(run.written()))
 
     @property
     def metrics_asked(self) -> bool:

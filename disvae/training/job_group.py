@@ -92,9 +92,7 @@ class JobGroup:
     def _prepare(self, i: int) -> None:
         job = self.jobs[i]
         self.locks[i] = job.run.lock()
-        if job.force:
-            job.run.clear()
-        elif job.run.finished():
+        if not job.force and job.run.finished():
             self._end(i, False)
             return
         self.runs[i] = RunTrainer(job, device_of(job.config))

@@ -28,9 +28,7 @@ def train(job: Job) -> bool:
     """
     set_up()
     with job.run.lock():
-        if job.force:
-            job.run.clear()
-        elif job.run.finished():  # by another process, since somebody looked
+        if not job.force and job.run.finished():  # by another process, since somebody looked
             return False
         run = RunTrainer(job, device_of(job.config))
         try:

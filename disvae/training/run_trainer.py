@@ -79,7 +79,9 @@ class RunTrainer:
     built: Built
 
     def __init__(self, job: Job, device: torch.device) -> None:
-        self.run, self.config, self.brief, self.report = job.run, job.config, job.brief, job.report
+        self.home, self.run = job.run, job.run.place(job.force)
+        self.run.make()
+        self.config, self.brief, self.report = job.config, job.brief, job.report
         self.device = device
         usual_metrics, usual_figures = not job.metrics_asked, not job.figures_asked
         self.during = choose(self.config["metric"], [], by_default=usual_metrics).of_one()
@@ -125,11 +127,15 @@ class RunTrainer:
         self.built = build(self.config, dataset)
         checksum = self.built.dataset.checksum
         if any(session.get("data_checksum") != checksum for session in self.former):
-            raise ConfigError(f"the images have changed since {self.run.path} was begun; force=true starts it again")
+            remedy = "force=true starts it again" if self.run == self.home else "delete this folder to start it again"
+            raise ConfigError(f"the images have changed since {self.run.path} was begun; {remedy}")
         self.record["data_checksum"] = checksum
         self.write_record()
         if not self.brief:
-            print(_describe(self.built, self.config, self.device), f"→ {self.run.path}", sep="\n", flush=True)
+            repeated = "" if self.run == self.home else " (what it holds stays until the repeat is finished)"
+            print(
+                _describe(self.built, self.config, self.device), f"→ {self.home.path}{repeated}", sep="\n", flush=True
+            )
         if self.at_end.metrics:
             check(self.built, self.config["score"])
         module = build_module(self.config, self.built, self.device)
@@ -169,6 +175,8 @@ class RunTrainer:
             seconds["pictures"] = round(time.monotonic() - started, 1)
         self.close()
         self.run.mark("finished", self.at_step)
+        self.run = self.home  # a repeat moves there, now or, if this process is killed, at the next command
+        self.run.settle()
         if self.config["report"]:
             from disvae.pictures.run_page import write_page  # and what draws: none of it is needed to begin
 

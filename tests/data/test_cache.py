@@ -22,7 +22,7 @@ path, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 def build():
     with log.open("a") as file:
         file.write(f"{os.getpid()}\\n")
-    path.with_name(f".{path.name}.tmp").write_bytes(b"half")
+    path.with_name(f".{path.name}.{os.getpid()}").write_bytes(b"half")
     time.sleep(seconds)
     return {"a": np.arange(1000)}
 print(build_once(path, build)[1])
@@ -180,7 +180,7 @@ def test_the_next_in_line_takes_over_from_a_killed_builder(tmp_path):
     while not log.exists():
         time.sleep(0.01)
     waiting = [start(path, log, 0) for _ in range(3)]
-    time.sleep(0.5)  # for them to come to the lock
+    time.sleep(1.5)  # for them to come to the lock
     os.kill(holder.pid, signal.SIGKILL)
     killed = time.monotonic()
     checksums = {worker.communicate(timeout=60)[0] for worker in waiting}
@@ -188,7 +188,7 @@ def test_the_next_in_line_takes_over_from_a_killed_builder(tmp_path):
     holder.communicate()
     assert len(checksums) == 1
     assert len(log.read_text().split()) == 2
-    assert not list(tmp_path.glob(".*.tmp")), "the killed builder's file is swept"
+    assert not list(tmp_path.glob(".n.npz.*")), "the killed builder's file is swept"
 
 
 def test_checksum_tells_values_types_shapes_and_names_apart():

@@ -141,6 +141,24 @@ def test_a_job_that_is_killed_is_among_the_failed_and_the_others_finish(sweep):
     assert (state(run)["state"], state(run)["error"]) == ("failed", "killed by SIGKILL; out of memory?")
 
 
+def test_a_repeat_whose_process_is_killed_goes_on_from_its_checkpoint(sweep):
+    command = (*DRY, "steps=600", "eval_every=600", "checkpoint_every=10", "seed=0")
+    assert sweep.run(*command)[0] == 0
+    [run] = sweep.runs()
+    repeat, metrics = Run(run).place(force=True), Run(run).metrics()
+    process = sweep.start(*command, "force=true")
+    until(lambda: repeat.status()["step"] > 0)
+    os.kill(repeat.status()["pid"], signal.SIGKILL)
+    assert Run(run).finished()
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    assert "crashed, later again" in output
+    assert (run / "log.txt").read_text().count("Continuing from step") == 1
+    assert len(Run(run).provenance()["sessions"]) == 2, "those of the repeat"
+    assert Run(run).metrics() == metrics
+    assert not repeat.path.exists()
+
+
 def test_sweeps_at_once_do_each_run_once_under_whatever_names(sweep):
     commands = [("beta=1", "seed=range(4)")] * 2 + [("seed=range(2,6)", "beta=1,1.0")]
     together = [sweep.start(*DRY, *command, "launcher.processes=2") for command in commands]

@@ -95,6 +95,10 @@ def test_only_jobs_at_the_same_step_go_together(task):
     interrupted = kind(at(100))
     assert interrupted == kind(at(100, "beta=3", state="failed")) == kind(at(100, "beta=4", state="running"))
     assert kind(at(100, "force=true")) == kind(task("force=true")) == kind(task()), "it begins anew"
+    repeat = at(500, "force=true", state="finished").run.place(force=True)
+    repeat.make()
+    repeat.mark("interrupted", 100)
+    assert kind(task("seed=5", "force=true")) == interrupted, "it goes on with the repeat"
 
 
 def test_what_is_trained_or_cannot_be_read_goes_alone(task):
