@@ -12,41 +12,13 @@ Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM, which lea
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
-from disvae import config as knobs
 from disvae.config import ConfigError
+from disvae.evaluation.settings import scoring_settings
 from disvae.runs.folder import Run
 from disvae.system.command import command, paths
+from disvae.system.help import score_help
 from disvae.system.imports import loading
-
-
-def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The nodes of metric=[...] and figure=[...], and how to score, from conf/evaluate.yaml and the overrides.
-
-    Raises:
-        ConfigError: an override that names nothing there is.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    knobs.check_lists(overrides)
-    knobs.check_names(overrides)
-    try:
-        with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):
-            cfg = compose("evaluate", overrides=list(overrides))
-        tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error
-    assert isinstance(tree, dict)
-    if tree.keys() - {"metric", "figure", "score"}:
-        raise ConfigError(
-            f"{', '.join(map(str, tree.keys() - {'metric', 'figure', 'score'}))} is read by nothing; see --help"
-        )
-    knobs.check_score(tree["score"])
-    return tree.get("metric", {}), tree.get("figure", {}), tree["score"]
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -58,7 +30,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     folders, overrides = paths(arguments, "run")
     if not folders:
         raise ConfigError("name a run's folder: python -m disvae.evaluate outputs/DATASET/RUN")
-    chosen, shown, score = settings(overrides)
+    chosen, shown, score = scoring_settings(overrides)
     runs = [Run(folder) for folder in folders]
     for run in runs:
         if not (run.path / "config.yaml").is_file() or not run.last.is_file():
@@ -113,7 +85,7 @@ def _say_written(run: Run, written: Collection[str]) -> None:
 
 def main() -> None:
     """The command line."""
-    command(lambda: knobs.score_help(__doc__ or "", figures=True), evaluate, kept="scored")
+    command(lambda: score_help(__doc__ or "", figures=True), evaluate, kept="scored")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from disvae import config as knobs
 from disvae.config import ConfigError
-from disvae.evaluate import settings
+from disvae.evaluation.settings import scoring_settings
 from disvae.runs.atomic import write_atomically
 from disvae.system.command import command, paths
+from disvae.system.help import score_help
 from disvae.system.imports import loading
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def score(arguments: Sequence[str]) -> None:
     for override in overrides:
         if override.partition("=")[0] in OF_RUNS or override.startswith("figure"):
             raise ConfigError(f"{override} is for runs; a file's codes are scored as they are")
-    chosen, _, how = settings(overrides)
+    chosen, _, how = scoring_settings(overrides)
     scores = score_file(files[0], chosen, how)
     from disvae.runs.terminal import console, print_scores
 
@@ -108,7 +108,7 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
 
 def main() -> None:
     """The command line."""
-    command(lambda: knobs.score_help(__doc__ or "", OF_RUNS), score, kept="scored")
+    command(lambda: score_help(__doc__ or "", OF_RUNS), score, kept="scored")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from disvae.benchmark.measure import work
 from disvae.benchmark.reference import PlainVAE, reference
 from disvae.benchmark.table import show
 from disvae.benchmark.worker import Worker
-from disvae.config import ConfigError, benchmark_help, options
+from disvae.config import ConfigError, options
 from disvae.model.conv import Conv
+from disvae.system.help import benchmark_help
 
 TINY = ["seconds=0.001", "rounds=1", "threads=1", "device=cpu", "run.dataset.positions=4", "run.eval_images=200"]
 

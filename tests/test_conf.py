@@ -11,9 +11,10 @@ from omegaconf import DictConfig
 
 import disvae
 from disvae.build import build, make
-from disvae.config import ConfigError, check_knobs, conf_dir, description, facts, nodes, options, resolved
+from disvae.config import ConfigError, check_knobs, conf_dir, facts, nodes, options, resolved
 from disvae.metric import RunsMetric
 from disvae.runs.tags import ends
+from disvae.system.help import description
 
 SMALL = {
     "sprites": ("dataset=sprites", "dataset.scales=2", "dataset.orientations=4", "dataset.positions=4"),

@@ -2,6 +2,8 @@ import pytest
 
 from disvae import config as knobs
 from disvae.config import ConfigError
+from disvae.runs.identity import identity
+from disvae.system.help import help_text
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_an_option_that_is_a_path_is_refused(key, option):
 
 def test_identity_ignores_spelling_and_place_but_not_numbers(composed):
     def mark(*overrides):
-        return knobs.identity(knobs.resolved(composed(*overrides)))
+        return identity(knobs.resolved(composed(*overrides)))
 
     assert (
         mark("beta=6") == mark("beta=6.0") == mark("beta=6", "out=/elsewhere", "trainer.accelerator=cpu", "force=true")
@@ -111,7 +113,7 @@ def test_experiment_beats_defaults_and_command_line_beats_experiment(composed):
 
 
 def test_help_names_every_group_and_option_with_a_line():
-    text = knobs.help_text("disvae-train")
+    text = help_text("disvae-train")
     lines = text.splitlines()
     for group in (path for path in knobs.conf_dir().iterdir() if path.is_dir()):
         for name in knobs.options(group.name):

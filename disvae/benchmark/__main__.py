@@ -20,6 +20,7 @@ from typing import Any
 from disvae import config as knobs
 from disvae.config import PRECISIONS, ConfigError
 from disvae.system.command import command
+from disvae.system.help import benchmark_help
 from disvae.system.imports import loading
 
 CHOICES = {
@@ -94,7 +95,7 @@ def benchmark(arguments: Sequence[str]) -> None:
         from disvae.benchmark.table import show
         from disvae.benchmark.workloads import Place
         from disvae.runs.atomic import write_atomically
-        from disvae.runs.folder import provenance
+        from disvae.runs.provenance import provenance
         from disvae.runs.terminal import console
         from disvae.system.machine import cores
 
@@ -127,7 +128,7 @@ def benchmark(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """The command line."""
-    command(lambda: knobs.benchmark_help(__doc__ or ""), benchmark)
+    command(lambda: benchmark_help(__doc__ or ""), benchmark)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from disvae.comparison.tables import (
 from disvae.config import ConfigError
 from disvae.pictures.html import Panels, Picture, picture, render, sentence
 from disvae.runs.atomic import write_atomically
-from disvae.runs.folder import Run, now
+from disvae.runs.folder import Run
+from disvae.runs.provenance import now
 from disvae.runs.settings import Knob
 from disvae.runs.tables import Cell, Head, Table, number_cell
 from disvae.runs.tags import better, short

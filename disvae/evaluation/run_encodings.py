@@ -20,7 +20,8 @@ from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.evaluation import controls
 from disvae.evaluation.compute import MODEL, Sources
 from disvae.runs.checkpoint import load
-from disvae.runs.folder import Run, now
+from disvae.runs.folder import Run
+from disvae.runs.provenance import now
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)

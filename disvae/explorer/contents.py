@@ -11,8 +11,7 @@ from torch import Tensor
 from disvae.config import ConfigError
 from disvae.explorer.export import layers, text
 from disvae.explorer.naming import names
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 from disvae.pictures.html import render
 from disvae.pictures.run_figures import view_of_run
 from disvae.runs.folder import Run

@@ -16,8 +16,7 @@ from matplotlib.typing import LineStyleType
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 from disvae.pictures.style import MODEL, clear
 from disvae.statistics.aggregate_posterior import Aggregate
 from disvae.statistics.densities import covariance_of_pair, density_of_pair, line_across, spread

@@ -3,8 +3,7 @@
 import torch
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View, codes_of
+from disvae.pictures.figure_data import NotDrawable, View, codes_of
 from disvae.pictures.style import DATA, draw_images, frame_image, name_images
 from disvae.vae import VAE
 

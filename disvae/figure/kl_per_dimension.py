@@ -7,8 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 from scipy.optimize import isotonic_regression
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 from disvae.pictures.style import COLOURS, INACTIVE, clear
 from disvae.vae import VAE
 

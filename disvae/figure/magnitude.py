@@ -3,8 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 from disvae.pictures.style import FEW, INACTIVE, TABLE, write_cells
 from disvae.statistics.latents import scales
 from disvae.vae import VAE

@@ -3,8 +3,7 @@
 import torch
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 from disvae.pictures.style import DATA, INACTIVE, MODEL, clear
 from disvae.statistics.densities import density_of_latent, line_across, spread
 from disvae.vae import VAE

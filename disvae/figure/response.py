@@ -3,9 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
 from disvae.pictures.factor_shares import STRONG, tracking
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 from disvae.pictures.style import DATA, clear
 from disvae.vae import VAE
 

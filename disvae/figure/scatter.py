@@ -6,9 +6,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
 from disvae.pictures.factor_shares import tracking
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 from disvae.pictures.style import AMOUNT, COLOURS, DATA, clear
 from disvae.vae import VAE
 

@@ -2,8 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 from disvae.pictures.schedule_plot import schedule_plot
 from disvae.vae import VAE
 

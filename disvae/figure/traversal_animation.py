@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import Normal
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View, codes_of
+from disvae.pictures.figure_data import NotDrawable, View, codes_of
 from disvae.pictures.style import DATA, MODEL, draw_images, whole_of
 from disvae.statistics.latents import along, quantiles, seeded
 from disvae.vae import VAE

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 from disvae.statistics.information import bins, entropy, mutual_information
 
 BINS = 20

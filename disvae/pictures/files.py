@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from disvae.figure import Drawn
 from disvae.pictures import style as paint
+from disvae.pictures.figure_data import Drawn
 
 DPI = 110
 """Of files and TensorBoard's images."""

@@ -19,9 +19,8 @@ from disvae.config import ConfigError, nodes, options
 from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL
 from disvae.evaluation.run_encodings import device_of, sources_of
-from disvae.figure import Drawn, NotDrawable
 from disvae.instantiate import make, prepared
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import Drawn, NotDrawable, View
 from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import curves
 from disvae.runs.folder import Run

@@ -11,16 +11,18 @@ import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from disvae.config import conf_dir, description
+from disvae.config import conf_dir
 from disvae.pictures.html import Picture, data_address, picture, render
 from disvae.pictures.style import DATA, MODEL, clear
 from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import Curve, curves
-from disvae.runs.folder import Run, now
+from disvae.runs.folder import Run
+from disvae.runs.provenance import now
 from disvae.runs.settings import flat
 from disvae.runs.tables import Cell, Head, Table, Z, failures, scores_table, terms_table
 from disvae.runs.tags import better, said
 from disvae.runs.terminal import INTERVAL, computed_how, notes, protocol, spent
+from disvae.system.help import description
 
 FIRST = ("elbo", "reconstruction", "kl")
 """Terms whose curves come first; then those of the objective, then those that are measured for every objective."""

@@ -14,17 +14,11 @@ holds stays until the repeat is finished.
 import hashlib
 import json
 import os
-import platform
 import re
-import shlex
 import shutil
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +26,10 @@ import yaml
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from disvae.config import NOT_IDENTITY, ConfigError, identity, options
+from disvae.config import ConfigError, options
 from disvae.runs.atomic import write_atomically
+from disvae.runs.identity import NOT_IDENTITY, identity
+from disvae.runs.provenance import now
 
 NAMES = (
     r"config\.yaml|(provenance|status|metrics|scores)\.json|(last|best)\.ckpt|encoding(-\w+)?\.h5"
@@ -302,45 +298,3 @@ class Run:
             lock.release()
             raise
         return lock
-
-
-def now() -> str:
-    """The time of day, with its zone."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None  # no git, or installed from a wheel
-    return answer.stdout.strip()
-
-
-def provenance(device: str, threads: int) -> dict[str, Any]:
-    """Command, commit, versions and machine of a session of a run; who trains adds data_checksum and wall_s."""
-    changes = _git("status", "--porcelain", "--untracked-files=no", ".")
-    packages = ("disvae", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn")
-    versions = {}
-    for name in packages:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"  # run from the source tree
-    return {
-        "command": shlex.join(sys.orig_argv),
-        "started": now(),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": None if changes is None else bool(changes),
-        "python": platform.python_version(),
-        "packages": versions,
-        "device": device,
-        "threads": threads,
-        "machine": platform.platform(),
-    }

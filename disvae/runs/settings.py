@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from disvae.config import identity
+from disvae.runs.identity import identity
 
 Knob = str | int | float | bool | None
 

@@ -15,7 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from disvae.config import ConfigError
 from disvae.config import devices as count
-from disvae.runs.folder import digest, now, readable
+from disvae.runs.folder import digest, readable
+from disvae.runs.provenance import now
 from disvae.sweep import devices
 from disvae.sweep.entry import Entry
 from disvae.sweep.packing import most, packs

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from disvae.config import ConfigError, facts, identity
+from disvae.config import ConfigError, facts
+from disvae.runs.identity import identity
 from disvae.sweep.entry import Entry, together
 from disvae.training.job import Job, packable
 

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from disvae.config import ConfigError
 from disvae.runs.atomic import FULL
-from disvae.runs.folder import InUse, Run, now
+from disvae.runs.folder import InUse, Run
+from disvae.runs.provenance import now
 from disvae.sweep.devices import Device, lease
 from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from disvae import config as knobs
 from disvae.config import ConfigError
 from disvae.runs.folder import Run, readable
+from disvae.runs.identity import WHERE_IT_RUNS
 
 Report = Callable[[str, int], None]
 """Is called with what a run does, `training` for example, and at which step."""
@@ -58,7 +59,7 @@ class Job:
         knobs.check_values(cfg)
         knobs.check_knobs(cfg, overrides, choices["objective"])
         config = knobs.resolved(cfg)
-        skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
+        skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in WHERE_IT_RUNS))
         run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
         return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)
 

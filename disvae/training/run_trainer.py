@@ -21,7 +21,7 @@ from disvae.pictures.run_figures import choose as choose_figures
 from disvae.pictures.run_figures import draw_run
 from disvae.runs import settings
 from disvae.runs.checkpoint import load
-from disvae.runs.folder import provenance
+from disvae.runs.provenance import provenance
 from disvae.runs.tensorboard import final, write_scores
 from disvae.system.signals import Interrupted
 from disvae.training.build_module import build_module

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 
 from disvae.build import make_vae
 from disvae.config import nodes, options, resolved
-from disvae.figure import NotDrawable
 from disvae.instantiate import prepared
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 from disvae.pictures.files import rendered
 from disvae.runs.curves import Curve
 from disvae.schedule.constant import Constant

@@ -4,9 +4,8 @@ import torch
 
 from disvae.build import make_vae
 from disvae.config import resolved
-from disvae.figure import NotDrawable
 from disvae.figure.interpolation import interpolation
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import NotDrawable, View
 
 
 @pytest.fixture

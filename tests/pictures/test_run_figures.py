@@ -16,9 +16,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from disvae.config import ConfigError, resolved
 from disvae.evaluate import evaluate, settings
-from disvae.figure import NotDrawable
 from disvae.pictures import files as rendering
 from disvae.pictures import run_figures as drawing
+from disvae.pictures.figure_data import NotDrawable
 from disvae.pictures.files import DPI, FRAME_S, rendered
 from disvae.pictures.run_figures import Pictures, choose, draw, log_picture
 from disvae.runs.folder import Run

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from disvae import config
-from disvae.config import ConfigError, conf_dir, description, facts, options
+from disvae.config import ConfigError, conf_dir, facts, options
 from disvae.runs.tags import better, ends, said, short, without_labels
 from disvae.sweep.packing import packs_on_cpu
+from disvae.system.help import description
 
 SCORES = {
     "active_units": {"count": 0},
