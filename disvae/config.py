@@ -279,7 +279,7 @@ def read_keys(cfg: DictConfig) -> set[str]:
     return read & set(BY_REFERENCE)
 
 
-def check_knobs(cfg: DictConfig, overrides: Iterable[str], objective: str) -> None:
+def check_settings(cfg: DictConfig, overrides: Iterable[str], objective: str) -> None:
     """A knob that nothing reads is an error, unless its value is the neutral one.
 
     Raises:

@@ -41,22 +41,22 @@ def evaluate(arguments: Sequence[str]) -> None:
         from disvae.pictures.run_page import write_page
 
     nothing_chosen = not chosen and not shown
-    metrics = evaluation.choose(chosen, "all" if nothing_chosen else [])
-    pictures = drawing.choose(shown, "all" if nothing_chosen else [])
+    metrics = evaluation.choose_metrics(chosen, "all" if nothing_chosen else [])
+    pictures = drawing.choose_figures(shown, "all" if nothing_chosen else [])
     if len(runs) == 1:
         metrics.of_one()
     names = [evaluation.stage(score)]
     for run in runs:
         if metrics.metrics:
             with run.lock():
-                said = evaluation.evaluate(run, metrics, score)
+                said = evaluation.evaluate_run(run, metrics, score)
             _show(run, names, metrics.nodes, said)
         if pictures.figures:
             with run.lock():
                 written = drawing.draw_run(run, pictures)
             _say_written(run, written)
     if len(runs) > 1 and metrics.of_runs:
-        evaluation.compare(runs, metrics, score)
+        evaluation.score_together(runs, metrics, score)
         for run in runs:
             _show(run, [f"{names[0]}-runs"], metrics.nodes, "")
     for run in runs:

@@ -65,12 +65,12 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
 
         from disvae.encoding import Encoding
         from disvae.evaluation import codes_file
-        from disvae.evaluation.compute import score
+        from disvae.evaluation.compute import compute_scores
         from disvae.evaluation.run_encodings import drawn, with_controls
-        from disvae.evaluation.run_scores import choose, entries, stage
+        from disvae.evaluation.run_scores import choose_metrics, entries, stage
         from disvae.statistics.checked_codes import checked
 
-    arrays = codes_file.read(path)
+    arrays = codes_file.read_codes(path)
     if "codes" not in arrays:
         raise ConfigError(f"{path} must hold an array `codes` (N, D), got {', '.join(arrays) or 'nothing'}")
     try:
@@ -89,9 +89,9 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
     for control in [name for name in arrays if name.startswith("controls/")]:
         if arrays[control].ndim != 2 or len(arrays[control]) != len(codes):
             raise ConfigError(f"{path}: {control} must be ({len(codes)}, D), got {arrays[control].shape}")
-    chosen = choose(nodes, [] if nodes else "all").of_one()
+    chosen = choose_metrics(nodes, [] if nodes else "all").of_one()
     encoding = Encoding(codes, factors, tuple(names), int(population) or None)
-    results = score(
+    results = compute_scores(
         chosen.metrics,
         with_controls(encoding, arrays, settings),
         repeats=settings["repeats"],

@@ -32,16 +32,16 @@ def test_a_bad_knob_is_named_with_its_value(composed, override, said):
 def test_a_knob_that_nothing_reads_is_refused_with_what_reads_it(composed):
     cfg = composed("objective=beta_tc", "alpha=5")
     with pytest.raises(ConfigError, match=r"alpha=5 has no effect.*objective=decomposition"):
-        knobs.check_knobs(cfg, ["objective=beta_tc", "alpha=5"], "beta_tc")
+        knobs.check_settings(cfg, ["objective=beta_tc", "alpha=5"], "beta_tc")
 
 
 def test_a_setting_of_an_unread_group_is_refused(composed):
     cfg = composed("divergence=mmd")
     with pytest.raises(ConfigError, match=r"divergence=mmd has no effect.*objective=beta_vae"):
-        knobs.check_knobs(cfg, ["divergence=mmd"], "beta_vae")
+        knobs.check_settings(cfg, ["divergence=mmd"], "beta_vae")
     cfg = composed("schedule@schedule.capacity=cosine")
     with pytest.raises(ConfigError, match=r"schedule\.capacity"):
-        knobs.check_knobs(cfg, ["schedule@schedule.capacity=cosine"], "beta_vae")
+        knobs.check_settings(cfg, ["schedule@schedule.capacity=cosine"], "beta_vae")
 
 
 def test_facts_about_an_option_are_neither_stored_nor_to_be_set(composed):
@@ -57,14 +57,14 @@ def test_facts_about_an_option_are_neither_stored_nor_to_be_set(composed):
 
 
 def test_the_neutral_value_goes_with_every_objective(composed):
-    knobs.check_knobs(composed("objective=beta_tc", "alpha=0"), ["alpha=0"], "beta_tc")
-    knobs.check_knobs(composed("objective=vae", "beta=1"), ["beta=1"], "vae")
+    knobs.check_settings(composed("objective=beta_tc", "alpha=0"), ["alpha=0"], "beta_tc")
+    knobs.check_settings(composed("objective=vae", "beta=1"), ["beta=1"], "vae")
 
 
 def test_a_read_knob_passes(composed):
     overrides = ["objective=decomposition", "beta=2", "alpha=3", "divergence=mmd", "schedule@schedule.alpha=linear"]
     cfg = composed(*overrides)
-    knobs.check_knobs(cfg, overrides, "decomposition")
+    knobs.check_settings(cfg, overrides, "decomposition")
     assert {"beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"} <= knobs.read_keys(cfg)
 
 

@@ -19,7 +19,7 @@ from disvae.runs.folder import Run
 from disvae.runs.terminal import print_result
 from disvae.training.callbacks import Seconds
 from disvae.training.job import Job
-from disvae.training.loop import train as train_job
+from disvae.training.loop import train_run
 from disvae.training.module import Evaluation, VAEModule
 from disvae.training.run_trainer import Stopped
 
@@ -32,7 +32,7 @@ def trained(composed, tiny, tmp_path):
 
     def train(name: str, *overrides: str, force: bool = False) -> Run:
         run = Run(tmp_path / name)
-        train_job(Job(run, resolved(composed(*tiny, *overrides)), force=force, brief=True))
+        train_run(Job(run, resolved(composed(*tiny, *overrides)), force=force, brief=True))
         return run
 
     return train
@@ -164,9 +164,9 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from disvae.runs.folder import Run
-from disvae.training.loop import fit
+from disvae.training.job import Job
+from disvae.training.loop import train_run
 from disvae.training.module import VAEModule
-from disvae.training.run_trainer import Asked
 
 update = VAEModule.update
 
@@ -176,7 +176,7 @@ def update_or_die(self):
     update(self)
 
 VAEModule.update = update_or_die
-fit(Asked(Run(Path(sys.argv[1])), json.loads(sys.argv[2]), force=True, brief=True))
+train_run(Job(Run(Path(sys.argv[1])), json.loads(sys.argv[2]), force=True, brief=True))
 """
 
 

@@ -30,7 +30,7 @@ from disvae.pictures.html import Panels, Picture, picture, render, sentence
 from disvae.runs.atomic import write_atomically
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
-from disvae.runs.settings import Knob
+from disvae.runs.settings import Setting
 from disvae.runs.tables import Cell, Head, Table, number_cell
 from disvae.runs.tags import better, short
 from disvae.system.imports import loading
@@ -259,7 +259,7 @@ def _lines(comparison: Comparison) -> tuple[list[figures.Line], str | None]:
     return figures.coarse(each), None
 
 
-def _rest(comparison: Comparison, group: Group) -> tuple[tuple[str, Knob], ...]:
+def _rest(comparison: Comparison, group: Group) -> tuple[tuple[str, Setting], ...]:
     return tuple((name, group.knobs[name]) for name in comparison.axes if name in group.knobs)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
-from disvae.runs.settings import Knob, flat
+from disvae.runs.settings import Setting, flat_settings
 from disvae.sweep.record import FOLDER, Sweep, SweepJob
 
 
@@ -27,7 +27,7 @@ class Row:
     state: str  # finished, running, interrupted, killed, diverged, failed, new
     step: int = 0
     error: str = ""
-    knobs: dict[str, Knob] = field(default_factory=dict)
+    knobs: dict[str, Setting] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     controls: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -88,12 +88,12 @@ def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path, Row]]:
         yield (path or sweep.out / job.name).resolve(), row
 
 
-def _typed(job: SweepJob) -> dict[str, Knob]:
+def _typed(job: SweepJob) -> dict[str, Setting]:
     pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
     return {key: knob(value) for key, _, value in pairs if value}
 
 
-def knob(text: str) -> Knob:
+def knob(text: str) -> Setting:
     """A knob's value as it was typed: 4 is 4.0, `true` is True."""
     if text in (named := {"true": True, "false": False, "null": None}):
         return named[text]
@@ -116,7 +116,7 @@ def of_run(run: Run) -> Row:
             state=run.state(),
             step=status["step"],
             error=status.get("error", ""),
-            knobs=flat(run.config()) if (run.path / "config.yaml").exists() else {},
+            knobs=flat_settings(run.config()) if (run.path / "config.yaml").exists() else {},
             metrics={tag: value for tag, value in values.items() if not tag.endswith("_se")},
             errors={tag.removesuffix("_se"): value for tag, value in values.items() if tag.endswith("_se")},
             controls={tag: others for tag, _, others in found if others},

@@ -12,23 +12,23 @@ from disvae.pictures.schedule_plot import schedule_plot
 from disvae.runs.folder import Run
 from disvae.runs.settings import WEIGHTS
 
-MOST = 8
+MOST_SCHEDULES = 8
 """Panels; further schedules are counted."""
 
 
 @dataclass
-class Drawn:
+class DrawnSchedule:
     """A panel for each schedule that moves, and sentences on the others."""
 
     figure: Figure | None = None
     notes: list[str] = field(default_factory=list)
 
 
-def schedule_figure(comparison: Comparison) -> Drawn:
+def schedule_figure(comparison: Comparison) -> DrawnSchedule:
     """The weights over a run, of one run for each group."""
     moving: dict[str, tuple[Callable[[int], float], int]] = {}
     constant: dict[str, set[float]] = {}
-    drawn = Drawn()
+    drawn = DrawnSchedule()
     for group in comparison.groups:
         path = group.rows[0].path
         try:
@@ -54,9 +54,9 @@ def schedule_figure(comparison: Comparison) -> Drawn:
         each = ", ".join(f"{value:g}" for value in sorted(values))
         drawn.notes.append(f"{name} is constant over a run: {each}")
     if moving:
-        few = dict(list(moving.items())[:MOST])
+        few = dict(list(moving.items())[:MOST_SCHEDULES])
         longest = max(steps for _, steps in few.values())
         drawn.figure = schedule_plot({name: schedule for name, (schedule, _) in few.items()}, longest)
-        if len(moving) > MOST:
-            drawn.notes.append(f"{len(moving) - MOST} more schedules are not drawn; filter with KNOB=VALUE")
+        if len(moving) > MOST_SCHEDULES:
+            drawn.notes.append(f"{len(moving) - MOST_SCHEDULES} more schedules are not drawn; filter with KNOB=VALUE")
     return drawn

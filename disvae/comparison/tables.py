@@ -16,7 +16,7 @@ from disvae.comparison import udr
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
 from disvae.runs.atomic import write_atomically
-from disvae.runs.settings import Knob
+from disvae.runs.settings import Setting
 from disvae.runs.tables import Cell, Head, Table, number, number_cell
 from disvae.runs.tags import better, said, short, titled, without_labels
 from disvae.runs.terminal import rich_table
@@ -167,7 +167,7 @@ def axis_heads(comparison: Comparison) -> list[Head]:
     return [Head(axis, is_text=axis not in comparison.numeric) for axis in comparison.axes]
 
 
-def setting_cell(value: Knob) -> Cell:
+def setting_cell(value: Setting) -> Cell:
     """Return the cell of a setting's value."""
     numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
     return Cell(shown(value), repr(value) if numeric else None, "" if numeric else "text")

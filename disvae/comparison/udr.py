@@ -120,7 +120,7 @@ def compute(comparison: Comparison) -> dict[str, str]:
             chosen, _, score = scoring_settings(["metric=[udr]"])
             try:
                 runs = [Run(row.path) for row in group.rows if row.path is not None]
-                evaluation.compare(runs, evaluation.choose(chosen, []), score)
+                evaluation.score_together(runs, evaluation.choose_metrics(chosen, []), score)
             except ConfigError as error:
                 failed[group.name] = str(error)
     return failed

@@ -18,10 +18,10 @@ import numpy as np
 LARGEST_CHUNK = 1 << 28  # bytes of one HDF5 chunk, which is held in memory whole
 ALWAYS_READ = 1 << 26  # bytes of arrays that any machine can hold, however well they are compressed
 RATIO = 100  # bytes of arrays for one of the file: codes shrink by less than 10 when compressed, zeros by 1,000
-LARGEST = 1 << 34  # bytes read whole: codes and controls of a million images in 500 latents take 10 GB
+LARGEST_ARRAYS = 1 << 34  # bytes read whole: codes and controls of a million images in 500 latents take 10 GB
 NAMES, NAME = 10_000, 1_000  # strings of an array and characters of each, which HDF5 may store once and repeat
 NAMES_CHUNK = 1 << 20  # bytes of a chunk of strings: these are read one by one, and HDF5 keeps as much of a chunk
-ADVICE = "fetch it again, or name the right file"
+FORMATS_ADVICE = "fetch it again, or name the right file"
 
 
 def blocks(path: Path, key: str, dtype: str, shape: tuple[int, ...], block: int) -> Iterator[np.ndarray]:
@@ -29,14 +29,14 @@ def blocks(path: Path, key: str, dtype: str, shape: tuple[int, ...], block: int)
 
     `shape` is what it must have; its first entry is the largest number of rows allowed.
     """
-    with _one_line(path, ADVICE):
+    with _one_line(path, FORMATS_ADVICE):
         if _is_hdf5(path):
             yield from _hdf5(path, key, np.dtype(dtype), shape, block)
         else:
             yield from _npz(path, key.replace("/", "_"), np.dtype(dtype), shape, block)
 
 
-def read(path: Path, advice: str = ADVICE) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, advice: str = FORMATS_ADVICE) -> dict[str, np.ndarray]:
     """Return every array of a file by its name, `group/name` for an HDF5 array inside a group; strings as str arrays.
 
     What the file declares is compared with what it stores before memory is asked for; `advice` ends the message of an
@@ -89,8 +89,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 def _plausible(declared: int, path: Path) -> None:
     """Raise ValueError where arrays of `declared` bytes cannot be what a file of this size is meant to hold."""
     stored = path.stat().st_size
-    if declared > LARGEST:
-        raise ValueError(f"expected at most {LARGEST:,} bytes of arrays, found {declared:,}")
+    if declared > LARGEST_ARRAYS:
+        raise ValueError(f"expected at most {LARGEST_ARRAYS:,} bytes of arrays, found {declared:,}")
     if declared > max(ALWAYS_READ, RATIO * stored):
         raise ValueError(
             f"found {declared:,} bytes of arrays in a file of {stored:,}, more than {RATIO} for one: "

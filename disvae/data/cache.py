@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 Arrays = dict[str, np.ndarray]
 
 
-def folder() -> Path:
+def cache_folder() -> Path:
     """Return the cache folder: $DISVAE_CACHE_DIR, else $XDG_CACHE_HOME/disvae, else ~/.cache/disvae."""
     if chosen := os.environ.get("DISVAE_CACHE_DIR"):
         return Path(chosen).expanduser()
@@ -81,7 +81,7 @@ def _read(path: Path) -> tuple[Arrays, str] | None:
     from disvae.data import array_file  # and h5py with it, which a drawn dataset never needs
 
     try:
-        arrays = array_file.read(path)
+        arrays = array_file.read_arrays(path)
         checksum, *names = arrays.pop("CONTENTS").tolist()
         if names != sorted(arrays):
             raise ValueError(f"expected {', '.join(names)}, found {', '.join(sorted(arrays))}")

@@ -24,9 +24,9 @@ TRIES = 4  # one and three more
 PAUSE = 1.0  # seconds before the second try; doubled before each later one
 TIMEOUT = 30.0  # seconds of silence after which a server counts as gone
 PATIENCE = 60.0  # seconds in which BLOCK bytes must come: a server that gives less than 1 kB/s counts as gone, too
-BLOCK = 60_000
+BLOCK_SIZE = 60_000
 
-Blocks = SimpleQueue[tuple[int, bytes] | Exception]
+ByteBlocks = SimpleQueue[tuple[int, bytes] | Exception]
 
 
 def fetch(urls: Sequence[str], path: Path, *, size: int, checksum: str, otherwise: str) -> Path:
@@ -88,14 +88,14 @@ def _resume(url: str, file: BufferedRandom, size: int, name: str) -> None:
     A thread talks to the server. This one waits for it no longer than PATIENCE, whatever the server does: a header
     without end or a byte now and then never lets a socket's own timeout pass.
     """
-    have, blocks = file.seek(0, os.SEEK_END), Blocks()
+    have, blocks = file.seek(0, os.SEEK_END), ByteBlocks()
     Thread(target=_read, args=(url, have, size, blocks), daemon=True).start()
     with tqdm(total=size, initial=have, desc=name, unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar:
         while have < size:
             try:
                 block = blocks.get(timeout=PATIENCE)
             except Empty:
-                raise TimeoutError(f"the server gave less than {BLOCK:,} bytes in {PATIENCE:g} s") from None
+                raise TimeoutError(f"the server gave less than {BLOCK_SIZE:,} bytes in {PATIENCE:g} s") from None
             if isinstance(block, Exception):
                 raise block
             file.seek(block[0])
@@ -105,7 +105,7 @@ def _resume(url: str, file: BufferedRandom, size: int, name: str) -> None:
             have = file.tell()
 
 
-def _read(url: str, have: int, size: int, blocks: Blocks) -> None:
+def _read(url: str, have: int, size: int, blocks: ByteBlocks) -> None:
     """Put into `blocks` where each block begins and its bytes, never beyond `size`, and then what went wrong."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -114,7 +114,7 @@ def _read(url: str, have: int, size: int, blocks: Blocks) -> None:
             coming = response.headers.get("Content-Length")
             if coming is not None and start + int(coming) != size:
                 raise OSError(f"expected {size:,} bytes, the server offers {start + int(coming):,}")
-            while start < size and (block := response.read(min(BLOCK, size - start))):
+            while start < size and (block := response.read(min(BLOCK_SIZE, size - start))):
                 blocks.put((start, block))
                 start += len(block)
         raise OSError(f"the connection ended after {start:,} of {size:,} bytes")

@@ -37,7 +37,7 @@ class DSprites(Dataset):
     def __init__(self, path: str | None = None) -> None:
         checksum = HDF5_SHA256 if path is None else file_checksum(_existing(path))
         kept, self.checksum = cache.build_once(
-            cache.folder() / f"dsprites-v1-{checksum.partition(':')[2][:16]}.npz",
+            cache.cache_folder() / f"dsprites-v1-{checksum.partition(':')[2][:16]}.npz",
             lambda: _pack(_download() if path is None else _existing(path)),
         )
         self.images = Images(torch.from_numpy(kept["images"]), (1, 64, 64))
@@ -55,7 +55,7 @@ def _existing(path: str) -> Path:
 
 
 def _download() -> Path:
-    path = cache.folder() / f"{NAME}.hdf5"
+    path = cache.cache_folder() / f"{NAME}.hdf5"
     return fetch(
         URLS,
         path,

@@ -52,7 +52,7 @@ class FashionMNIST(Dataset):
 
 
 def _download() -> Path:
-    folder = cache.folder() / "fashion-mnist"
+    folder = cache.cache_folder() / "fashion-mnist"
     for name, (size, checksum) in FILES.items():
         fetch(
             [url + name for url in URLS],

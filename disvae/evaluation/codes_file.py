@@ -14,10 +14,12 @@ from disvae.config import ConfigError
 from disvae.data import array_file
 from disvae.runs.atomic import write_atomically
 
-ADVICE = "codes are read from HDF5 or from NPZ, which numpy.savez('codes.npz', codes=codes, factors=factors) writes"
+CODES_ADVICE = (
+    "codes are read from HDF5 or from NPZ, which numpy.savez('codes.npz', codes=codes, factors=factors) writes"
+)
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def read_codes(path: Path) -> dict[str, np.ndarray]:
     """Return every array of the file by name, `group/name` inside a group; strings as a numpy array of str.
 
     Raises:
@@ -26,7 +28,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ConfigError(f"{path} is not a file; name one that holds codes (N, D), .h5 or .npz")
     try:
-        return array_file.read(path, ADVICE)
+        return array_file.read_arrays(path, CODES_ADVICE)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

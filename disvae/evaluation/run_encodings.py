@@ -180,7 +180,7 @@ def _kept(run: Run, path: Path) -> dict[str, np.ndarray]:
     from disvae.evaluation import codes_file
 
     try:
-        arrays = codes_file.read(path)
+        arrays = codes_file.read_codes(path)
     except ConfigError as error:
         log.warning("encoding the images again: %s", error)
         return {}

@@ -12,7 +12,7 @@ from disvae.build import Built
 from disvae.config import ConfigError, options
 from disvae.config import nodes as nodes_of
 from disvae.encoding import encode, encoding_of
-from disvae.evaluation.compute import MODEL, Result, score
+from disvae.evaluation.compute import MODEL, Result, compute_scores
 from disvae.evaluation.confidence import with_own_errors
 from disvae.evaluation.run_encodings import device_of, digest_of, restored, sources_of
 from disvae.instantiate import make
@@ -63,7 +63,7 @@ class Chosen:
         return self
 
 
-def choose(chosen: Mapping[str, Any], final: str | list[str], *, by_default: bool = False) -> Chosen:
+def choose_metrics(chosen: Mapping[str, Any], final: str | list[str], *, by_default: bool = False) -> Chosen:
     """The metrics of metric=[...] and of `final`: a list, or all that take seconds.
 
     Metrics that are chosen `by_default` were typed by nobody.
@@ -97,7 +97,7 @@ def stage(settings: Mapping[str, Any]) -> str:
     return "-".join(["metric", *filter(None, parts)])
 
 
-def flat(scores: Mapping[str, Any]) -> dict[str, float]:
+def score_tags(scores: Mapping[str, Any]) -> dict[str, float]:
     """The model's scores and their standard errors by tag, `metric/mig/histogram`, of what scores.json holds."""
     tags = {}
     for name, entries in scores.items():
@@ -110,7 +110,7 @@ def flat(scores: Mapping[str, Any]) -> dict[str, float]:
     return tags
 
 
-def evaluate(
+def evaluate_run(
     run: Run,
     chosen: Chosen,
     settings: Mapping[str, Any],
@@ -129,7 +129,7 @@ def evaluate(
     device = device or device_of(run.config())
     sources, protocol = sources_of(run, settings, chosen.needs_images, built, device)
     name = stage(settings)
-    results = score(
+    results = compute_scores(
         chosen.metrics,
         sources,
         repeats=settings["repeats"],
@@ -142,7 +142,7 @@ def evaluate(
     )
     scored = run.scores().get(name, {})
     now = {label: scored[label] for label in results}
-    write_scores(run.path, flat({name: now}), run.metrics(), protocol["step"])
+    write_scores(run.path, score_tags({name: now}), run.metrics(), protocol["step"])
     return chosen.left_out(results)
 
 
@@ -170,7 +170,7 @@ def _save(run: Run, name: str, found: Mapping[str, Any], coming: Collection[str]
     scores[name] = scores.get(name, {}) | dict(found)
     run.save_scores({tag: scored for tag, scored in scores.items() if scored})
     terms = {tag: value for tag, value in run.metrics().items() if not tag.startswith("metric")}
-    run.save_metrics(terms | flat(scores))
+    run.save_metrics(terms | score_tags(scores))
 
 
 def entries(
@@ -183,7 +183,7 @@ def entries(
     }
 
 
-def compare(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) -> None:
+def score_together(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) -> None:
     """Metrics of several runs, from their codes of the same images: a sample of the whole dataset by score.seed.
 
     Raises:

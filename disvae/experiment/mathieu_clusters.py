@@ -79,7 +79,7 @@ def measure(run: Run) -> Seed:
     )
 
 
-def draw(panels: dict[Panel, list[Seed]]) -> "Figure":
+def draw_clusters(panels: dict[Panel, list[Seed]]) -> "Figure":
     """A row of betas at alpha 0 and a row of alphas at beta 0, the first seed of each."""
     from matplotlib.figure import Figure
 
@@ -151,5 +151,5 @@ class MathieuClusters(Callback):
         console.print(_table(ordered))
         path = Path(config.out) / "mathieu_clusters.png"
         with replacing(path) as temporary:
-            draw(ordered).savefig(temporary, format="png", dpi=110)
+            draw_clusters(ordered).savefig(temporary, format="png", dpi=110)
         console.print(f"Figure: {path}", highlight=False, soft_wrap=True)

@@ -27,7 +27,7 @@ class NotDrawable(ValueError):
 
 
 @dataclass(frozen=True)
-class View:
+class FigureData:
     """What a picture may show of a run beside its VAE: a fixed sample of images with their codes, curves, schedules.
 
     All of `encoding` is there: posterior, prior, images and rows.

@@ -18,7 +18,7 @@ from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import Curve, curves
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
-from disvae.runs.settings import flat
+from disvae.runs.settings import flat_settings
 from disvae.runs.tables import Cell, Head, Table, Z, failures, scores_table, terms_table
 from disvae.runs.tags import better, said
 from disvae.runs.terminal import INTERVAL, computed_how, notes, protocol, spent
@@ -144,7 +144,7 @@ def _configuration(run: Run) -> dict[str, Any]:
     """Return the settings that decide the numbers as a table, and the whole configuration as YAML."""
     config = run.config()
     rows = []
-    for name, value in flat(config).items():
+    for name, value in flat_settings(config).items():
         said = f"{value:g}" if isinstance(value, float) else str(value)
         rows.append([Cell(name, kind="text"), Cell(said, kind="text")])
     heads = [Head("knob", is_text=True), Head("value", is_text=True)]

@@ -4,7 +4,7 @@ from functools import cache
 
 from disvae.config import ConfigError, facts
 
-TERMS = {
+BETTER_TERMS = {
     "elbo": 1,
     "reconstruction": -1,  # -log p(x|z)
     "total_correlation": -1,
@@ -48,7 +48,7 @@ def better(tag: str) -> int:
     """
     parts = tag.split("/")
     if not parts[0].startswith("metric"):
-        return TERMS.get(parts[-1], 0)
+        return BETTER_TERMS.get(parts[-1], 0)
     found = ends(_metric(tag)) if len(parts) > 2 else None
     return 0 if found is None else found.get(parts[2], 1)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-Score = Callable[[np.ndarray, np.ndarray, Sequence[str], int], dict[str, float]]
+ScoreFunction = Callable[[np.ndarray, np.ndarray, Sequence[str], int], dict[str, float]]
 
 
-def simulated(score: Score, codes: np.ndarray, factors: np.ndarray, rows: int) -> dict[str, float]:
+def simulated(score: ScoreFunction, codes: np.ndarray, factors: np.ndarray, rows: int) -> dict[str, float]:
     """Return the mean undetailed scores of seeded random codes of the shape of `codes`, whose values are not read.
 
     1 to 20 codes are drawn, as many as have `rows` rows in all, so that the cost does not grow with N.

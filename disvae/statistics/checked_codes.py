@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LARGEST = 1e30
+LARGEST_CODE = 1e30
 """Squares and their sums stay finite."""
 
 
@@ -23,11 +23,11 @@ def checked(
         raise ValueError(f"codes must be real numbers, got {codes.dtype}")
     if len(codes) < least_samples:
         raise ValueError(f"at least {least_samples} samples are needed, got {len(codes)}")
-    bad = np.argwhere(~(np.abs(codes) <= LARGEST))
+    bad = np.argwhere(~(np.abs(codes) <= LARGEST_CODE))
     if len(bad):
         row, latent = bad[0]
         raise ValueError(
-            f"codes must be finite and at most {LARGEST:g}, got {codes[row, latent]} in row {row}, latent {latent}"
+            f"codes must be finite and at most {LARGEST_CODE:g}, got {codes[row, latent]} in row {row}, latent {latent}"
         )
     factors = np.empty((len(codes), 0), np.int64) if factors is None else np.asarray(factors)
     if factors.ndim == 1:

@@ -19,8 +19,8 @@ from disvae.runs.folder import digest, readable
 from disvae.runs.provenance import now
 from disvae.sweep import devices
 from disvae.sweep.entry import Entry
-from disvae.sweep.packing import most, packs
-from disvae.sweep.pool import Context, Pool, processes
+from disvae.sweep.packing import make_packs, most
+from disvae.sweep.pool import Context, Pool, process_context
 from disvae.sweep.record import Sweep, SweepJob
 from disvae.sweep.view import summary, view
 from disvae.system import machine
@@ -108,7 +108,7 @@ class Launcher:
             slots = min(slots, asked)
         slots = min(slots, len(self.entries))  # of those that are done, too: who goes on has the same threads
         machine.share_threads(slots)
-        return processes(), slots, found
+        return process_context(), slots, found
 
     def record(self, first: int) -> Sweep:
         """List the jobs where status and compare find them.
@@ -141,7 +141,7 @@ class Launcher:
             assert entry.config is not None
             choices = entry.config.hydra.runtime.choices
             entry.most = most(settings.pack, bool(found), choices.model, choices.objective)
-        pack = partial(packs, slots=slots)
+        pack = partial(make_packs, slots=slots)
         packed = pack(left) if left else []
         shown = view(self.entries, slots)
         shown.say(self._opening(packed, slots, found))

@@ -11,7 +11,7 @@ from disvae.runs.identity import identity
 from disvae.sweep.entry import Entry, together
 from disvae.training.job import Job, packable
 
-MOST = 16
+MOST_PACKED = 16
 """Runs in one process where nobody asked for another number."""
 
 OWN = ("seed", "beta", "alpha", "schedule")
@@ -32,7 +32,7 @@ def most(asked: int | str, gpu: bool, model: str, objective: str) -> int:
     """Runs of one kind that may be trained in one process: as many as `asked`, or as many as gain by it."""
     if isinstance(asked, int):
         return asked
-    return MOST if gpu or packs_on_cpu(model, objective) else 1
+    return MOST_PACKED if gpu or packs_on_cpu(model, objective) else 1
 
 
 def kind(job: Job) -> str | None:
@@ -60,7 +60,7 @@ def _form(node: Any) -> Any:
     return node
 
 
-def spread(kinds: Sequence[str | None], limits: Sequence[int], slots: int) -> list[list[int]]:
+def even_parts(kinds: Sequence[str | None], limits: Sequence[int], slots: int) -> list[list[int]]:
     """The jobs (by index) of each process: those of one kind together, in even parts, at most their limit in each.
 
     As few processes as can be, then the largest is cut until the last round of them fills the slots, too.
@@ -81,14 +81,14 @@ def spread(kinds: Sequence[str | None], limits: Sequence[int], slots: int) -> li
     return sorted(made)
 
 
-def packs(entries: Sequence[Entry], slots: int) -> list[list[Entry]]:
+def make_packs(entries: Sequence[Entry], slots: int) -> list[list[Entry]]:
     """The entries of each process; alone goes one that is tried again, or is the same run as another."""
     kinds = []
     for entry in entries:
         assert entry.job is not None
         alone = entry.most == 1 or entry.attempts or entry.twin
         kinds.append(None if alone else kind(entry.job))
-    found = [[entries[i] for i in numbers] for numbers in spread(kinds, [entry.most for entry in entries], slots)]
+    found = [[entries[i] for i in numbers] for numbers in even_parts(kinds, [entry.most for entry in entries], slots)]
     for pack in found:
         together(pack)
     return found

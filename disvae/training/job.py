@@ -57,7 +57,7 @@ class Job:
         """
         knobs.check_choices(choices)
         knobs.check_values(cfg)
-        knobs.check_knobs(cfg, overrides, choices["objective"])
+        knobs.check_settings(cfg, overrides, choices["objective"])
         config = knobs.resolved(cfg)
         skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in WHERE_IT_RUNS))
         run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)

@@ -19,7 +19,7 @@ from disvae.training.run_trainer import RunTrainer
 from disvae.training.trainer import set_up, trainer_of
 
 
-def train(job: Job) -> bool:
+def train_run(job: Job) -> bool:
     """Train to the last step and score; the results are in the run's folder. Return False if it was finished already.
 
     Raises:

@@ -14,10 +14,10 @@ from disvae.build import Built, build, count
 from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.evaluation.run_encodings import check
-from disvae.evaluation.run_scores import choose, evaluate
+from disvae.evaluation.run_scores import choose_metrics, evaluate_run
 from disvae.instantiate import make
 from disvae.logger.tensorboard import TensorBoard
-from disvae.pictures.run_figures import choose as choose_figures
+from disvae.pictures.run_figures import choose_figures as choose_figures
 from disvae.pictures.run_figures import draw_run
 from disvae.runs import settings
 from disvae.runs.checkpoint import load
@@ -68,7 +68,7 @@ def make_loggers(config: Mapping[str, Any], folder: Path, step: int) -> list[Log
         if isinstance(logger, TensorBoard):
             logger.begin(config)
         else:
-            logger.log_hyperparams(settings.flat(config))
+            logger.log_hyperparams(settings.flat_settings(config))
         loggers.append(logger)
     return loggers
 
@@ -84,8 +84,8 @@ class RunTrainer:
         self.config, self.brief, self.report = job.config, job.brief, job.report
         self.device = device
         usual_metrics, usual_figures = not job.metrics_asked, not job.figures_asked
-        self.during = choose(self.config["metric"], [], by_default=usual_metrics).of_one()
-        self.at_end = choose(self.config["metric"], self.config["final"], by_default=usual_metrics).of_one()
+        self.during = choose_metrics(self.config["metric"], [], by_default=usual_metrics).of_one()
+        self.at_end = choose_metrics(self.config["metric"], self.config["final"], by_default=usual_metrics).of_one()
         shown, at_end = self.config["figure"], self.config["final_figures"]
         self.during_figures = choose_figures(shown, [], by_default=usual_figures)
         self.at_end_figures = choose_figures(shown, at_end, by_default=usual_figures)
@@ -158,7 +158,7 @@ class RunTrainer:
             if not self.brief:
                 print(f"Scoring by {len(self.at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
             self.tell("scoring", self.at_step)
-            said = evaluate(self.run, self.at_end, self.config["score"], built=self.built, device=self.device)
+            said = evaluate_run(self.run, self.at_end, self.config["score"], built=self.built, device=self.device)
             if not self.brief and said:
                 print(said)
         else:

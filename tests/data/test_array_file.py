@@ -48,7 +48,7 @@ def path(request):
 def refusal(path: Path, whole: bool = False, **changes: object) -> str:
     """Return what is said of a file, read as images in blocks or, with `whole`, all at once."""
     with pytest.raises(ValueError, match="cannot be read") as error:
-        array_file.read(path) if whole else read(path, **changes)
+        array_file.read_arrays(path) if whole else read(path, **changes)
     message = str(error.value)
     assert "\n" not in message
     assert str(path) in message
@@ -63,7 +63,7 @@ def test_blocks_are_the_array_in_order(path):
 
 
 def test_a_whole_file_is_every_array_by_its_name(path, request):
-    found = array_file.read(path)
+    found = array_file.read_arrays(path)
     classes = "latents/classes" if path.suffix == ".hdf5" else "latents_classes"
     assert found.keys() == {"imgs", classes}
     assert np.array_equal(found["imgs"], IMAGES)
@@ -74,7 +74,7 @@ def test_a_whole_file_is_every_array_by_its_name(path, request):
 def test_group_that_holds_itself_is_read_once(hdf5):
     with h5py.File(hdf5, "a") as file:
         file["latents/all"] = file["/"]
-    assert array_file.read(hdf5).keys() == {"imgs", "latents/classes"}
+    assert array_file.read_arrays(hdf5).keys() == {"imgs", "latents/classes"}
 
 
 def test_nested_key_is_the_underscored_one_of_an_npz(path):
@@ -112,7 +112,7 @@ def test_forty_flipped_bytes_are_refused_or_harmless(path, whole):
     for at in np.random.default_rng(0).choice(len(content), 40, replace=False).tolist():
         path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
         try:
-            found = array_file.read(path).get("imgs", IMAGES) if whole else np.concatenate(read(path))
+            found = array_file.read_arrays(path).get("imgs", IMAGES) if whole else np.concatenate(read(path))
             assert np.array_equal(found, IMAGES), f"byte {at} was read wrong without a word"
         except ValueError:
             refused += 1
@@ -228,14 +228,16 @@ def test_more_than_a_hundred_bytes_for_one_of_the_file_are_refused(tmp_path, mon
     np.savez_compressed(tmp_path / "d.npz", codes=values)
     zipped = hdf5_of(tmp_path / "d.hdf5", codes={"data": values, "compression": "gzip", "chunks": (1000, 100)})
     for path in (tmp_path / "d.npz", zipped):
-        assert np.array_equal(array_file.read(path)["codes"], values), "as little is read however well it is compressed"
+        assert np.array_equal(array_file.read_arrays(path)["codes"], values), (
+            "as little is read however well it is compressed"
+        )
     monkeypatch.setattr(array_file, "ALWAYS_READ", 100_000)
     said = r"found 800,\d+ bytes of arrays in a file of \d,\d+, more than 100 for one: write it without compression"
     for path in (tmp_path / "d.npz", zipped):
         assert re.search(said, refusal(path, whole=True))
     np.savez(tmp_path / "d.npz", codes=values)
-    assert np.array_equal(array_file.read(tmp_path / "d.npz")["codes"], values)
-    monkeypatch.setattr(array_file, "LARGEST", 700_000)
+    assert np.array_equal(array_file.read_arrays(tmp_path / "d.npz")["codes"], values)
+    monkeypatch.setattr(array_file, "LARGEST_ARRAYS", 700_000)
     assert "expected at most 700,000 bytes of arrays, found 800," in refusal(tmp_path / "d.npz", whole=True)
 
 
@@ -282,7 +284,7 @@ from pathlib import Path
 from disvae.data import array_file
 for path in map(Path, sys.argv[1:]):
     blocks = array_file.blocks(path, "imgs", "uint8", (737_280, 64, 64), 23_040)
-    for read in (blocks.__next__, lambda: array_file.read(path)):
+    for read in (blocks.__next__, lambda: array_file.read_arrays(path)):
         try:
             read()
         except ValueError as error:

@@ -50,11 +50,11 @@ def numbers():
 def test_the_folder_is_the_environments_choice(monkeypatch, tmp_path):
     monkeypatch.setenv("DISVAE_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
-    assert cache.folder() == tmp_path
+    assert cache.cache_folder() == tmp_path
     monkeypatch.delenv("DISVAE_CACHE_DIR")
-    assert cache.folder() == Path("/elsewhere/disvae")
+    assert cache.cache_folder() == Path("/elsewhere/disvae")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache.folder() == Path.home() / ".cache" / "disvae"
+    assert cache.cache_folder() == Path.home() / ".cache" / "disvae"
 
 
 def test_the_second_call_reads_what_the_first_built(tmp_path, numbers):

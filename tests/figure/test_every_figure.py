@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from disvae.build import make_vae
 from disvae.config import nodes, options, resolved
 from disvae.instantiate import prepared
-from disvae.pictures.figure_data import NotDrawable, View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.files import rendered
 from disvae.runs.curves import Curve
 from disvae.schedule.constant import Constant
@@ -29,7 +29,7 @@ DATA: dict[str, tuple[tuple[int, ...], dict[str, int]]] = {
 
 
 @pytest.fixture(params=DATA)
-def tiny_view(request, composed, view_of_images) -> tuple[torch.nn.Module, View]:
+def tiny_view(request, composed, view_of_images) -> tuple[torch.nn.Module, FigureData]:
     """An untrained VAE on 120 images."""
     shape, sizes = DATA[request.param]
     likelihood = "likelihood=gaussian" if request.param == "points" else "likelihood=bernoulli"

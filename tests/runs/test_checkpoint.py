@@ -14,8 +14,8 @@ import torch
 from disvae.config import ConfigError, resolved
 from disvae.runs.checkpoint import load, save
 from disvae.runs.folder import Run
-from disvae.training.loop import fit
-from disvae.training.run_trainer import Asked
+from disvae.training.job import Job
+from disvae.training.loop import train_run
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
@@ -62,7 +62,7 @@ def equal(one, other) -> bool:
 def checkpoint(composed, tmp_path_factory) -> Path:
     """The last checkpoint of a run."""
     run = Run(tmp_path_factory.mktemp("runs") / "run")
-    fit(Asked(run, resolved(composed("dataset=clusters", "steps=5", "eval_images=20", "final=[]")), brief=True))
+    train_run(Job(run, resolved(composed("dataset=clusters", "steps=5", "eval_images=20", "final=[]")), brief=True))
     return run.last
 
 

@@ -11,9 +11,9 @@ import joblib
 
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
-from disvae.sweep.pool import processes
+from disvae.sweep.pool import process_context
 from disvae.sweep.record import Sweep as Record
-from disvae.sweep.worker import Outcome, work
+from disvae.sweep.worker import JobOutcome, do_jobs
 from disvae.training.job import Task
 
 DRY = (
@@ -217,13 +217,13 @@ class WithHelpers:
 
 
 def test_a_process_ends_at_once_with_its_helpers(tmp_path):
-    context = processes()
+    context = process_context()
     ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=([WithHelpers(Run(tmp_path))], theirs, [], 1))
+    process = context.Process(target=do_jobs, args=([WithHelpers(Run(tmp_path))], theirs, [], 1))
     process.start()
     theirs.close()
     assert ours.poll(60)
-    assert ours.recv() == (0, Outcome("elsewhere"))
+    assert ours.recv() == (0, JobOutcome("elsewhere"))
     process.join(30)
     assert process.exitcode == 0
     for pid in json.loads((tmp_path / "pids").read_text()):

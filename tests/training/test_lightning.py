@@ -16,7 +16,7 @@ from disvae.runs.folder import Run
 from disvae.training import trainer as trainer_module
 from disvae.training.callbacks import Checkpoints
 from disvae.training.job import Job
-from disvae.training.loop import train as train_job
+from disvae.training.loop import train_run
 from disvae.training.module import VAEModule
 from disvae.training.run_trainer import Stopped
 
@@ -27,7 +27,7 @@ def train(composed, tiny, tmp_path):
 
     def run(name: str, *overrides: str) -> Run:
         found = Run(tmp_path / name)
-        train_job(Job(found, resolved(composed(*tiny, *overrides)), brief=True))
+        train_run(Job(found, resolved(composed(*tiny, *overrides)), brief=True))
         return found
 
     return run
