@@ -22,7 +22,7 @@ def test_a_prior_is_initialised_from_training_images_of_the_whole_grid(composed,
 
 def test_weights_are_a_function_of_the_seed(composed):
     def first(seed):
-        return next(build(resolved(composed(*GRID, f"seed={seed}"))).module.parameters())
+        return next(build(resolved(composed(*GRID, f"seed={seed}"))).vae.parameters())
 
     assert torch.equal(first(1), first(1))
     assert not torch.equal(first(1), first(2))
