@@ -45,7 +45,7 @@ def training_of(folder: Path, *runs: Overrides) -> Training:
 
 
 def bare(folder: Path, overrides: Overrides) -> Runner:
-    """Return what makes steps of one run without Lightning's loop around them, and fetches their terms at the end."""
+    """Return what makes steps without Lightning's loop around them, each with the schedules and noise of step 0."""
     training = training_of(folder, (*ENDLESS, *overrides))
     device = training.trainer.strategy.root_device
     module: Any = training.module.to(device).train()
