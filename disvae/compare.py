@@ -29,7 +29,7 @@ from pathlib import Path
 from disvae.comparison.groups import Comparison, compare
 from disvae.comparison.results import Row, collect, knob
 from disvae.config import ConfigError
-from disvae.runs.settings import Knob
+from disvae.runs.settings import Setting
 from disvae.runs.tags import better, short
 from disvae.system.command import command, paths
 from disvae.system.imports import loading
@@ -100,9 +100,9 @@ def _flag(name: str, options: Mapping[str, str], default: bool) -> bool:
     return value == "true"
 
 
-def _options(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[Knob]]]:
+def _options(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[Setting]]]:
     options: dict[str, str] = {}
-    where: dict[str, list[Knob]] = {}
+    where: dict[str, list[Setting]] = {}
     for override in overrides:
         key, _, value = override.partition("=")
         if not value:

@@ -4,10 +4,11 @@ import difflib
 import functools
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha", "schedule.capacity")
@@ -16,34 +17,18 @@ BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"
 NEUTRAL = {"beta": 1, "alpha": 0}
 """Values that change nothing where nothing reads them, so that one sweep may span several objectives."""
 
-NOT_IDENTITY = (
-    "out",
-    "force",
-    "preview",
-    "log_every",
-    "checkpoint_every",
-    "experiment",
-    "metric",
-    "final",
-    "figure",
-    "final_figures",
-    "logger",
-    "report",
-    "score",
-    "optimize",
-    "launcher",
-    "zip",
-)
-"""Keys that do not change what is trained."""
+
+FACTS = ("better", "unsupervised", "packs_on_cpu")
+"""Keys of an option's YAML that describe the option. They are no settings: no class gets them, no run stores them.
+
+They stand in the YAML because they are needed where importing the option's class, and torch with it, takes too long.
+"""
 
 LISTS = ("metric", "figure", "callbacks", "logger")
 """Groups of which several options are chosen, as a list."""
 
 CONTROLS = ("untrained", "pca", "ica", "rotation")
 """Negative controls: the encoder before training, the pixels' principal and independent components, turned codes."""
-
-WHERE_IT_RUNS = ("accelerator", "devices", "strategy", "graph", "profiler", "detect_anomaly")
-"""The trainer's keys that say where and how, not what."""
 
 
 PRECISIONS = ("32-true", "tf32", "bf16-mixed")
@@ -64,6 +49,24 @@ def conf_dir() -> Path:
 def options(group: str) -> list[str]:
     """The options of a group: the YAML files of its folder."""
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+@functools.cache
+def facts(group: str, option: str) -> dict[str, Any] | None:
+    """Return the FACTS that the YAML of an option states, or None where the group has no such option."""
+    if option not in options(group):
+        return None
+    text = (conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
+    node = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return {key: node[key] for key in FACTS if key in node}
+
+
+def _settings(tree: Any) -> Any:
+    """Return a configuration without the FACTS of its options."""
+    if not isinstance(tree, Mapping):
+        return tree
+    without = FACTS if "_target_" in tree else ()
+    return {str(key): _settings(child) for key, child in tree.items() if key not in without}
 
 
 def _number(key: str, value: Any, *, least: float, whole: bool, most: float = math.inf) -> None:
@@ -166,15 +169,36 @@ def check_score(score: Mapping[str, Any]) -> None:
         raise ConfigError(f"score.controls must be a list of {', '.join(CONTROLS)}, got {controls}")
 
 
-def check_lists(overrides: Iterable[str]) -> None:
-    """Every name in metric=[...] and figure=[...] is an option, before Hydra looks for its file.
+def check_names(arguments: Iterable[str]) -> None:
+    """Refuse an option of a group that is written as a path, before Hydra composes anything.
+
+    Hydra would read that file and run the callbacks it names before a job can look at its choices. The flags for a
+    folder of one's own, --config-dir, --config-path and --config-name, and hydra.searchpath are let through: whoever
+    types them asks for that folder's configuration, callbacks included, as one who starts a program of one's own.
 
     Raises:
-        ConfigError: naming it and what there is.
+        ConfigError: naming the group, the value and the group's options.
+    """
+    groups = {path.name.casefold() for path in conf_dir().iterdir() if path.is_dir()}  # some disks know no case
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        group = key.strip("+~ \t").partition("@")[0]
+        if group.partition("/")[0].casefold() in groups and re.search(r"[/\\$]|\.\.", value):
+            raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {value!r}")
+
+
+def check_lists(overrides: Iterable[str]) -> None:
+    """Check, before Hydra looks for files, that metric=[...] and figure=[...] name options and that no fact is set.
+
+    Raises:
+        ConfigError: naming the wrong option and the right ones, or the fact.
     """
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         group, _, setting = key.partition(".")
+        fact = next((name for name in setting.split(".") if name in FACTS), None)
+        if fact:
+            raise ConfigError(f"{key}: {fact} describes an option and is no setting; leave {override} out")
         if group not in LISTS:
             continue
         names = [] if setting else re.findall(r"[^\s,\[\]]+", value)
@@ -196,11 +220,12 @@ def nodes(group: str, chosen: Mapping[str, Any], names: Iterable[str]) -> dict[s
     """
     found = {}
     for name in dict.fromkeys([*chosen, *names]):
-        default = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{name}.yaml"))
-        assert isinstance(default, dict)
-        node = chosen.get(name, default)
+        if name not in options(group):
+            raise ConfigError(f"{group}.{name} must be one of {', '.join(options(group))}")
+        default = _settings(OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{name}.yaml")))
+        node = _settings(chosen.get(name, default))
         changed = "".join(f"-{key}{value}" for key, value in node.items() if value != default.get(key))
-        found[name + re.sub(r"[^\w.-]", "_", changed)] = {str(key): value for key, value in node.items()}
+        found[name + re.sub(r"[^\w.-]", "_", changed)] = node
     return found
 
 
@@ -254,7 +279,7 @@ def read_keys(cfg: DictConfig) -> set[str]:
     return read & set(BY_REFERENCE)
 
 
-def check_knobs(cfg: DictConfig, overrides: Iterable[str], objective: str) -> None:
+def check_settings(cfg: DictConfig, overrides: Iterable[str], objective: str) -> None:
     """A knob that nothing reads is an error, unless its value is the neutral one.
 
     Raises:
@@ -293,36 +318,16 @@ def readers(knob: str) -> list[str]:
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain containers, references resolved and what nothing reads left out."""
+    """Return the configuration as plain containers, references resolved, without facts and what nothing reads."""
     read = read_keys(cfg)
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    tree = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    assert isinstance(tree, dict)
+    tree: dict[str, Any] = _settings(OmegaConf.to_container(own, resolve=True, throw_on_missing=True))
     for name in tree.keys() - (own_keys() - {"divergence", "schedule", "experiment"}):
         tree.pop(name)  # their readers now hold the values
     for name in NEUTRAL:
         if name not in read:
             tree.pop(name)
-    return {**{name: {} for name in LISTS}, **{str(key): value for key, value in tree.items()}}
-
-
-def _canonical(node: Any) -> Any:
-    """beta=6 and beta=6.0 are one run."""
-    if isinstance(node, Mapping):
-        return {str(key): _canonical(child) for key, child in node.items()}
-    if isinstance(node, list):
-        return [_canonical(child) for child in node]
-    return float(node) if isinstance(node, int) and not isinstance(node, bool) else node
-
-
-def identity(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a resolved configuration decides a run's numbers, in one spelling."""
-    kept = {key: value for key, value in tree.items() if key not in NOT_IDENTITY}
-    kept["trainer"] = {key: value for key, value in tree["trainer"].items() if key not in WHERE_IT_RUNS}
-    for optional in ("callbacks", "scheduler"):  # runs made before there were any keep their hash
-        if not kept.get(optional):
-            kept.pop(optional, None)
-    return {key: _canonical(value) for key, value in kept.items()}
+    return {**{name: {} for name in LISTS}, **tree}
 
 
 def devices(trainer: Mapping[str, Any]) -> int:
@@ -331,71 +336,3 @@ def devices(trainer: Mapping[str, Any]) -> int:
     if isinstance(chosen, Sequence) and not isinstance(chosen, str):
         return len(set(chosen))
     return int(chosen) if str(chosen).isdigit() else 0
-
-
-def description(path: Path) -> str:
-    """The comment an option's file opens with; Hydra's own `# @package` line, where there is one, comes before it."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# ") and not line.startswith("# @"):
-            return line.removeprefix("# ")
-    return ""
-
-
-def _knobs(name: str) -> list[str]:
-    """A line for each commented knob of conf/NAME.yaml."""
-    lines = []
-    parent = name if name == "score" else ""
-    for line in (conf_dir() / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
-        knob = re.match(r"(?P<within>  )?(?P<name>\w+):(?: (?P<value>[^#{]+?))?\s+# (?P<said>.+)", line)
-        if knob and not knob["within"] and name != "score":
-            parent = knob["name"]
-        if knob and knob["value"]:
-            key = f"{parent}.{knob['name']}" if knob["within"] or name == "score" else knob["name"]
-            lines.append(f"  {key + '=' + knob['value']:<23} {knob['said']}")
-    return lines
-
-
-def _group(group: str) -> list[str]:
-    """A line for each option of a group."""
-    suffix = {"schedule": "@schedule.beta|alpha|capacity=", **dict.fromkeys(LISTS, "=[a,b,...]")}.get(group, "=")
-    lines = [f"  {name:<22}{description(conf_dir() / group / f'{name}.yaml')}" for name in options(group)]
-    return ["", f"{group}{suffix}", *lines] if lines else []
-
-
-def score_help(describe: str, without: Collection[str] = (), *, figures: bool = False) -> str:
-    """What a scoring command does, its settings but those it goes `without`, metrics and, if it draws, figures."""
-    knobs = [line for line in _knobs("score") if line.split("=")[0].strip() not in without]
-    lines = [describe.strip(), "", "Settings (name=value):", *knobs, *_group("metric")]
-    lines += _group("figure") if figures else []
-    lines += ["", "A metric's own settings: metric=[mig] metric.mig.bins=40. In some shells [ and ] need quotes."]
-    return "\n".join(lines)
-
-
-def benchmark_help(describe: str) -> str:
-    """What the benchmark does, and its settings."""
-    return "\n".join([describe.strip(), "", "Settings (name=value):", *_knobs("benchmark")])
-
-
-def help_text(program: str) -> str:
-    """Every knob, and every group with its options, a line each: read from the comments of conf/."""
-    lines = [
-        f"{program} trains one disentangled VAE, or with -m a sweep of them.",
-        "",
-        f"  {program} objective=beta_tc beta=6",
-        f"  {program} -m objective=decomposition beta=0.5,1,4 alpha=0,1,10 seed=0,1,2",
-        "",
-        "Knobs (name=value):",
-        *_knobs("config"),
-        *_knobs("score"),
-    ]
-    for group in sorted(path.name for path in conf_dir().iterdir() if path.is_dir()):
-        lines += _group(group)
-    lines += [
-        "",
-        "An option's own settings: group.setting=value (objective.gamma=20, prior.df=5, optimizer.lr=1e-3).",
-        "Sweeps: -m runs every combination of lists (beta=1,4,10), range(0,5), 'logspace(0,2,9)'; the same command",
-        "again does what is left. python -m disvae.status lists jobs, python -m disvae.compare compares their runs.",
-        "--cfg job prints the whole configuration; --hydra-help tells more.",
-        'Shell completion: eval "$(disvae-train -sc install=bash)"',
-    ]
-    return "\n".join(lines)

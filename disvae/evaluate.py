@@ -12,40 +12,13 @@ Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM, which lea
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
-from disvae import config as knobs
 from disvae.config import ConfigError
+from disvae.evaluation.settings import scoring_settings
 from disvae.runs.folder import Run
 from disvae.system.command import command, paths
+from disvae.system.help import score_help
 from disvae.system.imports import loading
-
-
-def settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The nodes of metric=[...] and figure=[...], and how to score, from conf/evaluate.yaml and the overrides.
-
-    Raises:
-        ConfigError: an override that names nothing there is.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    knobs.check_lists(overrides)
-    try:
-        with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):
-            cfg = compose("evaluate", overrides=list(overrides))
-        tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error
-    assert isinstance(tree, dict)
-    if tree.keys() - {"metric", "figure", "score"}:
-        raise ConfigError(
-            f"{', '.join(map(str, tree.keys() - {'metric', 'figure', 'score'}))} is read by nothing; see --help"
-        )
-    knobs.check_score(tree["score"])
-    return tree.get("metric", {}), tree.get("figure", {}), tree["score"]
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -57,7 +30,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     folders, overrides = paths(arguments, "run")
     if not folders:
         raise ConfigError("name a run's folder: python -m disvae.evaluate outputs/DATASET/RUN")
-    chosen, shown, score = settings(overrides)
+    chosen, shown, score = scoring_settings(overrides)
     runs = [Run(folder) for folder in folders]
     for run in runs:
         if not (run.path / "config.yaml").is_file() or not run.last.is_file():
@@ -68,22 +41,22 @@ def evaluate(arguments: Sequence[str]) -> None:
         from disvae.pictures.run_page import write_page
 
     nothing_chosen = not chosen and not shown
-    metrics = evaluation.choose(chosen, "all" if nothing_chosen else [])
-    pictures = drawing.choose(shown, "all" if nothing_chosen else [])
+    metrics = evaluation.choose_metrics(chosen, "all" if nothing_chosen else [])
+    pictures = drawing.choose_figures(shown, "all" if nothing_chosen else [])
     if len(runs) == 1:
         metrics.of_one()
     names = [evaluation.stage(score)]
     for run in runs:
         if metrics.metrics:
             with run.lock():
-                said = evaluation.evaluate(run, metrics, score)
+                said = evaluation.evaluate_run(run, metrics, score)
             _show(run, names, metrics.nodes, said)
         if pictures.figures:
             with run.lock():
                 written = drawing.draw_run(run, pictures)
             _say_written(run, written)
     if len(runs) > 1 and metrics.of_runs:
-        evaluation.compare(runs, metrics, score)
+        evaluation.score_together(runs, metrics, score)
         for run in runs:
             _show(run, [f"{names[0]}-runs"], metrics.nodes, "")
     for run in runs:
@@ -112,7 +85,7 @@ def _say_written(run: Run, written: Collection[str]) -> None:
 
 def main() -> None:
     """The command line."""
-    command(lambda: knobs.score_help(__doc__ or "", figures=True), evaluate, kept="scored")
+    command(lambda: score_help(__doc__ or "", figures=True), evaluate, kept="scored")
 
 
 if __name__ == "__main__":

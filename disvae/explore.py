@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from disvae.config import ConfigError
-from disvae.runs.folder import Run, write_atomically
+from disvae.runs.atomic import write_atomically
+from disvae.runs.folder import Run
 from disvae.system.command import command, paths
 from disvae.system.imports import loading
 

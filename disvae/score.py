@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from disvae import config as knobs
 from disvae.config import ConfigError
-from disvae.evaluate import settings
-from disvae.runs.folder import write_atomically
+from disvae.evaluation.settings import scoring_settings
+from disvae.runs.atomic import write_atomically
 from disvae.system.command import command, paths
+from disvae.system.help import score_help
 from disvae.system.imports import loading
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def score(arguments: Sequence[str]) -> None:
     for override in overrides:
         if override.partition("=")[0] in OF_RUNS or override.startswith("figure"):
             raise ConfigError(f"{override} is for runs; a file's codes are scored as they are")
-    chosen, _, how = settings(overrides)
+    chosen, _, how = scoring_settings(overrides)
     scores = score_file(files[0], chosen, how)
     from disvae.runs.terminal import console, print_scores
 
@@ -65,36 +65,33 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
 
         from disvae.encoding import Encoding
         from disvae.evaluation import codes_file
-        from disvae.evaluation.compute import score
+        from disvae.evaluation.compute import compute_scores
         from disvae.evaluation.run_encodings import drawn, with_controls
-        from disvae.evaluation.run_scores import choose, entries, stage
+        from disvae.evaluation.run_scores import choose_metrics, entries, stage
         from disvae.statistics.checked_codes import checked
 
-    arrays = codes_file.read(path)
+    arrays = codes_file.read_codes(path)
     if "codes" not in arrays:
         raise ConfigError(f"{path} must hold an array `codes` (N, D), got {', '.join(arrays) or 'nothing'}")
     try:
         codes, _, _ = checked(arrays["codes"], None, (), 0, 1)
+        factors = arrays.get("factors", np.empty((len(codes), 0), np.int64))
+        factors = factors[:, None] if factors.ndim == 1 else factors
+        given = arrays.get("factor_names")
+        if given is not None and given.shape != factors.shape[1:]:
+            raise ValueError(f"factor_names must be {factors.shape[1]} names, got an array of shape {given.shape}")
+        _, _, names = checked(codes, factors, [] if given is None else [str(name) for name in given], 0, 1)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-    factors = arrays.get("factors", np.empty((len(codes), 0), np.int64))
-    factors = factors[:, None] if factors.ndim == 1 else factors
-    if factors.ndim != 2 or len(codes) != len(factors):
-        raise ConfigError(
-            f"{path}: factors must be ({len(codes)}, K), a row for each of the codes, got {factors.shape}"
-        )
-    names = arrays.get("factor_names", np.arange(factors.shape[1]).astype(str))
-    if names.shape != factors.shape[1:]:
-        raise ConfigError(f"{path}: factor_names must be {factors.shape[1]} names, got an array of shape {names.shape}")
     population = arrays.get("population", np.array(0))
     if population.ndim or population.dtype.kind not in "iu" or 0 < population < len(codes):
         raise ConfigError(f"{path}: population must be a whole number of at least {len(codes)}, got {population}")
     for control in [name for name in arrays if name.startswith("controls/")]:
         if arrays[control].ndim != 2 or len(arrays[control]) != len(codes):
             raise ConfigError(f"{path}: {control} must be ({len(codes)}, D), got {arrays[control].shape}")
-    chosen = choose(nodes, [] if nodes else "all").of_one()
-    encoding = Encoding(codes, factors, tuple(map(str, names)), int(population) or None)
-    results = score(
+    chosen = choose_metrics(nodes, [] if nodes else "all").of_one()
+    encoding = Encoding(codes, factors, tuple(names), int(population) or None)
+    results = compute_scores(
         chosen.metrics,
         with_controls(encoding, arrays, settings),
         repeats=settings["repeats"],
@@ -111,7 +108,7 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
 
 def main() -> None:
     """The command line."""
-    command(lambda: knobs.score_help(__doc__ or "", OF_RUNS), score, kept="scored")
+    command(lambda: score_help(__doc__ or "", OF_RUNS), score, kept="scored")
 
 
 if __name__ == "__main__":

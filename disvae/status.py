@@ -52,6 +52,8 @@ def status(arguments: Sequence[str]) -> None:
             screen.print(f"{state} {_step(row):>15}  {_elbo(row):<13}  {escape(_place(row))}", **PLAIN)
             if row.error:
                 screen.print(f"{'':<11} {escape(row.error.splitlines()[0])}", **PLAIN)
+            if row.repeat:
+                screen.print(f"{'':<11} its repeat (force=true): {escape(row.repeat.splitlines()[0])}", **PLAIN)
     counts = Counter(row.state for row in rows)
     said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     screen.print(f"{len(rows)} run{'s' if len(rows) > 1 else ''}: {said}", **PLAIN)

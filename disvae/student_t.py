@@ -4,10 +4,11 @@ torch's checks the degrees of freedom whatever `validate_args` says, copies numb
 by masks: a captured graph cannot hold any of these, and vmap has no rule for the last.
 """
 
+import math
 from typing import Any
 
 import torch
-from torch import Tensor, distributions
+from torch import Tensor, distributions, nn
 from torch.distributions import Distribution, Gamma
 
 
@@ -34,3 +35,18 @@ class StudentT(distributions.StudentT):
         """NaN where df <= 1, infinite where df <= 2."""
         finite = self.scale.square() * self.df / (self.df - 2)
         return finite.where(self.df > 2, torch.inf).where(self.df > 1, torch.nan)
+
+
+def register_df(module: nn.Module, df: float, learn: bool) -> None:
+    """Give the module `raw_df` (), a parameter if it is to be learnt and a buffer otherwise; softplus(raw_df) = df.
+
+    Raises:
+        ValueError: df is not positive.
+    """
+    if not df > 0:
+        raise ValueError(f"df must be positive, got {df}")
+    raw_df = torch.tensor(df + math.log(-math.expm1(-df)))  # the inverse of softplus
+    if learn:
+        module.register_parameter("raw_df", nn.Parameter(raw_df))
+    else:
+        module.register_buffer("raw_df", raw_df)

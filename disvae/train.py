@@ -25,6 +25,7 @@ from disvae import config as knobs
 from disvae.config import ConfigError
 from disvae.sweep.axes import expand
 from disvae.sweep.engine import check_installed
+from disvae.system.help import help_text
 from disvae.system.signals import Interrupted
 from disvae.training.job import Job, JobFailed
 from disvae.training.run_job import do, say_result
@@ -94,12 +95,15 @@ def main() -> None:
     """The command line."""
     if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
         program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
-        print(knobs.help_text(program))
+        print(help_text(program))
         return
     try:
         sys.argv[1:] = map(expand, sys.argv[1:])
         knobs.check_lists(sys.argv[1:])
+        knobs.check_names(sys.argv[1:])
         check_installed(sys.argv[1:])
+        if any(argument.startswith("--e") for argument in sys.argv[1:]):  # argparse takes a beginning for the whole
+            raise ConfigError("--experimental-rerun would run what a pickle holds: give the run's own command again")
     except ConfigError as error:
         print(f"disvae: {error}", file=sys.stderr)
         sys.exit(2)

@@ -9,7 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
-from disvae.config import ConfigError
+from disvae.config import ConfigError, check_names
 from disvae.sweep.axes import combinations, expand, zipped
 from disvae.sweep.engine import carry
 
@@ -43,6 +43,7 @@ class DisvaeSweeper(BasicSweeper):
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = [f"{name}={values}" for name, values in self.params.items()] + arguments
+        check_names(given)
         axes = {}
         for override in parser.parse_overrides([expand(argument) for argument in given]):
             [values] = self.split_arguments([override], None)

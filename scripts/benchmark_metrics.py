@@ -68,6 +68,7 @@ def main() -> None:
     from disvae.metric.higgins import Higgins
     from disvae.metric.mig import MIG
     from disvae.metric.sap import SAP
+    from disvae.runs.atomic import write_atomically
 
     codes, factors = example()
     plain = loops()
@@ -100,7 +101,7 @@ def main() -> None:
             "machine": platform.machine(),
             "numpy": np.__version__,
         }
-        arguments.json.write_text(json.dumps(about | {"metrics": table}, indent=2) + "\n", encoding="utf-8")
+        write_atomically(arguments.json, json.dumps(about | {"metrics": table}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

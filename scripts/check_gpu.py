@@ -26,7 +26,7 @@ from disvae.sweep import devices
 from disvae.training import cuda_graph
 from disvae.training.job import Job
 from disvae.training.job_group import train_jobs
-from disvae.training.loop import train
+from disvae.training.loop import train_run
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "batch_size=64")
 POINTS = ("dataset=clusters", "dataset.points=100", "batch_size=100")
@@ -112,7 +112,7 @@ def trained(*overrides: str, folder: Path | None = None) -> dict[str, float]:
     """Return the last terms of a run, trained in `folder` or in one that is removed."""
     with tempfile.TemporaryDirectory() as name:
         made = job(folder or Path(name), *overrides)
-        train(made)
+        train_run(made)
         return terms(made.run)
 
 

@@ -65,6 +65,12 @@ def small_vae(composed: Callable[..., DictConfig]) -> Callable[..., Any]:
 
 
 @pytest.fixture
+def hostile() -> str:
+    """A text that would end a quoted value, a style or a script, run a script or be computed by a template."""
+    return """"'></style></script><script>alert(1)</script>{{7*7}}{%raw%}&lt;"""
+
+
+@pytest.fixture
 def tiny() -> tuple[str, ...]:
     """Overrides of a run that takes seconds."""
     return TINY + NO_PICTURES

@@ -4,7 +4,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from disvae.batches import Batches, Blocks, Chunks, split
+from disvae.batches import Batches, Blocks, split
 
 
 @given(st.integers(20, 500), st.floats(0, 0.5), st.floats(0, 0.4), st.integers(0, 2**32 - 1))
@@ -51,22 +51,6 @@ def test_the_batches_of_a_step_do_not_depend_on_those_before_or_beside_it(first,
 def test_extra_batch_is_drawn_independently():
     batch = Batches(torch.arange(1000), batch_size=100, extra=1, seed=0).of_steps(0, 1)
     assert batch["index"].tolist() != batch["extra"].tolist()
-
-
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 90), st.data())
-def test_chunks_end_where_something_is_due_and_make_every_step_once(eval_every, checkpoint_every, steps, data):
-    step = data.draw(st.integers(0, steps - 1))
-    chunks = Chunks(steps, eval_every, checkpoint_every, step)
-    stretches = chunks.stretches()
-    for stretch in range(stretches):
-        for chunk in chunks:
-            assert chunk["first"] == step
-            due = [k for k in range(step + 1, step + chunk["n"]) if k % eval_every == 0 or k % checkpoint_every == 0]
-            assert not due
-            step += chunk["n"]
-            chunks.took(chunk["n"], data.draw(st.floats(0, 1)))
-        assert (step % eval_every == 0 and step < steps) or stretch == stretches - 1
-    assert step == steps
 
 
 def test_blocks_cover_the_rows_in_order():

@@ -19,8 +19,9 @@ from disvae.benchmark.settings import settings
 from disvae.benchmark.table import show
 from disvae.benchmark.worker import Worker
 from disvae.benchmark.workloads import bare, training_of
-from disvae.config import ConfigError, benchmark_help, options
+from disvae.config import ConfigError, options
 from disvae.model.conv import Conv
+from disvae.system.help import benchmark_help
 
 TINY = ["seconds=0.001", "rounds=1", "threads=1", "device=cpu", "run.dataset.positions=4", "run.eval_images=200"]
 POINTS = ("dataset=clusters", "dataset.points=50", "batch_size=20", "split.validation=0.1", "trainer.accelerator=cpu")

@@ -10,9 +10,13 @@ import torch
 from omegaconf import DictConfig
 
 import disvae
-from disvae.build import build
-from disvae.config import ConfigError, check_knobs, conf_dir, description, options, resolved
-from disvae.runs.tags import exceptions
+from disvae.build import build, make
+from disvae.config import ConfigError, check_settings, conf_dir, facts, nodes, options, resolved
+from disvae.metric import RunsMetric
+from disvae.runs.tags import ends
+from disvae.system.help import description
+from disvae.training.build_module import build_module
+from disvae.training.data_module import StepRows
 
 SMALL = {
     "sprites": ("dataset=sprites", "dataset.scales=2", "dataset.orientations=4", "dataset.positions=4"),
@@ -46,22 +50,23 @@ def steps(composed: Callable[..., DictConfig], fashion: Path) -> Callable[..., l
 
     def run(dataset: str, *overrides: str) -> list[float]:
         path = (f"dataset.path={fashion}",) if dataset == "fashion_mnist" else ()
-        built = build(resolved(composed(*SMALL[dataset], *path, *FAST, *overrides)))
-        module = built.module
-        module.configure_optimizers()
-        inputs = module.inputs(0, 2)
+        config = resolved(composed(*SMALL[dataset], *path, *FAST, *overrides))
+        built = build(config)
+        module = build_module(config, built, torch.device("cpu"))
+        optimizer = module.configure_optimizers()
         losses = []
-        for step in range(2):
-            module.seed_noise(step)
-            values = module.gradients(**{name: value[step] for name, value in inputs.items()}, step=step)
-            module.update()
-            terms = dict(zip(module.names, values, strict=True))
+        for step, rows in enumerate(StepRows(built.data.batches, 0, 2)):
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            terms = module.compute_terms(built.data.take(rows, torch.device("cpu")), step)
+            terms["loss"].backward()
+            optimizer.step()
             losses.append(terms["loss"].item())
             assert {"loss", "reconstruction", "kl", "elbo"} <= terms.keys()
             assert torch.allclose(terms["elbo"], -(terms["reconstruction"] + terms["kl"]))
         assert len(losses) == 2
         assert np.isfinite(losses).all()
-        for parameter in built.module.parameters():
+        for parameter in module.parameters():
             assert parameter.isfinite().all()
         return losses
 
@@ -108,7 +113,7 @@ def test_every_divergence_trains_with_every_prior(steps, divergence, prior):
 def test_every_weight_takes_every_schedule(composed, steps, weight, schedule):
     objective = "capacity" if weight == "capacity" else "decomposition"
     overrides = [f"objective={objective}", f"schedule@schedule.{weight}={schedule}"]
-    check_knobs(composed(*overrides), overrides, objective)
+    check_settings(composed(*overrides), overrides, objective)
     steps("clusters", *overrides)
 
 
@@ -159,7 +164,14 @@ def test_every_option_opens_with_a_line_for_help(path):
 
 
 @pytest.mark.parametrize("metric", options("metric"))
+def test_a_metric_is_unsupervised_in_its_yaml_where_its_class_reads_no_factors(metric):
+    (node,) = nodes("metric", {}, [metric]).values()
+    built = make(node, metric)
+    assert facts("metric", metric).get("unsupervised", False) == (isinstance(built, RunsMetric) or built.factors == 0)
+
+
+@pytest.mark.parametrize("metric", options("metric"))
 def test_scores_of_which_more_is_not_better_are_scores_of_their_metric(metric):
-    for name, sign in exceptions(metric).items():
+    for name, sign in ends(metric).items():
         assert sign in (-1, 0)
         assert f'"{name}"' in (Path(disvae.__file__).parent / "metric" / f"{metric}.py").read_text(encoding="utf-8")

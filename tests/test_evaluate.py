@@ -15,18 +15,21 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from disvae.config import ConfigError, resolved
-from disvae.evaluate import evaluate, settings
+from disvae.evaluate import evaluate
 from disvae.evaluation import codes_file
 from disvae.evaluation.run_encodings import restored
-from disvae.evaluation.run_scores import choose, stage
+from disvae.evaluation.run_scores import choose_metrics, stage
+from disvae.evaluation.settings import scoring_settings
 from disvae.runs.folder import Run
 from disvae.runs.terminal import console
 from disvae.score import score, score_file
 from disvae.system.command import paths
 from disvae.train import train
-from disvae.training.loop import fit
+from disvae.training.build_module import build_module
+from disvae.training.job import Job
+from disvae.training.loop import train_run
 from disvae.training.module import VAEModule
-from disvae.training.run_trainer import Asked, Stopped
+from disvae.training.run_trainer import Stopped
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
 SHORT = ("steps=6", "eval_every=2", "batch_size=16", "eval_images=400", "split.validation=0.3", "eval_samples=50")
@@ -38,7 +41,7 @@ def trained(composed, tmp_path_factory) -> Run:
     """A run on a small grid of sprites with a few metrics."""
     run = Run(tmp_path_factory.mktemp("runs") / "run")
     few = f"[{','.join(CHEAP)}]"
-    fit(Asked(run, resolved(composed(*SPRITES, *SHORT, "metric=[sparsity,mig]", f"final={few}")), brief=True))
+    train_run(Job(run, resolved(composed(*SPRITES, *SHORT, "metric=[sparsity,mig]", f"final={few}")), brief=True))
     return run
 
 
@@ -76,7 +79,7 @@ def test_metrics_are_curves_while_training_and_columns_of_hparams_at_the_end(tra
 def test_scores_while_training_are_those_of_the_same_codes_at_the_end(composed, tmp_path, trained):
     longer = Run(tmp_path / "longer")
     overrides = [text for text in SHORT if text != "steps=6"]
-    fit(Asked(longer, resolved(composed(*SPRITES, *overrides, "steps=8", "metric=[mig]", "final=[]")), brief=True))
+    train_run(Job(longer, resolved(composed(*SPRITES, *overrides, "steps=8", "metric=[mig]", "final=[]")), brief=True))
     events = EventAccumulator(str(longer.path), size_guidance={"scalars": 0}).Reload()
     at_six = next(point.value for point in events.Scalars("metric/mig/histogram") if point.step == 6)
     assert at_six == pytest.approx(trained.metrics()["metric/mig/histogram"], rel=1e-5)
@@ -114,7 +117,7 @@ def test_the_folder_alone_is_enough_while_the_codes_are_kept(run, monkeypatch, c
 @pytest.mark.parametrize("damage", ["gone", "cut", "of another checkpoint"])
 def test_codes_that_are_not_good_are_made_again(run, damage, capsys):
     path = run.path / "encoding.h5"
-    expected = codes_file.read(path)
+    expected = codes_file.read_codes(path)
     if damage == "gone":
         path.unlink()
     elif damage == "cut":
@@ -124,7 +127,7 @@ def test_codes_that_are_not_good_are_made_again(run, damage, capsys):
     before = run.metrics()
     evaluate([str(run.path), "metric=[mig]"])
     assert run.metrics() == before
-    for name, array in codes_file.read(path).items():
+    for name, array in codes_file.read_codes(path).items():
         assert (array == expected[name]).all(), name
 
 
@@ -137,14 +140,14 @@ def test_all_images_are_scored_on_request_and_owe_nothing_to_a_sample(run, capsy
 
 
 def test_the_kept_untrained_control_is_the_network_before_its_first_step(run, composed):
-    arrays = codes_file.read(run.path / "encoding.h5")
+    arrays = codes_file.read_codes(run.path / "encoding.h5")
     torch.manual_seed(0)
     from disvae.build import build
 
     built = build(run.config())
     x = built.dataset.images.take(torch.from_numpy(arrays["rows"]))
     with torch.no_grad():
-        expected = built.module.vae.eval().encode(x).mean.numpy()
+        expected = built.vae.eval().encode(x).mean.numpy()
     assert np.allclose(arrays["controls/untrained"], expected, atol=1e-6)
     assert not np.allclose(arrays["codes"], expected, atol=1e-3)
 
@@ -160,23 +163,24 @@ def test_samples_and_held_out_images_have_tags_of_their_own():
 def test_a_vae_is_restored_from_its_folder_without_its_dataset(composed, tmp_path, prior):
     run = Run(tmp_path / "run")
     short = ("dataset=clusters", "steps=3", "eval_samples=10", "final=[]")
-    fit(Asked(run, resolved(composed(*short, f"prior={prior}")), brief=True))
+    train_run(Job(run, resolved(composed(*short, f"prior={prior}")), brief=True))
     from disvae.build import build
     from disvae.runs.checkpoint import load
 
     built = build(run.config())
-    built.module.load_state_dict(load(run.last)["state_dict"])
+    module = build_module(run.config(), built, torch.device("cpu"))
+    module.load_state_dict(load(run.last)["state_dict"])
     vae = restored(run.config(), load(run.last), (1, 1, 2))
     z = torch.linspace(-2, 2, 8).view(4, 2)
     with torch.no_grad():
-        assert torch.equal(vae.prior().log_prob(z), built.module.vae.prior().log_prob(z))
-        assert torch.equal(vae.decode(z).mean, built.module.vae.decode(z).mean)
+        assert torch.equal(vae.prior().log_prob(z), built.vae.prior().log_prob(z))
+        assert torch.equal(vae.decode(z).mean, built.vae.decode(z).mean)
 
 
 def test_transport_is_told_in_the_protocol(composed, tmp_path, capsys):
     run = Run(tmp_path / "run")
     short = ("dataset=clusters", "steps=3", "eval_samples=10", "final=[]")
-    fit(Asked(run, resolved(composed(*short, "prior=student_t")), brief=True))
+    train_run(Job(run, resolved(composed(*short, "prior=student_t")), brief=True))
     evaluate([str(run.path), "metric=[sparsity]", "score.transport=true"])
     found = run.scores()["metric-transport"]["sparsity"]
     assert found["protocol"]["transport"] == "from the prior StudentT to the standard normal, latent by latent"
@@ -228,11 +232,11 @@ def test_a_folder_with_commas_and_equals_signs_is_a_path(run):
 
 
 def test_without_a_choice_slow_metrics_wait_to_be_named():
-    everything = choose({}, "all")
+    everything = choose_metrics({}, "all")
     assert "dci_forest" in everything.metrics
     assert "dci" not in everything.metrics
-    chosen, _, _ = settings(["metric=[dci]"])
-    assert choose(chosen, []).metrics.keys() == {"dci"}
+    chosen, _, _ = scoring_settings(["metric=[dci]"])
+    assert choose_metrics(chosen, []).metrics.keys() == {"dci"}
 
 
 def test_codes_of_another_program_are_scored_with_what_is_known_of_them(tmp_path, capsys):
@@ -253,14 +257,14 @@ def test_codes_of_another_program_are_scored_with_what_is_known_of_them(tmp_path
 
 
 def test_a_runs_kept_codes_are_such_a_file_and_score_alike(run):
-    chosen, _, how = settings(["metric=[mig]"])
+    chosen, _, how = scoring_settings(["metric=[mig]"])
     found = score_file(run.path / "encoding.h5", chosen, how)["metric"]["mig"]["scores"]
     assert found == run.scores()["metric"]["mig"]["scores"]
 
 
 def test_codes_without_factors_get_what_needs_none(tmp_path):
     np.savez(tmp_path / "codes.npz", codes=np.random.default_rng(0).normal(size=(300, 3)))
-    chosen, _, how = settings([])
+    chosen, _, how = scoring_settings([])
     found = score_file(tmp_path / "codes.npz", chosen, how)["metric"]
     assert {"sparsity", "gaussian_tc", "active_units"} <= found.keys()
     assert "mig" not in found
@@ -296,6 +300,13 @@ def test_collapsed_codes_score_zero_and_that_is_said(tmp_path, capsys):
         ({"codes": np.array(3.0)}, r"codes must be \(N, D\)"),
         ({"codes": np.full((5, 2), np.nan)}, "finite"),
         ({"codes": np.zeros((5, 2)), "factors": np.zeros((5, 1)), "factor_names": np.array("a")}, "must be 1 names"),
+        ({"codes": np.zeros((5, 2)), "factors": np.zeros((5, 1, 1))}, r"factors must be \(5, K\).*got \(5, 1, 1\)"),
+        ({"codes": np.zeros((5, 2)), "factors": np.array([0, 1, 2, np.nan, 1])}, "factor 0 .* got nan in row 3"),
+        (
+            {"codes": np.zeros((5, 2)), "factors": np.full((5, 2), np.inf), "factor_names": ["x", "y"]},
+            "factor x must hold class indices, got inf in row 0: leave such rows out",
+        ),
+        ({"codes": np.zeros((5, 2)), "factors": np.zeros((5, 2)), "factor_names": ["x", "x"]}, "names of their own"),
         ({"codes": np.zeros((5, 2)), "population": np.array("many")}, "population must be a whole number"),
         ({"codes": np.zeros((5, 2)), "population": np.array(3)}, "population must be .* at least 5, got 3"),
         ({"codes": np.zeros((5, 2)), "controls/pca": np.zeros((4, 2))}, r"controls/pca must be \(5, D\)"),
@@ -305,6 +316,16 @@ def test_a_file_of_the_wrong_shape_is_named(tmp_path, arrays, message):
     np.savez(tmp_path / "codes.npz", **arrays)
     with pytest.raises(ConfigError, match=message):
         score([str(tmp_path / "codes.npz")])
+
+
+def test_a_file_that_declares_twelve_gigabytes_is_one_line_and_exit_2(tmp_path):
+    with h5py.File(tmp_path / "codes.h5", "w") as file:
+        file.create_dataset("codes", (1_500_000, 1000), "f8", chunks=(1000, 1000))
+    command = [sys.executable, "-m", "disvae.score", str(tmp_path / "codes.h5")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "found 12,000,000,000 bytes of arrays in a file of 1,400, more than 100 for one" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("target", ["", "/nowhere/scores.json"])
@@ -328,6 +349,18 @@ def test_a_damaged_file_of_a_run_is_named(run, name):
         evaluate([str(run.path), "metric=[mig]"])
 
 
+@pytest.mark.parametrize("asked", [["metric=[sparsity]"], ["metric=[udr]"], ["figure=[traversal]"]])
+def test_a_flipped_bit_in_the_weights_is_found_and_the_scores_stay(run, trained, asked):
+    content = bytearray(run.last.read_bytes())
+    content[len(content) // 2] ^= 1
+    run.last.write_bytes(content)
+    before = [(run.path / name).read_bytes() for name in ("scores.json", "metrics.json", "encoding.h5")]
+    others = [str(trained.path)] * (asked == ["metric=[udr]"])
+    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read \(.* checksum .*\); delete it and give"):
+        evaluate([str(run.path), *others, *asked])
+    assert [(run.path / name).read_bytes() for name in ("scores.json", "metrics.json", "encoding.h5")] == before
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(run):
     config = run.path / "config.yaml"
     config.write_text(config.read_text().replace("z_dim: 3", "z_dim: 4"))
@@ -345,12 +378,12 @@ def test_a_checkpoint_of_another_configuration_is_refused(run):
 def test_what_cannot_be_scored_is_refused_before_it_is_trained(composed, tmp_path, monkeypatch, overrides, message):
     monkeypatch.setattr(VAEModule, "update", lambda *args: pytest.fail("a step was made"))
     with pytest.raises(ConfigError, match=message):
-        fit(Asked(Run(tmp_path / "run"), resolved(composed(*SPRITES, *SHORT, *overrides)), brief=True))
+        train_run(Job(Run(tmp_path / "run"), resolved(composed(*SPRITES, *SHORT, *overrides)), brief=True))
 
 
 def test_the_untrained_control_goes_the_way_of_the_model(composed, tmp_path, capsys):
     run = Run(tmp_path / "run")
-    fit(Asked(run, resolved(composed(*SPRITES, *SHORT, "prior=student_t", "metric=[]", "final=[]")), brief=True))
+    train_run(Job(run, resolved(composed(*SPRITES, *SHORT, "prior=student_t", "metric=[]", "final=[]")), brief=True))
     for setting in ("score.transport=true", "score.codes=sample", "score.seed=0"):
         evaluate([str(run.path), "metric=[sparsity]", "score.controls=[untrained,pca]", setting])
     found = {name: entries["sparsity"]["scores"]["hoyer_raw"] for name, entries in run.scores().items()}
@@ -398,41 +431,46 @@ def test_settings_of_runs_are_refused_for_files(tmp_path):
 def test_a_run_stopped_while_it_is_scored_is_scored_by_the_same_command(composed, tmp_path, monkeypatch):
     config = resolved(composed(*SPRITES, *SHORT, "metric=[mig]", "final=[sparsity]"))
     whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
-    fit(Asked(whole, config, brief=True))
+    train_run(Job(whole, config, brief=True))
 
     def interrupt(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr("disvae.evaluation.run_scores.score", interrupt)
+        patch.setattr("disvae.evaluation.run_scores.compute_scores", interrupt)
         with pytest.raises(Stopped, match="the same command continues it"):
-            fit(Asked(stopped, config, brief=True))
+            train_run(Job(stopped, config, brief=True))
     assert stopped.status()["state"] == "interrupted"
     assert "val/elbo" in stopped.metrics()  # what was computed is kept
-    fit(Asked(stopped, config, brief=True))
+    train_run(Job(stopped, config, brief=True))
     assert stopped.status()["state"] == "finished"
     assert stopped.metrics() == whole.metrics()
 
 
-def test_scores_of_earlier_weights_do_not_stay_beside_later_ones(composed, tmp_path, monkeypatch, capsys):
+def test_scores_of_earlier_weights_do_not_stay_beside_later_ones(composed, tmp_path, monkeypatch, caplog):
     run = Run(tmp_path / "run")
     config = resolved(composed(*SPRITES, *SHORT, "metric=[]", "final=[sparsity]", "checkpoint_every=2"))
-    original = VAEModule.update
+    original = VAEModule.training_step
 
-    def update(self):
-        if self.step == 3:
+    def training_step(self, batch, batch_idx):
+        if self.global_step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        original(self)
+        return original(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
-        patch.setattr(VAEModule, "update", update)
+        patch.setattr(VAEModule, "training_step", training_step)
         with pytest.raises(Stopped):
-            fit(Asked(run, config, brief=True))
+            train_run(Job(run, config, brief=True))
     evaluate([str(run.path), "metric=[mig]"])  # of a run that is not finished
     assert run.scores()["metric"]["mig"]["protocol"]["step"] == 4
-    fit(Asked(run, config, brief=True))
+    evaluate([str(run.path), "metric=[sparsity]"])
+    assert run.scores()["metric"].keys() == {"mig", "sparsity"}
+    assert "dropped" not in caplog.text
+    train_run(Job(run, config, brief=True))
     assert run.scores()["metric"].keys() == {"sparsity"}
     assert not any("mig" in tag for tag in run.metrics())
+    dropped = f"dropped from {run.path / 'scores.json'}, for they were computed before last.ckpt changed: metric/mig"
+    assert [record.message for record in caplog.records if "dropped" in record.message] == [dropped]
 
 
 def command_line(composed, *overrides: str) -> None:
@@ -446,7 +484,7 @@ def test_metrics_are_no_part_of_a_runs_identity_and_are_computed_when_asked_for_
     command_line(composed, *usual, "final=[sparsity]")
     (folder,) = (tmp_path / "sprites").glob("*-*")
     before = Run(folder).metrics()
-    monkeypatch.setattr("disvae.training.loop.fit", lambda *args, **kwargs: pytest.fail("trained again"))
+    monkeypatch.setattr("disvae.training.loop.train_run", lambda *args, **kwargs: pytest.fail("trained again"))
     command_line(composed, *usual, "metric=[gaussian_tc]", "score.repeats=3")
     assert [folder] == list((tmp_path / "sprites").glob("*-*"))
     after = Run(folder).metrics()
@@ -458,8 +496,8 @@ def test_metrics_are_no_part_of_a_runs_identity_and_are_computed_when_asked_for_
 def test_a_metric_that_cannot_be_had_while_training_says_so_once(composed, tmp_path, caplog):
     run = Run(tmp_path / "run")
     config = resolved(composed("dataset=clusters", "steps=9", "eval_every=2", "metric=[higgins]", "final=[]"))
-    fit(Asked(run, config, brief=True))
-    assert caplog.text.count("metric higgins is not to be had: at least 2 factors are needed, got 1") == 1
+    train_run(Job(run, config, brief=True))
+    assert caplog.text.count("metric higgins is not available: at least 2 factors are needed, got 1") == 1
     assert run.status()["state"] == "finished"
     assert run.scores()["metric"]["higgins"]["failed"]["model"] == "at least 2 factors are needed, got 1"
 
@@ -467,8 +505,8 @@ def test_a_metric_that_cannot_be_had_while_training_says_so_once(composed, tmp_p
 def test_the_usual_metrics_are_silent_where_they_are_not_for_the_data(composed, tmp_path, caplog):
     run = Run(tmp_path / "run")
     config = resolved(composed("dataset=clusters", "steps=4", "eval_every=2", "final=[]"))
-    fit(Asked(run, config, brief=True, usual_metrics=True))
-    assert "not to be had" not in caplog.text
+    train_run(Job(run, config, brief=True))
+    assert "not available" not in caplog.text
     assert run.scored() == {"sparsity"}
 
 

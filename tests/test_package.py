@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def install(what: Path, tmp_path: Path, *options: str) -> str:
     python = str(folder / "bin" / "python")
     run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", *options, str(what), cwd=tmp_path)
     return python
+
+
+def test_the_wheel_and_the_source_archive_carry_every_template(wheel, tmp_path):
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT), cwd=tmp_path)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        source = {name.partition("/")[2] for name in file.getnames() if name.endswith(".jinja")}
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "disvae").rglob("*.jinja")}
+    assert {"disvae/pictures/run_page.html.jinja", "disvae/explorer/page.html.jinja"} <= templates
+    assert {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".jinja")} == templates == source
 
 
 def test_the_wheel_carries_every_option(wheel):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 SLOW = {"torch", "pytorch_lightning", "sklearn", "scipy", "matplotlib", "h5py", "joblib", "torchmetrics", "numpy"}
+SLOW |= {"jinja2"}  # which only a page needs
 
 COMMAND = """
 import gc, sys

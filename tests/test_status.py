@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from disvae.config import ConfigError
-from disvae.runs.folder import Run, write_atomically
+from disvae.runs.atomic import write_atomically
+from disvae.runs.folder import Run
 from disvae.status import status
 from disvae.sweep.record import Sweep, SweepJob
 
@@ -49,6 +50,18 @@ def test_every_job_of_a_sweep_has_its_state_its_step_and_its_reason(sweep, capsy
         "beta must be a finite number >= 0, got -1",
         "5 runs: 1 new, 1 finished, 1 killed, 2 failed",
     ]
+
+
+def test_a_repeat_is_told_beside_what_it_repeats_and_is_no_run_of_its_own(sweep, capsys):
+    repeat = Run(sweep.out / "sprites" / "a-1").place(force=True)
+    repeat.make()
+    repeat.mark("failed", 7, error="no room")
+    said = lines(capsys, str(sweep.out))
+    assert said[:2] == [
+        f"finished 20 ELBO -2.50 {sweep.out}/sprites/a-1",
+        "its repeat (force=true): failed at step 7: no room",
+    ]
+    assert said[-1] == "5 runs: 1 new, 1 finished, 1 killed, 2 failed"
 
 
 def test_a_folder_of_runs_lists_them_and_the_jobs_of_its_sweeps_once(sweep, capsys):

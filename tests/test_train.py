@@ -12,16 +12,16 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from disvae.batches import Chunks
 from disvae.config import ConfigError, resolved
 from disvae.objective.beta_vae import BetaVAE
 from disvae.runs.checkpoint import load, save
 from disvae.runs.folder import Run
 from disvae.runs.terminal import print_result
-from disvae.training.callbacks import Pace
-from disvae.training.loop import fit
-from disvae.training.module import VAEModule
-from disvae.training.run_trainer import Asked, Stopped
+from disvae.training.callbacks import Seconds
+from disvae.training.job import Job
+from disvae.training.loop import train_run
+from disvae.training.module import Evaluation, VAEModule
+from disvae.training.run_trainer import Stopped
 
 SMALL_SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=4", "dataset.scales=2")
 
@@ -32,7 +32,7 @@ def trained(composed, tiny, tmp_path):
 
     def train(name: str, *overrides: str, force: bool = False) -> Run:
         run = Run(tmp_path / name)
-        fit(Asked(run, resolved(composed(*tiny, *overrides)), force=force, brief=True))
+        train_run(Job(run, resolved(composed(*tiny, *overrides)), force=force, brief=True))
         return run
 
     return train
@@ -40,16 +40,16 @@ def trained(composed, tiny, tmp_path):
 
 def stop_at(monkeypatch, step: int, signum: int = signal.SIGTERM) -> None:
     """Let a signal arrive in the middle of a step, once."""
-    original = VAEModule.update
+    original = VAEModule.configure_gradient_clipping
     sent = []
 
-    def update(self):
-        if self.step == step and not sent:
+    def clip(self, *arguments, **settings):
+        if self.global_step == step and not sent:
             sent.append(step)
             os.kill(os.getpid(), signum)
-        original(self)
+        original(self, *arguments, **settings)
 
-    monkeypatch.setattr(VAEModule, "update", update)
+    monkeypatch.setattr(VAEModule, "configure_gradient_clipping", clip)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -105,6 +105,103 @@ def test_force_repeats_a_run_from_its_start(trained):
     trained("run", force=True)
     assert run.last.stat().st_mtime_ns > before
     assert scores(run) == expected
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What a run's folder holds, without its lock and its repeat."""
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name: content for name, content in found.items() if name != ".lock" and not name.startswith(".new/")}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("batch_size=100000",), "batch_size must be at most"),
+        (("dataset=fashion_mnist", "dataset.path=gone"), "gone"),
+        ((*SMALL_SPRITES, "model=mlp"), "the cache folder .* cannot be used"),
+    ],
+)
+def test_a_repeat_that_cannot_be_built_leaves_the_finished_run_as_it_is(
+    trained, monkeypatch, tmp_path, overrides, said
+):
+    run = trained("run")
+    (run.path / ".ipynb_checkpoints").mkdir()
+    (run.path / ".ipynb_checkpoints" / "notes-checkpoint.txt").write_text("mine")
+    before = files(run.path)
+    (tmp_path / "cache").write_text("a file, in which nothing can be kept")
+    monkeypatch.setenv("DISVAE_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(ConfigError, match=said):
+        trained("run", *overrides, force=True)
+    assert files(run.path) == before
+    assert run.finished()
+    trained("run", force=True)
+    assert run.finished()
+
+
+def test_a_finished_repeat_leaves_nothing_of_the_old_run_and_all_that_is_the_users(trained):
+    run = trained("run", "beta=2", "final=[sparsity]", "final_figures=[aggregate_posterior]", "report=true")
+    (run.path / "encoding-all.h5").write_text("old")
+    (run.path / "explore.html").write_text("old")
+    mine = {"notes.txt": b"mine", "figures/mine.pdf": b"mine", "own/status.json": b"mine", "log.txt": b"log"}
+    for name, content in mine.items():
+        (run.path / name).parent.mkdir(exist_ok=True)
+        (run.path / name).write_bytes(content)
+    old = files(run.path)
+    again = trained("run", "beta=2", "metric=[]", force=True)
+    new = files(again.path)
+    assert {name: new.pop(name) for name in mine} == mine
+    assert new.keys() == {
+        "config.yaml", "provenance.json", "status.json", "metrics.json", "last.ckpt", "best.ckpt",
+        *(name for name in new if name.startswith("events.out.tfevents.")),
+    }  # fmt: skip
+    assert all(old.get(name) != content for name, content in new.items() if name.startswith("events"))
+    assert len(again.provenance()["sessions"]) == 1
+    assert [step for step, _ in curve(again, "train/loss")] == [5, 10, 15, 20]
+    assert not {".new", ".done"} & {path.name for path in run.path.iterdir()}
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from disvae.runs.folder import Run
+from disvae.training.job import Job
+from disvae.training.loop import train_run
+from disvae.training.module import VAEModule
+
+update = VAEModule.update
+
+def update_or_die(self):
+    if self.step == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+    update(self)
+
+VAEModule.update = update_or_die
+train_run(Job(Run(Path(sys.argv[1])), json.loads(sys.argv[2]), force=True, brief=True))
+"""
+
+
+def test_kill_in_a_repeat_leaves_the_finished_run_and_the_same_command_continues_the_repeat(trained):
+    settings = ("checkpoint_every=5", "log_every=1")
+    run = trained("run", *settings)
+    before, loss = files(run.path), curve(run, "train/loss")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(run.path), json.dumps(run.config())], env=environment, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+    trained("run", *settings)  # nothing is left to do
+    assert files(run.path) == before
+    assert run.finished()
+    repeat = run.place(force=True)
+    assert (repeat.state(), repeat.status()["step"]) == ("killed", 10)
+    trained("run", *settings, force=True)
+    after = files(run.path)
+    assert after["metrics.json"] == before["metrics.json"]
+    assert [session["data_checksum"] for session in run.provenance()["sessions"]] == [
+        json.loads(before["provenance.json"])["sessions"][0]["data_checksum"]
+    ] * 2, "the session that was killed and the one that went on with it"
+    assert curve(run, "train/loss") == loss
+    assert not repeat.path.exists()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -206,16 +303,16 @@ def test_curves_and_best_checkpoint_of_a_resumed_run_are_those_of_the_uninterrup
     if how == "signal":
         stop_at(monkeypatch, stop)
     else:
-        original = VAEModule.update
+        original = VAEModule.configure_gradient_clipping
         struck = []
 
-        def update(self):
-            if self.step == stop and not struck:
+        def clip(self, *arguments, **settings):
+            if self.global_step == stop and not struck:
                 struck.append(stop)
                 raise Killed
-            original(self)
+            original(self, *arguments, **settings)
 
-        monkeypatch.setattr(VAEModule, "update", update)
+        monkeypatch.setattr(VAEModule, "configure_gradient_clipping", clip)
     with pytest.raises((Stopped, Killed)):
         trained("stopped", *settings)
     resumed = trained("stopped", *settings)
@@ -227,16 +324,16 @@ def test_curves_and_best_checkpoint_of_a_resumed_run_are_those_of_the_uninterrup
 
 def test_a_signal_while_scoring_stops_at_once_and_loses_nothing(trained, monkeypatch, tmp_path):
     expected = scores(trained("whole", "eval_every=7"))
-    original = VAEModule.evaluate
+    original = Evaluation.close
     sent = []
 
-    def evaluate(self, rows):
+    def close(self):
         if self.step == 20 and not sent:
             sent.append(True)
             os.kill(os.getpid(), signal.SIGTERM)
-        original(self, rows)
+        original(self)
 
-    monkeypatch.setattr(VAEModule, "evaluate", evaluate)
+    monkeypatch.setattr(Evaluation, "close", close)
     with pytest.raises(Stopped) as stopped:
         trained("run", "eval_every=7")
     assert stopped.value.exit_status == 143
@@ -246,15 +343,15 @@ def test_a_signal_while_scoring_stops_at_once_and_loses_nothing(trained, monkeyp
 
 def test_a_signal_after_the_last_step_is_obeyed_before_scoring(trained, monkeypatch, tmp_path):
     expected = scores(trained("whole"))
-    over = Pace.on_validation_end
+    over = Seconds.on_validation_end
 
     def over_and_signal(self, trainer, pl_module):
         over(self, trainer, pl_module)
-        if trainer.state.fn == "fit" and pl_module.step == 20:
+        if trainer.state.fn == "fit" and trainer.global_step == 20:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Pace, "on_validation_end", over_and_signal)
+        patch.setattr(Seconds, "on_validation_end", over_and_signal)
         with pytest.raises(Stopped) as stopped:
             trained("run")
     assert stopped.value.exit_status == 143
@@ -263,16 +360,15 @@ def test_a_signal_after_the_last_step_is_obeyed_before_scoring(trained, monkeypa
 
 
 def test_a_run_that_diverges_keeps_its_curve_up_to_there(trained, monkeypatch, tmp_path):
-    monkeypatch.setattr(Chunks, "PACE", 1e9)  # chunks double: 13 is in the middle of one
-    update = VAEModule.update
+    original = VAEModule.configure_gradient_clipping
 
-    def update_and_break(self):
-        update(self)
-        if self.step == 12:
+    def clip_and_break(self, *arguments, **settings):
+        original(self, *arguments, **settings)
+        if self.global_step == 12:
             with torch.no_grad():
                 next(self.parameters()).fill_(torch.nan)
 
-    monkeypatch.setattr(VAEModule, "update", update_and_break)
+    monkeypatch.setattr(VAEModule, "configure_gradient_clipping", clip_and_break)
     with pytest.raises(Stopped, match="step 13: "):
         trained("run", "log_every=1")
     assert [step for step, _ in curve(Run(tmp_path / "run"), "train/loss")] == list(range(1, 14))
@@ -294,26 +390,16 @@ def test_bfloat16_is_for_the_networks_and_scores_are_finite(trained):
     assert all(abs(value) < float("inf") for value in scores(run).values())
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_numbers_do_not_depend_on_how_many_steps_lightning_makes_at_once(trained, monkeypatch, precision):
-    settings = (f"trainer.precision={precision}", "objective=factor_vae", "batch_size=50")
-    many = trained("many", *settings)
-    monkeypatch.setattr(Chunks, "MOST", 1)
-    one_by_one = trained("one", *settings)
-    assert scores(many) == scores(one_by_one)
-    assert all(torch.equal(value, weights(one_by_one)[name]) for name, value in weights(many).items())
-
-
 def test_gradients_are_clipped_to_the_norm_asked_for(trained, monkeypatch):
     norms = []
-    original = VAEModule.update
+    original = VAEModule.configure_gradient_clipping
 
-    def update(self):
+    def clip(self, *arguments, **settings):
+        original(self, *arguments, **settings)
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         norms.append(torch.nn.utils.get_total_norm(gradients).item())
-        original(self)
 
-    monkeypatch.setattr(VAEModule, "update", update)
+    monkeypatch.setattr(VAEModule, "configure_gradient_clipping", clip)
     trained("run", "trainer.gradient_clip_val=0.5")
     assert max(norms) == pytest.approx(0.5, rel=1e-3)
 
@@ -370,10 +456,13 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
         (["dataset=clusters", "batch_size=100000"], "batch_size must be at most"),
         (["trainer.accelerator=abacus"], "trainer"),
         (["+trainer.accumulate_grad_batches=2"], "accumulate_grad_batches"),
-        (["+trainer.max_time=00:00:00:01"], "trainer.max_time is not yours to set"),
-        (["trainer.devices=3"], "batch_size must be a multiple of trainer.devices=3"),
-        (["trainer.devices=auto"], "trainer.devices must be a number"),
-        (["+trainer.num_nodes=2"], "trainer.num_nodes is not yours to set"),
+        (["+trainer.max_time=00:00:00:01"], "trainer.max_time is set by disvae: stop a run with Ctrl-C"),
+        (
+            ["trainer.devices=3"],
+            "trainer.devices must be 1 or one GPU's number in a list, got 3: a sweep uses all devices",
+        ),
+        (["trainer.devices=auto"], "trainer.devices must be 1 or one GPU"),
+        (["+trainer.num_nodes=2"], "trainer.num_nodes is set by disvae: a run trains on one device"),
         (["beta=${nothing}"], "nothing"),
         (["trainer.precision=16-mixed"], "trainer.precision must be 32-true, tf32, bf16-mixed, got '16-mixed'"),
         (["trainer.graph=perhaps"], "trainer.graph must be true or false, got 'perhaps'"),
@@ -381,7 +470,10 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
         (["trainer.precision=tf32", "trainer.accelerator=cpu"], "trainer.precision=tf32 is for a GPU"),
         (["trainer.gradient_clip_val=0"], "trainer.gradient_clip_val must be positive, or null"),
         (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val must be"),
-        (["+trainer.gradient_clip_algorithm=value"], "trainer.gradient_clip_algorithm is not yours to set"),
+        (
+            ["+trainer.gradient_clip_algorithm=value"],
+            "trainer.gradient_clip_algorithm is set by disvae: gradients are clipped by their norm",
+        ),
         (["objective.beta=2"], "objective.beta is a schedule, not 2: type beta=2"),
         (["+betta=2"], "betta is read by nothing; did you mean beta?"),
         (["schedule.beta.value=3", "beta=6"], "schedule.beta.value replaces it"),

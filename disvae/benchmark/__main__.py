@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from disvae import config as knobs
 from disvae.config import ConfigError
 from disvae.system.command import command
+from disvae.system.help import benchmark_help
 from disvae.system.imports import loading
 
 
@@ -37,7 +37,8 @@ def benchmark(arguments: Sequence[str]) -> None:
 
         from disvae.benchmark.parts import Benchmark
         from disvae.benchmark.table import show
-        from disvae.runs.folder import provenance, write_atomically
+        from disvae.runs.atomic import write_atomically
+        from disvae.runs.provenance import provenance
         from disvae.runs.terminal import console
         from disvae.system.machine import cores
 
@@ -71,7 +72,7 @@ def benchmark(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """Run the command line."""
-    command(lambda: knobs.benchmark_help(__doc__ or ""), benchmark)
+    command(lambda: benchmark_help(__doc__ or ""), benchmark)
 
 
 if __name__ == "__main__":

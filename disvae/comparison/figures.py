@@ -16,14 +16,14 @@ from matplotlib.lines import Line2D
 
 from disvae.comparison.groups import Comparison, Estimate, Group, shown
 from disvae.comparison.results import Row
-from disvae.runs.settings import Knob
-from disvae.runs.tags import better, short
+from disvae.runs.settings import Setting
+from disvae.runs.tags import better, short, titled
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, told apart by colour-blind eyes."""
 
 MARKERS = "os^Dvp*"
-MOST_LINES = len(COLOURS)
+MOST_LINES = len(SERIES_COLOURS)
 BANDS_FROM = 3
 """Seeds: of two, Student's interval is 13 times as wide as their distance."""
 
@@ -38,7 +38,7 @@ SIZE = (4.6, 3.5)  # inches
 class Line:
     """Groups with the same `rest`, the knobs that vary apart from the axis, sorted along the axis."""
 
-    rest: tuple[tuple[str, Knob], ...]
+    rest: tuple[tuple[str, Setting], ...]
     groups: tuple[Group, ...]
     joined: bool = True  # by a line: one group for each value
 
@@ -55,7 +55,7 @@ def main_axis(comparison: Comparison) -> str | None:
 
 def lines(comparison: Comparison, axis: str) -> list[Line]:
     """A line for each combination of the other axes' values, in the order of the groups."""
-    found: dict[tuple[tuple[str, Knob], ...], list[Group]] = {}
+    found: dict[tuple[tuple[str, Setting], ...], list[Group]] = {}
     others = [name for name in comparison.axes if name != axis]
     for group in comparison.groups:
         key = tuple((name, group.knobs[name]) for name in others if name in group.knobs)
@@ -89,7 +89,7 @@ def coarse(found: Sequence[Line]) -> list[Line]:
     """At most MOST_LINES lines to colour points by: where there are more, the first knob alone, or none."""
     if len(found) <= MOST_LINES:
         return list(found)
-    merged: dict[tuple[tuple[str, Knob], ...], list[Group]] = {}
+    merged: dict[tuple[tuple[str, Setting], ...], list[Group]] = {}
     for line in found:
         merged.setdefault(line.rest[:1], []).extend(line.groups)
     if len(merged) > MOST_LINES:
@@ -107,11 +107,6 @@ def unit(tag: str) -> str:
     if name in ("elbo", "reconstruction", "kl", "loss"):
         return "nats per image"
     return "nats" if "/overlap/" in tag or ("/structure/" in tag and name != "mmd") else ""
-
-
-def titled(tag: str) -> str:
-    """A tag with an arrow to its better end."""
-    return f"{short(tag)} {('↓', '', '↑')[better(tag) + 1]}".strip()
 
 
 def labelled(tag: str) -> str:
@@ -163,7 +158,7 @@ def against(
     """
     figure, axes = _panel(right=0.82 if comparison.controls(tag) else 0.96)
     for i, line in enumerate(chosen):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        colour, marker = SERIES_COLOURS[i % len(SERIES_COLOURS)], MARKERS[i % len(MARKERS)]
         found = [(group, of) for group in line.groups if (of := group.estimate(tag)) is not None]
         points = [(_value(group, axis), of) for group, of in found if axis in group.knobs]
         for group, of in found:
@@ -199,9 +194,9 @@ def ranking(comparison: Comparison, tag: str, ends: tuple[float, float] | None =
     for row, each in enumerate(ranked):
         of = each.estimate
         if _banded(of) and of.low is not None and of.high is not None:
-            axes.plot([of.low, of.high], [row, row], color=COLOURS[0], linewidth=1.5)
-        axes.plot(of.values, [row] * of.n, color=COLOURS[0], marker=".", linestyle="", alpha=0.5)
-        axes.plot(of.mean, row, color=COLOURS[0], marker="o", markersize=6)
+            axes.plot([of.low, of.high], [row, row], color=SERIES_COLOURS[0], linewidth=1.5)
+        axes.plot(of.values, [row] * of.n, color=SERIES_COLOURS[0], marker=".", linestyle="", alpha=0.5)
+        axes.plot(of.mean, row, color=SERIES_COLOURS[0], marker="o", markersize=6)
     axes.set_yticks(range(len(ranked)), [each.group.name for each in ranked], fontsize=8)
     axes.set_ylim(len(ranked) - 0.4, -0.6)
     axes.set_xlim(ends or limits([comparison], tag) or (0, 1))
@@ -285,7 +280,11 @@ def key(chosen: Sequence[Line]) -> Figure | None:
         return None
     handles = [
         Line2D(
-            [], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], label=line.label or "the rest"
+            [],
+            [],
+            color=SERIES_COLOURS[i % len(SERIES_COLOURS)],
+            marker=MARKERS[i % len(MARKERS)],
+            label=line.label or "the rest",
         )
         for i, line in enumerate(chosen)
     ]
@@ -311,7 +310,7 @@ def maps(comparison: Comparison) -> Maps | None:
     if len(comparison.numeric) < 2:
         return None
     x, y = comparison.numeric[:2]
-    found: dict[tuple[tuple[str, Knob], ...], list[Group]] = {}
+    found: dict[tuple[tuple[str, Setting], ...], list[Group]] = {}
     for group in comparison.groups:
         if x in group.knobs and y in group.knobs:
             rest = tuple((n, group.knobs[n]) for n in comparison.axes if n not in (x, y) and n in group.knobs)
@@ -444,7 +443,7 @@ def _scatter(axes: Axes, comparison: Comparison, x: str, y: str, chosen: Sequenc
     drawn = 0
     few = sum(len(line.groups) for line in chosen) <= MOST_POINTS
     for i, line in enumerate(chosen):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        colour, marker = SERIES_COLOURS[i % len(SERIES_COLOURS)], MARKERS[i % len(MARKERS)]
         means = []
         for group in line.groups:
             of_x, of_y = group.estimate(x), group.estimate(y)

@@ -16,10 +16,10 @@ from scipy.special import stdtrit
 
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
-from disvae.runs.settings import HOW, WEIGHTS, Knob
+from disvae.runs.settings import HOW, WEIGHTS, Setting
 from disvae.runs.tags import better, without_labels
 
-TERMS = (
+COMPARED_TERMS = (
     "val/elbo",
     "val/reconstruction",
     "val/kl",
@@ -83,7 +83,7 @@ class Group:
     """Finished runs that differ in the seed alone, by seed. `name` is what tells it from the others of its dataset."""
 
     name: str  # objective=beta_tc, beta=4
-    knobs: Mapping[str, Knob]
+    knobs: Mapping[str, Setting]
     rows: tuple[Row, ...]
 
     def estimate(self, tag: str) -> Estimate | None:
@@ -98,7 +98,7 @@ class Group:
         return self.rows[0].half(tag)
 
     @property
-    def seeds(self) -> list[Knob]:
+    def seeds(self) -> list[Setting]:
         """Of its runs, in their order."""
         return [row.knobs.get("seed") for row in self.rows]
 
@@ -119,7 +119,7 @@ class Comparison:
 
     dataset: str  # sprites; with the settings that tell it from another: sprites, dataset.scales=2
     groups: tuple[Group, ...]
-    axes: Mapping[str, tuple[Knob, ...]]
+    axes: Mapping[str, tuple[Setting, ...]]
     tags: tuple[str, ...]  # to show: those asked for, or `headline`
     unfinished: tuple[Row, ...] = ()
     failed: tuple[Row, ...] = ()
@@ -186,7 +186,7 @@ class Comparison:
 
 def compare(
     rows: Iterable[Row],
-    where: Mapping[str, Sequence[Knob]] | None = None,
+    where: Mapping[str, Sequence[Setting]] | None = None,
     tags: Sequence[str] = (),
     by: Sequence[str] = (),
 ) -> list[Comparison]:
@@ -226,7 +226,7 @@ def _check(name: str, rows: Sequence[Row]) -> None:
         raise ConfigError(f"{name} is no knob of these runs; {hint}")
 
 
-def _matches(row: Row, name: str, wanted: Sequence[Knob]) -> bool:
+def _matches(row: Row, name: str, wanted: Sequence[Setting]) -> bool:
     return row.knobs[name] in wanted if name in row.knobs else row.typed
 
 
@@ -235,7 +235,7 @@ def _by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
     Jobs whose dataset is not known go with the only one there is.
     """
-    settings: dict[str, list[dict[str, Knob]]] = {}
+    settings: dict[str, list[dict[str, Setting]]] = {}
     for row in rows:
         if not row.typed and "dataset" in row.knobs:
             of = settings.setdefault(str(row.knobs["dataset"]), [])
@@ -252,7 +252,7 @@ def _by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _settings(row: Row) -> dict[str, Knob]:
+def _settings(row: Row) -> dict[str, Setting]:
     return {key: value for key, value in row.knobs.items() if key.startswith("dataset.")}
 
 
@@ -290,12 +290,12 @@ def _headline(rows: Sequence[Row]) -> list[str]:
     found = dict.fromkeys(tag for row in rows for tag in row.metrics)
     scores = [tag for tag in found if tag.startswith("metric") and tag.count("/") == 2 and "-runs/" not in tag]
     scores.sort(key=without_labels)
-    return scores + [tag for tag in TERMS if tag in found]
+    return scores + [tag for tag in COMPARED_TERMS if tag in found]
 
 
-def _axes(rows: Sequence[Row], by: Sequence[str]) -> dict[str, tuple[Knob, ...]]:
+def _axes(rows: Sequence[Row], by: Sequence[str]) -> dict[str, tuple[Setting, ...]]:
     """The objective first, then weights, then the rest, how runs are done last; those of `by` before all."""
-    found: dict[str, set[Knob]] = {}
+    found: dict[str, set[Setting]] = {}
     for row in rows:
         for name, value in row.knobs.items():
             found.setdefault(name, set()).add(value)
@@ -309,13 +309,13 @@ def _key(row: Row) -> str:
     return repr(sorted((name, value) for name, value in row.knobs.items() if name != "seed"))
 
 
-def _order(value: Knob) -> tuple[int, float, str]:
+def _order(value: Setting) -> tuple[int, float, str]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return (0, float(value), "")
     return (1, 0.0, str(value))
 
 
-def shown(value: Knob) -> str:
+def shown(value: Setting) -> str:
     """A knob's value as it is typed: 4 for 4.0."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]

@@ -7,7 +7,7 @@ from typing import Any
 
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
-from disvae.runs.settings import Knob, flat
+from disvae.runs.settings import Setting, flat_settings
 from disvae.sweep.record import FOLDER, Sweep, SweepJob
 
 
@@ -17,7 +17,8 @@ class Row:
 
     `metrics` holds the values of metrics.json by tag and `errors` their standard errors; `controls` what the negative
     controls and `chance` score, by tag and source; `intervals` the ends of the scores' own 95 % intervals, from the
-    images of this run; `peers` the folders' names of the runs that UDR compared. Of a `typed` row, which has no
+    images of this run; `peers` the folders' names of the runs that UDR compared; `repeat` says how far a repeat of it
+    with force=true has come. Of a `typed` row, which has no
     configuration, only the knobs of its overrides are known.
     """
 
@@ -26,12 +27,13 @@ class Row:
     state: str  # finished, running, interrupted, killed, diverged, failed, new
     step: int = 0
     error: str = ""
-    knobs: dict[str, Knob] = field(default_factory=dict)
+    knobs: dict[str, Setting] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     controls: dict[str, dict[str, float]] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     peers: frozenset[str] = frozenset()
+    repeat: str = ""
     typed: bool = False
 
     def half(self, tag: str) -> float | None:
@@ -67,7 +69,8 @@ def _below(path: Path) -> Iterator[tuple[Path, Row]]:
         yield from _of_sweep(Sweep.read(path))
         return
     for status in sorted(path.rglob("status.json")):
-        yield status.parent.resolve(), of_run(Run(status.parent))
+        if not status.parent.name.startswith("."):  # a repeat that is being prepared
+            yield status.parent.resolve(), of_run(Run(status.parent))
     for record in sorted(path.glob("*.json") if path.name == FOLDER else path.rglob(f"{FOLDER}/*.json")):
         yield from _of_sweep(Sweep.read(record))
 
@@ -85,12 +88,12 @@ def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path, Row]]:
         yield (path or sweep.out / job.name).resolve(), row
 
 
-def _typed(job: SweepJob) -> dict[str, Knob]:
+def _typed(job: SweepJob) -> dict[str, Setting]:
     pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
     return {key: knob(value) for key, _, value in pairs if value}
 
 
-def knob(text: str) -> Knob:
+def knob(text: str) -> Setting:
     """A knob's value as it was typed: 4 is 4.0, `true` is True."""
     if text in (named := {"true": True, "false": False, "null": None}):
         return named[text]
@@ -113,12 +116,13 @@ def of_run(run: Run) -> Row:
             state=run.state(),
             step=status["step"],
             error=status.get("error", ""),
-            knobs=flat(run.config()) if (run.path / "config.yaml").exists() else {},
+            knobs=flat_settings(run.config()) if (run.path / "config.yaml").exists() else {},
             metrics={tag: value for tag, value in values.items() if not tag.endswith("_se")},
             errors={tag.removesuffix("_se"): value for tag, value in values.items() if tag.endswith("_se")},
             controls={tag: others for tag, _, others in found if others},
             intervals={tag: (of["low"], of["high"]) for tag, of, _ in found if of.get("low") is not None},
             peers=_peers(scores),
+            repeat=_repeat(run.place(force=True)),
         )
     except ConfigError as error:
         return Row(run.path.name, run.path, "failed", error=str(error))
@@ -133,6 +137,12 @@ def _flat(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float], di
                 if name in entry.get("chance", {}):
                     others["chance"] = entry["chance"][name]
                 yield f"{stage}/{label}/{name}", sources.get("model", {}), others
+
+
+def _repeat(run: Run) -> str:
+    status = run.status()
+    error = f": {status['error']}" if status.get("error") else ""
+    return "" if status["state"] == "new" else f"{run.state()} at step {status['step']:,}{error}"
 
 
 def _peers(scores: Mapping[str, Any]) -> frozenset[str]:

@@ -2,21 +2,24 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from disvae.comparison import udr
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
-from disvae.runs.folder import write_atomically
-from disvae.runs.tags import better, said, short, without_labels
-from disvae.runs.terminal import number
+from disvae.runs.atomic import write_atomically
+from disvae.runs.settings import Setting
+from disvae.runs.tables import Cell, Head, Table, number, number_cell
+from disvae.runs.tags import better, said, short, titled, without_labels
+from disvae.runs.terminal import rich_table
 
 LISTED = 20
 """Runs without a result that the terminal shows; the report and the CSV have all."""
@@ -95,20 +98,19 @@ def _counted(n: int, what: str) -> str:
 
 def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, screen: Console) -> None:
     tags = columns(comparison, chosen, sort)
-    ranks = {tag: {id(ranked.group): ranked for ranked in comparison.rank(tag)} for tag in tags}
-    table = _table(comparison, tags, sort, ranks)
+    table = rich_table(groups_table(comparison, tags, sort))
     while not chosen and len(tags) > 1 and _width(table, screen) > screen.width:
         tags = tags[:-1]
-        table = _table(comparison, tags, sort, ranks)
+        table = rich_table(groups_table(comparison, tags, sort))
     width, screen.width = screen.width, max(screen.width, _width(table, screen))  # what was asked for is never cut
     screen.print(table)
     screen.width = width
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % interval (Student's t)"]
     if len(few) < len(comparison.groups):
-        lines.append("* best mean of its column   ≈ not told apart from it by these seeds (Welch, 95 %)")
+        lines.append("★ best mean of its column   ≈ not told apart from it by these seeds (Welch, 95 %)")
     else:
-        lines.append("* best of its column")
+        lines.append("★ best of its column")
     lines += filter(None, [trust(comparison, sort)])
     if few:
         whose = "groups of one seed" if len(few) < len(comparison.groups) else "every group has one seed"
@@ -124,60 +126,81 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _width(table: Table, screen: Console) -> int:
+def _width(table: RichTable, screen: Console) -> int:
     """That its longest lines need."""
     return Measurement.get(screen, screen.options.update(width=10_000), table).maximum
 
 
-def _table(comparison: Comparison, tags: Sequence[str], sort: str, ranks: Mapping[str, Mapping[int, Ranked]]) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("#", justify="right", no_wrap=True)
-    for axis in comparison.axes or ["runs"]:
-        table.add_column(axis, no_wrap=True)
-    table.add_column("seeds", justify="right", no_wrap=True)
-    for tag in tags:
-        arrow = {1: "↑", -1: "↓", 0: ""}[better(tag)]
-        table.add_column(f"{short(tag).replace('/', chr(10))} {arrow}".rstrip(), justify="right", no_wrap=True)
-    with_sort = [ranked.group for ranked in ranks[sort].values()]
-    ordered = with_sort + [group for group in comparison.groups if id(group) not in ranks[sort]]
-    for group in ordered:
-        place = ranks[sort].get(id(group))
-        knobs = [escape(shown(group.knobs[axis])) if axis in group.knobs else "" for axis in comparison.axes]
-        cells = []
-        for tag in tags:
-            ranked = ranks[tag].get(id(group))
-            if ranked is None:
-                cells.append("")
-                continue
-            text = _cell(group, tag)
-            if better(tag) and ranked.place == 1:
-                text = f"[bold]{text} *[/]"
-            elif better(tag) and ranked.told_apart is False:
-                text = f"{text} ≈"
-            elif better(tag):
-                text = f"{text}  "
-            cells.append(text)
-        rank = str(place.place) if place and better(sort) else ""
-        table.add_row(rank, *(knobs or [escape(group.name)]), str(len(group.rows)), *cells)
-    table.add_section()
-    references = {tag: comparison.controls(tag) for tag in tags}
-    for source in dict.fromkeys(source for of_tag in references.values() for source in of_tag):
-        cells = [
-            f"{of[source]:.4g}{'  ' if better(tag) else ''}" if source in of else "" for tag, of in references.items()
-        ]
-        table.add_row("", source, *[""] * max(len(comparison.axes) - 1, 0), "", *cells, style="dim")
-    return table
+def groups_table(comparison: Comparison, tags: Sequence[str], sort: str) -> Table:
+    """Return the groups of a dataset, best by `sort` first, with the tags' means over seeds, and baselines below.
+
+    The best mean of a column has a star; means that these seeds do not tell apart from it have a wave.
+    """
+    places = {tag: {id(each.group): each for each in comparison.rank(tag)} for tag in tags}
+    heads = [Head("#"), *(axis_heads(comparison) or [Head("group", is_text=True)]), Head("seeds"), *map(tag_head, tags)]
+    ranked = [each.group for each in comparison.rank(sort)]
+    ranked += [group for group in comparison.groups if id(group) not in places[sort]]
+    rows = []
+    for group in ranked:
+        place = places[sort].get(id(group))
+        cells = [Cell(str(place.place) if place and better(sort) else "")]
+        settings = [setting_cell(group.knobs.get(axis, "")) for axis in comparison.axes]
+        cells += settings or [Cell(group.name, kind="text")]
+        cells += [Cell(str(len(group.rows)), hint=f"seeds {', '.join(map(shown, group.seeds))}")]
+        cells += [_estimate(group, tag, places[tag].get(id(group))) for tag in tags]
+        rows.append(cells)
+    levels = {tag: comparison.controls(tag) for tag in tags}
+    references = []
+    for source in dict.fromkeys(source for of_tag in levels.values() for source in of_tag):
+        cells = [Cell(""), Cell(source, kind="text"), *[Cell("")] * max(1, len(comparison.axes))]
+        references.append(cells + [number_cell(of.get(source)) for of in levels.values()])
+    return Table(heads, rows, references)
 
 
-def _cell(group: Group, tag: str) -> str:
-    of = group.estimate(tag)
-    assert of is not None
+def tag_head(tag: str) -> Head:
+    """Return the heading of a tag's column, with an arrow to its better end."""
+    return Head(titled(tag).replace("/", "\n"), descending=better(tag) >= 0, hint=f"{tag}: {said(tag)}")
+
+
+def axis_heads(comparison: Comparison) -> list[Head]:
+    """Return the headings of the settings that vary."""
+    return [Head(axis, is_text=axis not in comparison.numeric) for axis in comparison.axes]
+
+
+def setting_cell(value: Setting) -> Cell:
+    """Return the cell of a setting's value."""
+    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return Cell(shown(value), repr(value) if numeric else None, "" if numeric else "text")
+
+
+def _estimate(group: Group, tag: str, place: Ranked | None) -> Cell:
+    if place is None:
+        return number_cell(None)
+    of = place.estimate
     images = group.error(tag)
     if of.half is None and images is not None:
-        value, half = number(of.mean, images).split(" ")
-        return f"{value} ({half})"
-    text = number(of.mean, of.half)
-    return f"{text} n={of.n}" if of.n < len(group.rows) else text
+        mean, half = number(of.mean, images).split(" ")
+        text = f"{mean} ({half})"
+    else:
+        text = number(of.mean, of.half)
+    text += f" n={of.n}" if of.n < len(group.rows) else ""
+    best = better(tag) != 0 and place.place == 1
+    mark = "★" if best else "≈" if better(tag) and place.told_apart is False else ""
+    hint = "seeds: " + ", ".join(f"{value:.4g}" for value in of.values)
+    return Cell(f"{text} {mark}".strip(), repr(of.mean), "best" if best else "", hint)
+
+
+def choices_table(found: Sequence[udr.Choice], sort: str) -> Table:
+    """Return the seeds that UDR chooses in each group, and what the supervised score `sort` says of them."""
+    heads = [Head(head.replace("/", "\n"), is_text=head == "group") for head in udr.heads(sort)]
+    return Table(heads, [[Cell(text, kind="" if i else "text") for i, text in enumerate(udr.cells(c))] for c in found])
+
+
+def reason(row: Row) -> str:
+    """Return in a line why a run has no result; empty where it has only not finished."""
+    if row.state == "killed" and not row.error:
+        return "its process is gone; the same command goes on from its last checkpoint"
+    return row.error.partition("\n")[0]
 
 
 def _print_without_result(what: str, rows: Sequence[Row], screen: Console) -> None:
@@ -187,9 +210,9 @@ def _print_without_result(what: str, rows: Sequence[Row], screen: Console) -> No
     for row in rows[:LISTED]:
         at = f" at step {row.step:,}" if row.step else ""
         state = "not started" if row.state == "new" else row.state
-        reason = f": {row.error.splitlines()[0]}" if row.error else ""
+        why = f": {reason(row)}" if reason(row) else ""
         where = row.name if row.path is None else str(row.path)
-        screen.print(f"  {where}\n    {state}{at}{reason}", highlight=False, markup=False, soft_wrap=True)
+        screen.print(f"  {where}\n    {state}{at}{why}", highlight=False, markup=False, soft_wrap=True)
     if len(rows) > LISTED:
         screen.print(f"  and {len(rows) - LISTED} more, in the CSV", highlight=False)
 
@@ -200,13 +223,8 @@ def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
     if not found:
         screen.print("\nno choice by UDR: it needs groups of at least two seeds with scores", highlight=False)
         return
-    table = Table(
-        box=SIMPLE_HEAD, title=f"Chosen without labels, by UDR, and judged by {short(sort)}", title_justify="left"
-    )
-    for head in udr.heads(sort):
-        table.add_column(head.replace("/", "\n"), justify="left" if head == "group" else "right", no_wrap=True)
-    for choice in found:
-        table.add_row(*map(escape, udr.cells(choice)))
+    title = f"Chosen without labels, by UDR, and judged by {short(sort)}"
+    table = rich_table(choices_table(found, sort), title=title, title_justify="left")
     width, screen.width = screen.width, max(screen.width, _width(table, screen))
     screen.print()
     screen.print(table)
@@ -216,7 +234,7 @@ def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
 
 
 def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
-    """A row for each run with its folder, its group, its state, every knob, and every value with its `_se`.
+    """Write a row for each run with its folder, its group, its state, every knob, and every value with its `_se`.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -229,19 +247,28 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
     values = [name for tag in tags for name in ((tag, f"{tag}_se") if tag in with_errors else (tag,))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "run", "group", "state", "step", "error", *knobs, *values])
+    writer.writerow(map(_csv_cell, ["path", "run", "group", "state", "step", "error", *knobs, *values]))
     for row in rows:
         cells = row.metrics | {f"{tag}_se": error for tag, error in row.errors.items()}
-        writer.writerow(
-            [
-                "" if row.path is None else row.path,
-                row.name,
-                groups.get(id(row), ""),
-                row.state,
-                row.step,
-                row.error,
-                *(shown(row.knobs[name]) if name in row.knobs else "" for name in knobs),
-                *(cells.get(name, "") for name in values),
-            ]
-        )
+        line = [
+            "" if row.path is None else str(row.path),
+            row.name,
+            groups.get(id(row), ""),
+            row.state,
+            row.step,
+            row.error,
+            *(shown(row.knobs[name]) if name in row.knobs else "" for name in knobs),
+            *(cells.get(name, "") for name in values),
+        ]
+        writer.writerow(map(_csv_cell, line))
     write_atomically(path, text.getvalue())
+
+
+def _csv_cell(value: Any) -> Any:
+    """Return a value as a CSV cell: a text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    formula = value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-inf", value, re.ASCII)
+    text = value.replace("\r", " ")  # csv leaves it without quotes, where it begins a row
+    return f"'{text}" if formula and not is_number else text

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from disvae.build import make
 from disvae.comparison.groups import Comparison
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
@@ -16,12 +15,13 @@ from disvae.dataset import Dataset
 from disvae.encoding import encode, encoding_of
 from disvae.evaluation.run_encodings import restored
 from disvae.figure.traversal import traversal
-from disvae.pictures.figure_data import View
+from disvae.instantiate import make
+from disvae.pictures.figure_data import FigureData
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
 from disvae.runs.tags import better, short
 
-IMAGES = 256
+TRAVERSED_IMAGES = 256
 """Of the dataset, the same for every run: the first is the fixed one, all of them tell which latents are active."""
 
 
@@ -58,7 +58,7 @@ def traversals(comparison: Comparison, tag: str) -> list[Shown]:
             run = Run(row.path)
             vae = restored(run.config(), load(run.last), dataset.x_shape).eval()
             title = f"{what} by {short(tag)} ({row.metrics[tag]:.4g}): {row.name}"
-            view = View(encoding_of(vae, encode(vae, dataset.images, rows), dataset, rows))
+            view = FigureData(encoding_of(vae, encode(vae, dataset.images, rows), dataset, rows))
             figure = traversal(vae, view, image=int(rows[0]))
             figure.suptitle(f"{what} by {short(tag)}, {row.metrics[tag]:.4g}\n{figure.get_suptitle()}", fontsize=10)
             shown.append(Shown(title, row, figure))
@@ -74,5 +74,5 @@ def _images(named: Sequence[tuple[str, Row]]) -> tuple[Dataset, torch.Tensor]:
     dataset: Dataset = make(Run(path).config()["dataset"], "dataset")
     if min(dataset.x_shape[1:]) < 2:
         raise ConfigError("no traversals: the data are points, not pictures")
-    order = np.random.default_rng(0).permutation(len(dataset.images))[:IMAGES]
+    order = np.random.default_rng(0).permutation(len(dataset.images))[:TRAVERSED_IMAGES]
     return dataset, torch.from_numpy(order)

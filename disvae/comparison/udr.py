@@ -114,13 +114,13 @@ def compute(comparison: Comparison) -> dict[str, str]:
     for group in comparison.groups:
         if len(group.rows) > 1 and stale(group):
             with loading():
-                from disvae.evaluate import settings
                 from disvae.evaluation import run_scores as evaluation
+                from disvae.evaluation.settings import scoring_settings
 
-            chosen, _, score = settings(["metric=[udr]"])
+            chosen, _, score = scoring_settings(["metric=[udr]"])
             try:
                 runs = [Run(row.path) for row in group.rows if row.path is not None]
-                evaluation.compare(runs, evaluation.choose(chosen, []), score)
+                evaluation.score_together(runs, evaluation.choose_metrics(chosen, []), score)
             except ConfigError as error:
                 failed[group.name] = str(error)
     return failed

@@ -1,11 +1,10 @@
-"""Arrays of HDF5 and NPZ files read in blocks of rows, after what the file declares has been compared with what is due.
+"""Arrays of HDF5 and NPZ files, one in blocks of rows or all at once, after what the file declares has been checked.
 
 A file from elsewhere may be cut, be another file, declare a terabyte, or (HDF5) point at other files of this machine:
 each is refused with one line, before any row is read.
 """
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -16,24 +15,117 @@ from typing import IO
 import h5py
 import numpy as np
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 LARGEST_CHUNK = 1 << 28  # bytes of one HDF5 chunk, which is held in memory whole
+ALWAYS_READ = 1 << 26  # bytes of arrays that any machine can hold, however well they are compressed
+RATIO = 100  # bytes of arrays for one of the file: codes shrink by less than 10 when compressed, zeros by 1,000
+LARGEST_ARRAYS = 1 << 34  # bytes read whole: codes and controls of a million images in 500 latents take 10 GB
+NAMES, NAME = 10_000, 1_000  # strings of an array and characters of each, which HDF5 may store once and repeat
+NAMES_CHUNK = 1 << 20  # bytes of a chunk of strings: these are read one by one, and HDF5 keeps as much of a chunk
+FORMATS_ADVICE = "fetch it again, or name the right file"
 
 
 def blocks(path: Path, key: str, dtype: str, shape: tuple[int, ...], block: int) -> Iterator[np.ndarray]:
-    """The array `key` ("latents/classes", in an NPZ "latents_classes") in blocks of at most `block` rows.
+    """Yield the array `key` ("latents/classes", in an NPZ "latents_classes") in blocks of at most `block` rows.
 
     `shape` is what it must have; its first entry is the largest number of rows allowed.
     """
-    with _one_line(path):
-        with path.open("rb") as file:
-            magic = file.read(len(HDF5_MAGIC))
-        if magic == HDF5_MAGIC:
+    with _one_line(path, FORMATS_ADVICE):
+        if _is_hdf5(path):
             yield from _hdf5(path, key, np.dtype(dtype), shape, block)
-        elif magic.startswith(b"PK"):
-            yield from _npz(path, key.replace("/", "_"), np.dtype(dtype), shape, block)
         else:
-            raise ValueError("expected an HDF5 or NPZ file, found neither (cut, or not the file but a web page?)")
+            yield from _npz(path, key.replace("/", "_"), np.dtype(dtype), shape, block)
+
+
+def read_arrays(path: Path, advice: str = FORMATS_ADVICE) -> dict[str, np.ndarray]:
+    """Return every array of a file by its name, `group/name` for an HDF5 array inside a group; strings as str arrays.
+
+    What the file declares is compared with what it stores before memory is asked for; `advice` ends the message of an
+    error.
+    """
+    with _one_line(path, advice):
+        return _read_hdf5(path) if _is_hdf5(path) else _read_npz(path)
+
+
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        magic = file.read(6)
+    if not (hdf5 := h5py.is_hdf5(path)) and not magic.startswith(b"PK"):
+        found = "one array, .npy" if magic == b"\x93NUMPY" else "neither"
+        raise ValueError(f"expected an HDF5 or NPZ file, found {found}")
+    return bool(hdf5)
+
+
+def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
+    with h5py.File(path, "r") as file:
+        links: dict[str, h5py.HardLink] = {}
+        file.visititems_links(links.__setitem__)
+        for name, link in links.items():
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(f"expected {name} inside the file, found a link")
+        found = {name: node for name in links if isinstance(node := file[name], h5py.Dataset)}
+        _plausible(sum(_declared(name, node) for name, node in found.items()), path)
+        for name, node in found.items():
+            _all_inside(name, node)
+        return {name: _strings(name, node) if node.dtype.kind in "OS" else node[()] for name, node in found.items()}
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        _plausible(sum(info.file_size for info in archive.infolist()), path)
+        found = {}
+        for info in archive.infolist():
+            with archive.open(info) as file:
+                shape, _, dtype = _npy_header(file)
+                if dtype.kind not in "biufcSU":
+                    raise ValueError(f"expected numbers or strings in {info.filename}, found {dtype}")
+                if (declared := file.tell() + prod(shape) * dtype.itemsize) != info.file_size:
+                    raise ValueError(f"expected {info.file_size:,} bytes of {info.filename}, it declares {declared:,}")
+                file.seek(0)
+                found[info.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+                file.read(1)  # the read at the end is what makes zipfile compare its checksum
+        return found
+
+
+def _plausible(declared: int, path: Path) -> None:
+    """Raise ValueError where arrays of `declared` bytes cannot be what a file of this size is meant to hold."""
+    stored = path.stat().st_size
+    if declared > LARGEST_ARRAYS:
+        raise ValueError(f"expected at most {LARGEST_ARRAYS:,} bytes of arrays, found {declared:,}")
+    if declared > max(ALWAYS_READ, RATIO * stored):
+        raise ValueError(
+            f"found {declared:,} bytes of arrays in a file of {stored:,}, more than {RATIO} for one: "
+            "write it without compression"
+        )
+
+
+def _declared(name: str, node: h5py.Dataset) -> int:
+    """Return the bytes of a dataset's values, or raise ValueError where they are neither numbers nor a few strings."""
+    text = h5py.check_string_dtype(node.dtype)
+    if node.shape is None or (node.dtype.kind not in "biufc" and text is None):
+        raise ValueError(f"expected numbers or strings in {name}, found {node.dtype} of shape {node.shape}")
+    if text is not None and node.size > NAMES:
+        raise ValueError(f"expected at most {NAMES:,} strings in {name}, found {node.size:,}")
+    return int(node.size * node.id.get_type().get_size())
+
+
+def _strings(name: str, node: h5py.Dataset) -> np.ndarray:
+    """Return a dataset's strings as an array of str; each is read by itself, since all may be one that is long."""
+    texts = np.empty(node.shape, dtype=object)
+    for index in np.ndindex(node.shape):
+        texts[index] = node.asstr()[index]
+        if len(texts[index]) > NAME:
+            raise ValueError(f"expected strings of at most {NAME:,} characters in {name}, found {len(texts[index]):,}")
+    return texts.astype(str)
+
+
+def _all_inside(key: str, node: h5py.Dataset) -> None:
+    """Raise ValueError unless all values of a dataset lie in the file itself, in chunks that can be held in memory."""
+    if node.external or node.is_virtual:
+        raise ValueError(f"expected {key} inside the file, found a reference to other files")
+    largest = NAMES_CHUNK if node.dtype.kind in "OS" else LARGEST_CHUNK
+    if node.chunks and prod(node.chunks) * node.id.get_type().get_size() > largest:
+        raise ValueError(f"expected {key} in chunks of at most {largest:,} bytes, found {node.chunks}")
+    _all_stored(key, node)
 
 
 def _hdf5(path: Path, key: str, dtype: np.dtype, shape: tuple[int, ...], block: int) -> Iterator[np.ndarray]:
@@ -48,20 +140,19 @@ def _hdf5(path: Path, key: str, dtype: np.dtype, shape: tuple[int, ...], block: 
         if not isinstance(node, h5py.Dataset):
             raise ValueError(f"expected an array {key}, found {_listed(node)}")
         _compare(key, node.dtype, node.shape, dtype, shape)
-        if node.external or node.is_virtual:
-            raise ValueError(f"expected {key} inside the file, found a reference to other files")
-        if node.chunks and prod(node.chunks) * dtype.itemsize > LARGEST_CHUNK:
-            raise ValueError(f"expected {key} in chunks of at most {LARGEST_CHUNK:,} bytes, found {node.chunks}")
-        _all_stored(key, node)
+        _all_inside(key, node)
         for start in range(0, len(node), block):
             yield node[start : start + block]
 
 
 def _all_stored(key: str, data: h5py.Dataset) -> None:
-    """HDF5 gives zeros for whatever its index does not find, and the index of most files has no checksum."""
+    """Raise ValueError where a value is not stored.
+
+    HDF5 gives zeros for whatever its index does not find, and the index of most files has no checksum.
+    """
     if not data.chunks:
-        if data.id.get_storage_size() != data.nbytes:
-            raise ValueError(f"expected {data.nbytes:,} bytes of {key}, found {data.id.get_storage_size():,}")
+        if (size := data.id.get_storage_size()) < (due := data.size * data.id.get_type().get_size()):
+            raise ValueError(f"expected {due:,} bytes of {key}, found {size:,}")
         return
     for corner in product(*(range(0, n, step) for n, step in zip(data.shape, data.chunks, strict=True))):
         try:
@@ -91,10 +182,13 @@ def _npz(path: Path, key: str, dtype: np.dtype, shape: tuple[int, ...], block: i
 
 
 def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, Fortran order and type that a .npy file declares; read as a literal, nothing in it is run."""
-    if np.lib.format.read_magic(file) == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    return np.lib.format.read_array_header_2_0(file)
+    """Return shape, Fortran order and type that a .npy file declares; its literal is read, nothing in it is run.
+
+    Only version 1.0 is read, whose header has at most 64 kB; later ones are for records and may declare 4 GB of it.
+    """
+    if (version := np.lib.format.read_magic(file)) != (1, 0):
+        raise ValueError(f"expected a .npy array of version 1.0, found {version[0]}.{version[1]}")
+    return np.lib.format.read_array_header_1_0(file)
 
 
 def _exactly(file: IO[bytes], count: int) -> bytes:
@@ -116,10 +210,10 @@ def _listed(node: object) -> str:
 
 
 @contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Whatever a broken file makes h5py, zipfile or NumPy raise, told in one line that names the file."""
+def _one_line(path: Path, advice: str) -> Iterator[None]:
+    """Turn what a broken file makes h5py, zipfile or NumPy raise into one line that names the file."""
     try:
         yield
-    except (OSError, EOFError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # there are nearly as many kinds as there are ways to break a file
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path} cannot be read ({reason}): fetch it again, or name the right file") from error
+        raise ValueError(f"{path} cannot be read ({reason}): {advice}") from error

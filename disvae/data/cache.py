@@ -1,5 +1,6 @@
 """Arrays built once per machine: one .npz a name, written under a lock, complete or absent, checked when read."""
 
+import glob
 import hashlib
 import logging
 import os
@@ -10,13 +11,15 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from disvae.runs.atomic import replacing
+
 log = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
 
 
-def folder() -> Path:
-    """$DISVAE_CACHE_DIR, else $XDG_CACHE_HOME/disvae, else ~/.cache/disvae."""
+def cache_folder() -> Path:
+    """Return the cache folder: $DISVAE_CACHE_DIR, else $XDG_CACHE_HOME/disvae, else ~/.cache/disvae."""
     if chosen := os.environ.get("DISVAE_CACHE_DIR"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "disvae"
@@ -42,29 +45,27 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def build_once(path: Path, build: Callable[[], Mapping[str, np.ndarray]]) -> tuple[Arrays, str]:
-    """The arrays kept at `path` (built now if they are not there, or damaged) and the checksum of their content."""
+    """Return the arrays kept at `path`, built now if they are absent or damaged, and the checksum of their content."""
     if (found := _read(path)) is not None:
         return found
     with locked(path):
         if (found := _read(path)) is not None:
             return found
-        for stale in path.parent.glob(f".{path.name}.*.tmp"):  # whoever wrote it was killed: the lock is ours
+        # Whoever wrote a temporary file was killed, for the lock is ours; a link in a shared folder leads elsewhere.
+        for stale in [*path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"), *([path] if path.is_symlink() else [])]:
             stale.unlink()
         arrays = dict(build())
         checksum = content_checksum(arrays)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with replacing(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, CONTENTS=np.array([checksum, *sorted(arrays)]), **arrays)
-            os.replace(temporary, path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise _unwritable(path, error) from error
         return arrays, checksum
 
 
 def content_checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of names, types, shapes and values; equal for equal content, whatever file it came from."""
+    """Return the SHA-256 of names, types, shapes and values; it is equal for equal content, whatever the file."""
     sha = hashlib.sha256()
     for name in sorted(arrays):
         values = np.ascontiguousarray(arrays[name])
@@ -74,12 +75,13 @@ def content_checksum(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _read(path: Path) -> tuple[Arrays, str] | None:
-    """What is at `path`, or None where it is absent or does not pass the zip's own checksums."""
+    """Return what is at `path`, or None where it is absent or does not pass the zip's own checksums."""
     if not path.exists():
         return None
+    from disvae.data import array_file  # and h5py with it, which a drawn dataset never needs
+
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = array_file.read_arrays(path)
         checksum, *names = arrays.pop("CONTENTS").tolist()
         if names != sorted(arrays):
             raise ValueError(f"expected {', '.join(names)}, found {', '.join(sorted(arrays))}")

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from disvae.data import array_file as stream
-from disvae.data import cache
+from disvae.data import array_file, cache
 from disvae.data.download import fetch, file_checksum
 from disvae.data.factors import class_indices
 from disvae.dataset import Dataset, Images
@@ -22,7 +21,7 @@ URLS = tuple(
 )
 SIZE = 28_024_106
 HDF5_SHA256 = "sha256:729fa22e884c9c500e1f17415d580746b4c5894fbbb780a1319bbcfa39a745bb"
-NPZ_MD5 = "md5:7da33b31b13a06f4b04a70402ce90c2e"
+NPZ_MD5 = "md5:7da33b31b13a06f4b04a70402ce90c2e"  # published without a SHA-256; nothing is downloaded or trusted by it
 IMAGES = 737_280
 BLOCK = 23_040  # images read at once, 94 MB: the rows of one chunk of the official HDF5 file
 LATENTS = ("color", "shape", "scale", "orientation", "posX", "posY")
@@ -38,7 +37,7 @@ class DSprites(Dataset):
     def __init__(self, path: str | None = None) -> None:
         checksum = HDF5_SHA256 if path is None else file_checksum(_existing(path))
         kept, self.checksum = cache.build_once(
-            cache.folder() / f"dsprites-v1-{checksum.partition(':')[2][:16]}.npz",
+            cache.cache_folder() / f"dsprites-v1-{checksum.partition(':')[2][:16]}.npz",
             lambda: _pack(_download() if path is None else _existing(path)),
         )
         self.images = Images(torch.from_numpy(kept["images"]), (1, 64, 64))
@@ -56,7 +55,7 @@ def _existing(path: str) -> Path:
 
 
 def _download() -> Path:
-    path = cache.folder() / f"{NAME}.hdf5"
+    path = cache.cache_folder() / f"{NAME}.hdf5"
     return fetch(
         URLS,
         path,
@@ -68,7 +67,7 @@ def _download() -> Path:
 
 def _pack(path: Path) -> dict[str, np.ndarray]:
     """Images eight pixels a byte (N, 512) and the classes of their factors, read in blocks."""
-    classes = np.concatenate(list(stream.blocks(path, "latents/classes", "int64", (IMAGES, len(LATENTS)), IMAGES)))
+    classes = np.concatenate(list(array_file.blocks(path, "latents/classes", "int64", (IMAGES, len(LATENTS)), IMAGES)))
     factors = class_indices(classes, LATENTS)
     images = np.empty((len(classes), 512), dtype=np.uint8)
     if len(images) == IMAGES and not {file_checksum(path), file_checksum(path, "md5")} & {HDF5_SHA256, NPZ_MD5}:
@@ -76,7 +75,7 @@ def _pack(path: Path) -> dict[str, np.ndarray]:
     log.info("packing %s, once on this machine", path)
     done = 0
     with tqdm(total=len(images), desc="packing dSprites", unit=" images", unit_scale=True, disable=None) as bar:
-        for block in stream.blocks(path, "imgs", "uint8", (IMAGES, 64, 64), BLOCK):
+        for block in array_file.blocks(path, "imgs", "uint8", (IMAGES, 64, 64), BLOCK):
             if block.max() > 1 or done + len(block) > len(images):
                 raise ValueError(
                     f"{path}: imgs must be {len(images):,} images of pixels 0 and 1, one per row of classes"

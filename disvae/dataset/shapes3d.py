@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from disvae.data import array_file as stream
+from disvae.data import array_file
 from disvae.data.download import file_checksum
 from disvae.data.factors import class_indices
 from disvae.dataset import Dataset, Images
@@ -29,7 +29,7 @@ class Shapes3D(Dataset):
                 f"dataset.path must be a 3dshapes.h5 (from the bucket 3d-shapes of Google), got {path or 'none'}"
             )
         self.checksum = file_checksum(file)
-        labels = np.concatenate(list(stream.blocks(file, "labels", "float64", (IMAGES, len(LATENTS)), IMAGES)))
+        labels = np.concatenate(list(array_file.blocks(file, "labels", "float64", (IMAGES, len(LATENTS)), IMAGES)))
         self.factors, self.factor_names, self.factor_sizes = class_indices(labels, LATENTS)
         self.images = Images(torch.from_numpy(_read(file, len(labels))), (3, 64, 64))
 
@@ -39,7 +39,7 @@ def _read(path: Path, count: int) -> np.ndarray:
     images = np.empty((count, 3, 64, 64), dtype=np.uint8)
     done = 0
     with tqdm(total=count, desc="reading 3D Shapes", unit=" images", unit_scale=True, disable=None) as bar:
-        for block in stream.blocks(path, "images", "uint8", (count, 64, 64, 3), BLOCK):
+        for block in array_file.blocks(path, "images", "uint8", (count, 64, 64, 3), BLOCK):
             images[done : done + len(block)] = block.transpose(0, 3, 1, 2)
             done += len(block)
             bar.update(len(block))

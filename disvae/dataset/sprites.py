@@ -33,7 +33,7 @@ class Sprites(Dataset):
             _sub_grid("positions", positions, 0.0, 1.0, 32),
         ]
         sizes = tuple(len(axis) for axis in axes)
-        path = cache.folder() / f"sprites-v{VERSION}-{'x'.join(map(str, sizes))}.npz"
+        path = cache.cache_folder() / f"sprites-v{VERSION}-{'x'.join(map(str, sizes))}.npz"
         kept, self.checksum = cache.build_once(path, lambda: {"images": _draw(axes)})
         self.images = Images(torch.from_numpy(kept["images"]), (1, polygon.SIDE, polygon.SIDE))
         varying = [k for k, size in enumerate(sizes) if size > 1]

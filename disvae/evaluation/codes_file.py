@@ -11,40 +11,30 @@ import h5py
 import numpy as np
 
 from disvae.config import ConfigError
-from disvae.runs.folder import write_atomically
+from disvae.data import array_file
+from disvae.runs.atomic import write_atomically
+
+CODES_ADVICE = (
+    "codes are read from HDF5 or from NPZ, which numpy.savez('codes.npz', codes=codes, factors=factors) writes"
+)
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
-    """Every array of the file by name, `group/name` inside a group; strings as a numpy array of str.
+def read_codes(path: Path) -> dict[str, np.ndarray]:
+    """Return every array of the file by name, `group/name` inside a group; strings as a numpy array of str.
 
     Raises:
-        ConfigError: no such file, neither HDF5 nor NPZ, or damaged.
+        ConfigError: no such file, neither HDF5 nor NPZ, damaged, or made to do harm.
     """
     if not path.is_file():
         raise ConfigError(f"{path} is not a file; name one that holds codes (N, D), .h5 or .npz")
     try:
-        if h5py.is_hdf5(path):
-            with h5py.File(path, "r") as file:
-                found: dict[str, np.ndarray] = {}
-                file.visititems(lambda name, node: found.update({name: _array(node)} if _is_array(node) else {}))
-                return found
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception as error:  # h5py's, NumPy's and zipfile's many ways to say that it is damaged
-        raise ConfigError(f"{path} cannot be read as HDF5 or NPZ: {error}") from error
-
-
-def _is_array(node: object) -> bool:
-    return isinstance(node, h5py.Dataset)
-
-
-def _array(node: h5py.Dataset) -> np.ndarray:
-    array = np.asarray(node.asstr()[()]) if h5py.check_string_dtype(node.dtype) else np.asarray(node[()])
-    return array.astype(str) if array.dtype == object else array
+        return array_file.read_arrays(path, CODES_ADVICE)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An HDF5 file that is whole or not there; a changed byte in it is found at reading.
+    """Write an HDF5 file that is whole or not there; a changed byte in it is found at reading.
 
     Raises:
         ConfigError: it cannot be written; an older file at `path` is intact.

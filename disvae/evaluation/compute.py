@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from disvae.encoding import Encoding
-from disvae.evaluation.confidence import Outcome, Score, attempt, jackknife, of_codes
+from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknife, of_codes
 from disvae.metric import Metric, ModelMetric, NotApplicable
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Result:
             self.scores.setdefault(name, {})[source] = score
 
 
-def score(
+def compute_scores(
     metrics: Mapping[str, Metric | ModelMetric],
     sources: Sources,
     *,
@@ -75,7 +75,7 @@ def score(
     return {label: result for label, result in results.items() if result.scores or result.failed}
 
 
-Task = tuple[tuple[str, str], bool, Callable[[], Outcome]]
+Task = tuple[tuple[str, str], bool, Callable[[], MetricOutcome]]
 """Metric and source, whether another process may do it, and the work."""
 
 
@@ -108,7 +108,7 @@ def _tasks(
     return tasks
 
 
-def _outcomes(tasks: Sequence[Task], processes: int) -> Iterator[tuple[tuple[str, str], Outcome]]:
+def _outcomes(tasks: Sequence[Task], processes: int) -> Iterator[tuple[tuple[str, str], MetricOutcome]]:
     """The outcomes in the order of the tasks, those of this process last where there are others."""
     shared = [task for task in tasks if task[1] and processes > 1]
     own = [task for task in tasks if not (task[1] and processes > 1)]

@@ -32,7 +32,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MetricOutcome:
     """What one metric made of one source: scores and the chance level, or the reason why there are none."""
 
     scores: dict[str, Score]
@@ -42,7 +42,7 @@ class Outcome:
     seconds: float
 
 
-def attempt(compute: Callable[[], tuple[dict[str, Score], dict[str, float]]]) -> Outcome:
+def attempt(compute: Callable[[], tuple[dict[str, Score], dict[str, float]]]) -> MetricOutcome:
     """Whatever a metric raises becomes a reason, so that the others go on."""
     started = time.perf_counter()
     scores: dict[str, Score] = {}
@@ -53,7 +53,7 @@ def attempt(compute: Callable[[], tuple[dict[str, Score], dict[str, float]]]) ->
     except Exception as error:
         applicable = not isinstance(error, NotApplicable)
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return Outcome(scores, chance, reason, applicable, time.perf_counter() - started)
+    return MetricOutcome(scores, chance, reason, applicable, time.perf_counter() - started)
 
 
 def of_codes(
@@ -66,7 +66,7 @@ def of_codes(
     repeats: int,
     seed: int,
     with_chance: bool,
-) -> Outcome:
+) -> MetricOutcome:
     """A metric of codes (N, D), or its mean over several of them, and its chance level if that is wanted."""
 
     def compute() -> tuple[dict[str, Score], dict[str, float]]:

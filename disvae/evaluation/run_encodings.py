@@ -20,7 +20,8 @@ from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.evaluation import controls
 from disvae.evaluation.compute import MODEL, Sources
 from disvae.runs.checkpoint import load
-from disvae.runs.folder import Run, now
+from disvae.runs.folder import Run
+from disvae.runs.provenance import now
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def sources_of(
         raise ConfigError(f"{run.path} holds no last.ckpt: train the run first")
     from disvae.evaluation import codes_file
 
-    config, which = run.config(), settings["images"]
+    config, which, checkpoint = run.config(), settings["images"], load(run.last)
     path = run.path / ("encoding.h5" if which == "validation" else f"encoding-{which}.h5")
     arrays = _kept(run, path)
     wanted = [control for control in settings["controls"] if control != "rotation"]
@@ -80,7 +81,6 @@ def sources_of(
         built = built or build(config)
         dataset = built.dataset
     x_shape = dataset.x_shape if dataset is not None else tuple(map(int, arrays["x_shape"]))
-    checkpoint = load(run.last)
     vae = restored(config, checkpoint, x_shape).to(device).eval()
     if dataset is not None and built is not None and (missing or not arrays):
         rows = torch.from_numpy(arrays["rows"]) if arrays else _rows(built, which)
@@ -180,7 +180,7 @@ def _kept(run: Run, path: Path) -> dict[str, np.ndarray]:
     from disvae.evaluation import codes_file
 
     try:
-        arrays = codes_file.read(path)
+        arrays = codes_file.read_codes(path)
     except ConfigError as error:
         log.warning("encoding the images again: %s", error)
         return {}

@@ -1,5 +1,6 @@
 """A run's scores: which metrics, under which tags, kept beside those that are there."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,17 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from disvae.build import Built, make
+from disvae.build import Built
 from disvae.config import ConfigError, options
 from disvae.config import nodes as nodes_of
 from disvae.encoding import encode, encoding_of
-from disvae.evaluation.compute import MODEL, Result, score
+from disvae.evaluation.compute import MODEL, Result, compute_scores
 from disvae.evaluation.confidence import with_own_errors
 from disvae.evaluation.run_encodings import device_of, digest_of, restored, sources_of
+from disvae.instantiate import make
 from disvae.metric import Metric, ModelMetric, RunsMetric
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
 from disvae.runs.tensorboard import write_scores
+
+log = logging.getLogger(__name__)
 
 COMPARED_IMAGES = 10_000
 """Images that several runs encode to be compared."""
@@ -59,7 +63,7 @@ class Chosen:
         return self
 
 
-def choose(chosen: Mapping[str, Any], final: str | list[str], *, by_default: bool = False) -> Chosen:
+def choose_metrics(chosen: Mapping[str, Any], final: str | list[str], *, by_default: bool = False) -> Chosen:
     """The metrics of metric=[...] and of `final`: a list, or all that take seconds.
 
     Metrics that are chosen `by_default` were typed by nobody.
@@ -93,7 +97,7 @@ def stage(settings: Mapping[str, Any]) -> str:
     return "-".join(["metric", *filter(None, parts)])
 
 
-def flat(scores: Mapping[str, Any]) -> dict[str, float]:
+def score_tags(scores: Mapping[str, Any]) -> dict[str, float]:
     """The model's scores and their standard errors by tag, `metric/mig/histogram`, of what scores.json holds."""
     tags = {}
     for name, entries in scores.items():
@@ -106,7 +110,7 @@ def flat(scores: Mapping[str, Any]) -> dict[str, float]:
     return tags
 
 
-def evaluate(
+def evaluate_run(
     run: Run,
     chosen: Chosen,
     settings: Mapping[str, Any],
@@ -125,32 +129,48 @@ def evaluate(
     device = device or device_of(run.config())
     sources, protocol = sources_of(run, settings, chosen.needs_images, built, device)
     name = stage(settings)
-    results = score(
+    results = compute_scores(
         chosen.metrics,
         sources,
         repeats=settings["repeats"],
         seed=settings["seed"],
         named=chosen.named,
         processes=torch.get_num_threads(),
-        done=lambda label, result: _save(run, name, entries({label: result}, chosen.nodes, protocol)),
+        done=lambda label, result: _save(
+            run, name, entries({label: result}, chosen.nodes, protocol), coming=chosen.metrics
+        ),
     )
     scored = run.scores().get(name, {})
     now = {label: scored[label] for label in results}
-    write_scores(run.path, flat({name: now}), run.metrics(), protocol["step"])
+    write_scores(run.path, score_tags({name: now}), run.metrics(), protocol["step"])
     return chosen.left_out(results)
 
 
-def _save(run: Run, name: str, found: Mapping[str, Any]) -> None:
-    """Put new scores beside those of the same weights that are there, in place of earlier ones of the same name."""
+def _save(run: Run, name: str, found: Mapping[str, Any], coming: Collection[str] = ()) -> None:
+    """Put new scores beside those of the same weights that are there, in place of earlier ones of the same name.
+
+    Scores of other weights are dropped. A warning says so, but for those whose labels are among the `coming` ones.
+    """
     weights = {entry["protocol"]["checkpoint"] for entry in found.values()}
-    scores = {
-        tag: {label: entry for label, entry in scored.items() if entry["protocol"].get("checkpoint") in weights}
-        for tag, scored in run.scores().items()
-    }
+    scores: dict[str, dict[str, Any]] = {}
+    dropped = []
+    for tag, scored in run.scores().items():
+        scores[tag] = {label: of for label, of in scored.items() if of["protocol"].get("checkpoint") in weights}
+        dropped += [
+            f"{tag}/{label}"
+            for label in scored.keys() - scores[tag].keys()
+            if tag != name or label not in {*found, *coming}
+        ]
+    if dropped:
+        log.warning(
+            "dropped from %s, for they were computed before last.ckpt changed: %s",
+            run.path / "scores.json",
+            ", ".join(sorted(dropped)),
+        )
     scores[name] = scores.get(name, {}) | dict(found)
     run.save_scores({tag: scored for tag, scored in scores.items() if scored})
     terms = {tag: value for tag, value in run.metrics().items() if not tag.startswith("metric")}
-    run.save_metrics(terms | flat(scores))
+    run.save_metrics(terms | score_tags(scores))
 
 
 def entries(
@@ -163,7 +183,7 @@ def entries(
     }
 
 
-def compare(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) -> None:
+def score_together(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) -> None:
     """Metrics of several runs, from their codes of the same images: a sample of the whole dataset by score.seed.
 
     Raises:

@@ -11,7 +11,7 @@ from torch.distributions import Categorical, Distribution, Laplace, MixtureSameF
 
 from disvae.estimators import factorised
 
-LEAST = -744.0
+LEAST_LOG_TAIL = -744.0
 """Logarithm of the least positive number, where a Student-t's tail is taken to end."""
 
 
@@ -48,7 +48,7 @@ def _log_tails(z: np.ndarray, latents: Distribution) -> tuple[np.ndarray, np.nda
     if isinstance(latents, StudentT):
         law = stats.t(_numpy(latents.df), _numpy(latents.loc), _numpy(latents.scale))
         with np.errstate(divide="ignore"):  # log 0 far out
-            return law.logcdf(z).clip(LEAST), law.logsf(z).clip(LEAST)
+            return law.logcdf(z).clip(LEAST_LOG_TAIL), law.logsf(z).clip(LEAST_LOG_TAIL)
     if isinstance(latents, MixtureSameFamily) and isinstance(latents.component_distribution, Normal):
         weights: Categorical = latents.mixture_distribution
         log_weight = log_softmax(_numpy(weights.logits), axis=1)  # (D, K)

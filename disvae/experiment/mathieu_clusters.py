@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from disvae.config import resolved
+from disvae.runs.atomic import replacing
 from disvae.runs.folder import Run
 
 if TYPE_CHECKING:  # torch is imported when the sweep is over, not with the command line
@@ -78,7 +79,7 @@ def measure(run: Run) -> Seed:
     )
 
 
-def draw(panels: dict[Panel, list[Seed]]) -> "Figure":
+def draw_clusters(panels: dict[Panel, list[Seed]]) -> "Figure":
     """A row of betas at alpha 0 and a row of alphas at beta 0, the first seed of each."""
     from matplotlib.figure import Figure
 
@@ -149,5 +150,6 @@ class MathieuClusters(Callback):
         console = Console()
         console.print(_table(ordered))
         path = Path(config.out) / "mathieu_clusters.png"
-        draw(ordered).savefig(path, dpi=110)
+        with replacing(path) as temporary:
+            draw_clusters(ordered).savefig(temporary, format="png", dpi=110)
         console.print(f"Figure: {path}", highlight=False, soft_wrap=True)

@@ -1,10 +1,7 @@
 """What the page holds: the decoder, the latents with their ranges, real images with their codes, codes of the prior."""
 
 import base64
-import json
 from collections.abc import Mapping
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,19 +11,17 @@ from torch import Tensor
 from disvae.config import ConfigError
 from disvae.explorer.export import layers, text
 from disvae.explorer.naming import names
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
+from disvae.pictures.html import render
 from disvae.pictures.run_figures import view_of_run
 from disvae.runs.folder import Run
 from disvae.statistics.latents import quantiles, seeded
 from disvae.vae import VAE
 
-PAGE = Path(__file__).with_name("page.html")
-
-IMAGES = 12
+STARTING_IMAGES = 12
 """Real images to start from."""
 
-SAMPLES = 200
+PRIOR_CODES = 200
 """Codes of the prior."""
 
 PROBABILITIES = (0.005, 0.5, 0.995)
@@ -43,7 +38,7 @@ def page_of(run: Run) -> str:
     return page(vae, view, name=run.path.name, about=_about(run.config(), step))
 
 
-def page(vae: VAE, view: View, *, name: str, about: str) -> str:
+def page(vae: VAE, view: FigureData, *, name: str, about: str) -> str:
     """The page of a VAE; `name` and `about` say in words what it is.
 
     Raises:
@@ -53,24 +48,21 @@ def page(vae: VAE, view: View, *, name: str, about: str) -> str:
         found = contents(vae, view)
     except NotDrawable as error:
         raise ConfigError(f"no page to explore: {error}") from error
-    content = json.dumps(found | {"name": name, "about": about}, separators=(",", ":"), allow_nan=False)
-    template = PAGE.read_text(encoding="utf-8")
-    # a run's name may hold what would end the script
-    return template.replace("@TITLE@", escape(name), 1).replace("@DATA@", content.replace("<", "\\u003c"), 1)
+    return render("explorer/page.html.jinja", content=found | {"name": name, "about": about})
 
 
 @torch.no_grad()
-def contents(vae: VAE, view: View) -> dict[str, Any]:
-    """What page.html reads as JSON.
+def contents(vae: VAE, view: FigureData) -> dict[str, Any]:
+    """Return what page.html.jinja embeds as JSON.
 
     Raises:
         NotDrawable: the data are no pictures.
         ConfigError: the codes are not finite, or the decoder is unknown to the page.
     """
-    x = view.pictures(IMAGES)
-    shown = view.sample(IMAGES)
+    x = view.pictures(STARTING_IMAGES)
+    shown = view.sample(STARTING_IMAGES)
     with seeded():
-        samples = view.pz.sample((SAMPLES,))
+        samples = view.pz.sample((PRIOR_CODES,))
         places = quantiles(view.pz, PROBABILITIES).tolist()
     if not np.isfinite(view.codes).all() or not np.isfinite(places).all():
         raise ConfigError("no page to explore: codes are not finite, the run has diverged")
@@ -86,7 +78,7 @@ def contents(vae: VAE, view: View) -> dict[str, Any]:
     }
 
 
-def _latents(view: View, places: list[list[float]]) -> list[dict[str, Any]]:
+def _latents(view: FigureData, places: list[list[float]]) -> list[dict[str, Any]]:
     """In the order of all pictures."""
     order = view.latents
     called = names(view)
@@ -115,7 +107,7 @@ def _pixels(picture: Tensor) -> str:
     return base64.b64encode(levels.tobytes()).decode()
 
 
-def _label(view: View, row: int) -> str:
+def _label(view: FigureData, row: int) -> str:
     encoding = view.encoding
     assert encoding.rows is not None
     factors = zip(encoding.factor_names, encoding.factors[row], strict=True)

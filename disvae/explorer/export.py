@@ -1,4 +1,4 @@
-"""A decoder as a list of layers that JSON can hold and page.html can compute.
+"""A decoder as a list of layers that JSON can hold and page.html.jinja can compute.
 
 From the first `unflatten` on, the page keeps pictures as (H, W, C): the sums of a transposed convolution then run over
 memory in order, and the last layer is what a canvas takes.
@@ -45,7 +45,7 @@ def _walk(module: nn.Module) -> list[Layer]:
         known = ", ".join(kind.__name__ for kind in LAYERS)
         raise ConfigError(
             f"the decoder has a layer {type(module).__name__}, which the page cannot compute; it knows {known}: add it "
-            "to disvae/explorer/export.py and page.html"
+            "to disvae/explorer/export.py and page.html.jinja"
         )
     return [LAYERS[type(module)](module)]
 

@@ -3,14 +3,14 @@
 import numpy as np
 
 from disvae.pictures.factor_shares import BINS, STRONG, tracking
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData
 from disvae.statistics.information import entropy, plug_in_bias
 
 CHANCE = 0.001
 """Probability that any one latent that knows nothing is called by a factor."""
 
 
-def names(view: View) -> list[tuple[str, float] | None]:
+def names(view: FigureData) -> list[tuple[str, float] | None]:
     """Factor and share, as figure mutual_information shows it, of each of D latents; None where it is no better known.
 
     What chance gives does not count: 2N times the plug-in information of a latent that knows nothing is close to

@@ -16,11 +16,10 @@ from matplotlib.typing import LineStyleType
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.style import MODEL, clear
 from disvae.statistics.aggregate_posterior import Aggregate
-from disvae.statistics.densities import covariance_of_pair, density_of_pair, line_across, spread
+from disvae.statistics.densities import covariance_of_pair, density_of_pair, line_across, widths
 from disvae.statistics.latents import scales
 from disvae.vae import VAE
 
@@ -46,7 +45,7 @@ PRIOR_LEVELS = (0.1, 0.5)
 
 
 @torch.no_grad()
-def aggregate_posterior(vae: VAE, view: View, *, encodings: int = 30) -> Figure:
+def aggregate_posterior(vae: VAE, view: FigureData, *, encodings: int = 30) -> Figure:
     """q(z) as bands and p(z) as lines that hold given shares of each, and ellipses of some of the `encodings` q(z|x).
 
     In the plane of the two most informative latents, the others integrated out; its limits are quantiles of the prior.
@@ -57,8 +56,8 @@ def aggregate_posterior(vae: VAE, view: View, *, encodings: int = 30) -> Figure:
         raise NotDrawable(f"z_dim must be at least 2, got {D}")
     pair = (0, 1) if D == 2 else (view.latents.order[0], view.latents.order[1])
     joint = isinstance(view.qz_x, MultivariateNormal)
-    qz_x = View(view.encoding.take(view.sample(ENCODINGS // 4 if joint else ENCODINGS))).qz_x
-    across, up = (_line(view, d, spread(qz_x)[:, d], joint) for d in pair)
+    qz_x = FigureData(view.encoding.take(view.sample(ENCODINGS // 4 if joint else ENCODINGS))).qz_x
+    across, up = (_line(view, d, widths(qz_x)[:, d], joint) for d in pair)
     of_codes, of_prior = (_cells(density_of_pair(dist, pair, across, up)) for dist in (qz_x, view.pz))
 
     figure = Figure(figsize=(8, 5.8), layout="constrained")
@@ -71,7 +70,7 @@ def aggregate_posterior(vae: VAE, view: View, *, encodings: int = 30) -> Figure:
     axes.contour(*plane, of_prior.T, levels=levels, colors=MODEL, linewidths=2, linestyles=list(LINES.values()))
     single = view.sample(encodings)
     centres = view.codes[single][:, list(pair)]
-    axes.add_collection(_ellipses(axes, centres, covariance_of_pair(View(view.encoding.take(single)).qz_x, pair)))
+    axes.add_collection(_ellipses(axes, centres, covariance_of_pair(FigureData(view.encoding.take(single)).qz_x, pair)))
     axes.scatter(centres[:, 0], centres[:, 1], s=6, color="black", zorder=4)
     axes.set_xlim(*view.limits[pair[0]])
     axes.set_ylim(*view.limits[pair[1]])
@@ -98,7 +97,7 @@ def aggregate_posterior(vae: VAE, view: View, *, encodings: int = 30) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
     divergence = float((of_codes * np.log(np.maximum(of_codes, TINY) / np.maximum(of_prior, TINY))).sum())
-    width = (spread(view.qz_x).mean(0) / scales(view.pz))[list(pair)].mean().item()
+    width = (widths(view.qz_x).mean(0) / scales(view.pz))[list(pair)].mean().item()
     seen = [(line >= view.limits[d, 0]) & (line <= view.limits[d, 1]) for line, d in zip(plane, pair, strict=True)]
     outside = 1 - of_codes[np.ix_(*seen)].sum()
     figure.suptitle(
@@ -110,7 +109,7 @@ def aggregate_posterior(vae: VAE, view: View, *, encodings: int = 30) -> Figure:
     return figure
 
 
-def _line(view: View, d: int, widths: Tensor, joint: bool) -> Tensor:
+def _line(view: FigureData, d: int, widths: Tensor, joint: bool) -> Tensor:
     """Where latent d may be: within its limits and as far out as codes are, if that is not as far again."""
     low, high = view.limits[d]
     codes = view.codes[:, d]

@@ -3,13 +3,12 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.style import FEW, INACTIVE, SIGNED, write_cells
 from disvae.vae import VAE
 
 
-def correlation(vae: VAE, view: View, *, most: int = 30, inactive: int = 2) -> Figure:
+def correlation(vae: VAE, view: FigureData, *, most: int = 30, inactive: int = 2) -> Figure:
     """A matrix of at most `most` latents, most informative first; at most `inactive` are not active, and grey."""
     latents, shown = view.latents, view.latents.first(most, inactive)
     D = len(latents.order)

@@ -3,15 +3,14 @@
 import torch
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View, codes_of
+from disvae.pictures.figure_data import FigureData, NotDrawable, codes_of
 from disvae.pictures.style import DATA, draw_images, frame_image, name_images
 from disvae.vae import VAE
 
 
 @torch.no_grad()
 def interpolation(
-    vae: VAE, view: View, *, first: int | None = None, second: int | None = None, pairs: int = 5, steps: int = 9
+    vae: VAE, view: FigureData, *, first: int | None = None, second: int | None = None, pairs: int = 5, steps: int = 9
 ) -> Figure:
     """A row for each of at most `pairs` pairs of images, with the means at `steps` codes between theirs.
 

@@ -7,15 +7,14 @@ from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 from scipy.optimize import isotonic_regression
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.style import COLOURS, INACTIVE, clear
 from disvae.vae import VAE
 
 TAG = "val/kl_per_dimension/"
 
 
-def kl_per_dimension(vae: VAE, view: View) -> Figure:
+def kl_per_dimension(vae: VAE, view: FigureData) -> Figure:
     """A line for each latent, the first twelve in colour and named at their right end; the others are grey."""
     found = {int(tag.removeprefix(TAG)): curve for tag, curve in view.curves().items() if tag.startswith(TAG)}
     if not found:

@@ -3,8 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.style import FEW, INACTIVE, TABLE, write_cells
 from disvae.statistics.latents import scales
 from disvae.vae import VAE
@@ -13,7 +12,7 @@ MOST = 2.0
 """Of the colours, in standard deviations of the prior; a Gaussian's own codes are at 0.8."""
 
 
-def magnitude(vae: VAE, view: View, *, most: int = 50) -> Figure:
+def magnitude(vae: VAE, view: FigureData, *, most: int = 50) -> Figure:
     """A row for each class, or value of the first factor that varies; a column for each of `most` latents."""
     factors = view.encoding.factors
     varying = [k for k, column in enumerate(factors.T) if len(np.unique(column)) > 1]

@@ -3,10 +3,10 @@
 import torch
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.style import DATA, INACTIVE, MODEL, clear
-from disvae.statistics.densities import density_of_latent, line_across, spread
+from disvae.statistics import densities
+from disvae.statistics.densities import density_of_latent, line_across
 from disvae.vae import VAE
 
 PLACES = 201
@@ -21,14 +21,14 @@ PEAKED = 20.0
 
 
 @torch.no_grad()
-def marginals(vae: VAE, view: View, *, most: int = 12, inactive: int = 2) -> Figure:
+def marginals(vae: VAE, view: FigureData, *, most: int = 12, inactive: int = 2) -> Figure:
     """A panel for each of at most `most` latents: densities of q(z_d) and p(z_d), and a bar of the mean width.
 
     Limits come from the prior alone. Under a prior with a spike, as a sparse one's, densities are on a logarithmic
     axis: on a linear one the spike would hide all else.
     """
     latents, shown = view.latents, view.latents.first(most, inactive)
-    widths = spread(view.qz_x)
+    widths = densities.widths(view.qz_x)
     width, most_places = widths.mean(0).tolist(), min(DENSITIES // len(widths), 16 * PLACES)
 
     columns = min(COLUMNS, max(len(shown), 2))
@@ -77,7 +77,7 @@ def marginals(vae: VAE, view: View, *, most: int = 12, inactive: int = 2) -> Fig
     return figure
 
 
-def _headline(view: View, width: list[float]) -> str:
+def _headline(view: FigureData, width: list[float]) -> str:
     busy = view.latents.busy
     said = f"Each latent over all images against its prior; {len(busy)} of {len(width)} latents are active"
     return f"{said}, their encodings ±{sum(width[d] for d in busy) / len(busy):.2f} wide" if busy else said

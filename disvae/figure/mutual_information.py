@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from disvae.pictures.factor_shares import tracking
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData
 from disvae.pictures.style import INACTIVE, MODEL, TABLE, write_cells
 from disvae.statistics.information import gaps
 from disvae.vae import VAE
 
 
-def mutual_information(vae: VAE, view: View, *, most: int = 16) -> Figure:
+def mutual_information(vae: VAE, view: FigureData, *, most: int = 16) -> Figure:
     """A row for each of at most `most` latents and of those that are best or second at a factor; a column per factor.
 
     Framed are the best latent of a factor, and the second best with a thinner, broken line.

@@ -4,14 +4,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData
 from disvae.pictures.style import draw_images
 from disvae.statistics.latents import seeded
 from disvae.vae import VAE
 
 
 @torch.no_grad()
-def prior_samples(vae: VAE, view: View, *, side: int = 6) -> Figure:
+def prior_samples(vae: VAE, view: FigureData, *, side: int = 6) -> Figure:
     """Two squares of `side` times `side` images: of codes that are independent draws of the prior, and of the data."""
     x = view.pictures(side**2)
     with seeded():

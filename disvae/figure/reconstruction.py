@@ -3,13 +3,13 @@
 import torch
 from matplotlib.figure import Figure
 
-from disvae.pictures.figure_data import View, codes_of
+from disvae.pictures.figure_data import FigureData, codes_of
 from disvae.pictures.style import SIGNED, draw_images, name_images
 from disvae.vae import VAE
 
 
 @torch.no_grad()
-def reconstruction(vae: VAE, view: View, *, images: int = 12) -> Figure:
+def reconstruction(vae: VAE, view: FigureData, *, images: int = 12) -> Figure:
     """A column for each of at most `images`: the image, its reconstruction, and their difference, from -1 to 1."""
     x = view.pictures(images)
     mean = vae.decode(codes_of(vae, x)).mean.clamp(0, 1)

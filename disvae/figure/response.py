@@ -3,9 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
 from disvae.pictures.factor_shares import STRONG, tracking
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.style import DATA, clear
 from disvae.vae import VAE
 
@@ -13,7 +12,7 @@ FAINT = "0.55"
 """Of pairs that have little to do with each other."""
 
 
-def response(vae: VAE, view: View, *, most: int = 8) -> Figure:
+def response(vae: VAE, view: FigureData, *, most: int = 8) -> Figure:
     """A row for each of at most `most` active latents and a column for each factor: a line with a band.
 
     The line is the posterior mean, averaged over the images with a value of the factor; the band holds all but the

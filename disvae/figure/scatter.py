@@ -6,9 +6,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
 from disvae.pictures.factor_shares import tracking
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.style import AMOUNT, COLOURS, DATA, clear
 from disvae.vae import VAE
 
@@ -17,7 +16,7 @@ FEW = len(COLOURS) * len(MARKS)
 """Values of a factor that colours and marks tell apart; more are shades."""
 
 
-def scatter(vae: VAE, view: View, *, most: int = 4, images: int = 2000) -> Figure:
+def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) -> Figure:
     """A panel for each two of the `most` most informative latents, `images` points in each; limits are the prior's.
 
     Colours are those of the factor that these latents know best; without factors all points have one.

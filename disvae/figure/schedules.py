@@ -2,13 +2,12 @@
 
 from matplotlib.figure import Figure
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.schedule_plot import schedule_plot
 from disvae.vae import VAE
 
 
-def schedules(vae: VAE, view: View) -> Figure:
+def schedules(vae: VAE, view: FigureData) -> Figure:
     """A panel for each weight that follows a schedule."""
     if not view.schedules:
         raise NotDrawable("the objective must have a weight that follows a schedule")

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch.distributions import Normal
 
-from disvae.pictures.figure_data import View, codes_of
+from disvae.pictures.figure_data import FigureData, codes_of
 from disvae.pictures.style import INACTIVE, MODEL, draw_images, frame_image, name_images
 from disvae.statistics.latents import along, quantiles, seeded
 from disvae.vae import VAE
@@ -18,7 +18,7 @@ PROBABILITIES = tuple(Normal(0.0, 1.0).cdf(torch.linspace(-2, 2, 9)).tolist())
 
 
 @torch.no_grad()
-def traversal(vae: VAE, view: View, *, image: int | None = None, most: int = 12, inactive: int = 2) -> Figure:
+def traversal(vae: VAE, view: FigureData, *, image: int | None = None, most: int = 12, inactive: int = 2) -> Figure:
     """A row for each of at most `most` latents, most informative first, and a column for each quantile of its prior.
 
     All other latents stay as in one image: number `image` of the dataset, or one of the fixed sample. Latents that are

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import Normal
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View, codes_of
+from disvae.pictures.figure_data import FigureData, NotDrawable, codes_of
 from disvae.pictures.style import DATA, MODEL, draw_images, whole_of
 from disvae.statistics.latents import along, quantiles, seeded
 from disvae.vae import VAE
@@ -29,7 +28,7 @@ END = 2.0
 
 
 @torch.no_grad()
-def traversal_animation(vae: VAE, view: View, *, image: int | None = None, most: int = 8) -> Iterator[Figure]:
+def traversal_animation(vae: VAE, view: FigureData, *, image: int | None = None, most: int = 8) -> Iterator[Figure]:
     """Frames with a cell for each of at most `most` active latents, most informative first.
 
     Raises:

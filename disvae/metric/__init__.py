@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from disvae.statistics.chance import simulated
 from disvae.statistics.checked_codes import checked
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class Metric(ABC):
 
     A name with a slash is a detail of what stands before it (`histogram/posX` of `histogram`). Where no `NAME_se`, the
     standard error, comes with a score, who calls can have one from half-samples. Codes that say nothing score 0.
+    Higher is better, but for the scores that the metric's YAML names: `better: {jemmig: lower, count: neither}`. A
+    metric that reads no factors has `factors = 0` here and `unsupervised: true` there.
     """
 
     factors: ClassVar[int] = 2
@@ -34,6 +37,9 @@ class Metric(ABC):
 
     slow: bool = False
     """Minutes rather than seconds: computed only when it is asked for by name."""
+
+    chance_rows: ClassVar[int] = 200_000
+    """How many rows of random codes the chance level is simulated with: fewer for a score that takes long."""
 
     def __call__(
         self, codes: np.ndarray, factors: np.ndarray | None = None, *, seed: int = 0, names: Sequence[str] = ()
@@ -53,9 +59,13 @@ class Metric(ABC):
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
         """Scores of finite float64 codes (N, D) and factors (N, K) int64, column k in [0, its number of values)."""
 
-    @abstractmethod
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """What the undetailed scores are on average for standard normal codes of this shape that ignore the factors."""
+        """Return the mean undetailed scores of standard normal codes of this shape, which ignore the factors.
+
+        They are simulated: a level near 0 is known to about a tenth of itself. A metric whose levels are known exactly,
+        or that is too slow for a simulation, overrides this.
+        """
+        return simulated(self.score, codes, factors, self.chance_rows)
 
 
 class ModelMetric(ABC):

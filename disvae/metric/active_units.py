@@ -23,7 +23,3 @@ class ActiveUnits(Metric):
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
         """`count`."""
         return {"count": float((codes.var(0, ddof=1) > self.threshold).sum())}
-
-    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """All latents, as standard normal ones vary by 1."""
-        return {"count": float(codes.shape[1] if self.threshold < 1 else 0)}

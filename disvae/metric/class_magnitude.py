@@ -38,21 +38,6 @@ class ClassMagnitude(Metric):
             scores |= {f"hoyer/{name}": float(h.mean()), f"separation/{name}": s}
         return scores
 
-    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Approximate: a_c is flat but for noise of relative variance (pi/2 - 1)/n_c in each latent."""
-        D = codes.shape[1]
-        if D == 1:
-            return {"hoyer": 0.0, "separation": 0.0}
-        hoyer, separation = [], []
-        for labels in factors.T:
-            counts = np.unique(labels, return_counts=True)[1]
-            cosine = 1 / np.sqrt(1 + (math.pi / 2 - 1) / counts)  # of a_c with the flat vector
-            C = len(cosine)
-            of_pairs = (cosine.sum() ** 2 - np.square(cosine).sum()) / (C * (C - 1))
-            hoyer.append((1 - 1 / D) * (1 - cosine.mean()) * math.sqrt(D) / (math.sqrt(D) - 1))
-            separation.append((1 - 1 / D) * (1 - of_pairs))
-        return {"hoyer": float(np.mean(hoyer)), "separation": float(np.mean(separation))}
-
 
 def _hoyer(a: np.ndarray) -> np.ndarray:
     """Of each row (C, D); 0 for a row of zeros and for one latent."""

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from disvae.metric import Metric
-from disvae.statistics.chance import draws, simulated
 
 
 class DCI(Metric):
@@ -24,6 +23,8 @@ class DCI(Metric):
     scikit-learn's trees read single precision and tell no values apart that are closer than 1e-7. Codes that do not
     vary score 0, below chance; so does the completeness of a single latent.
     """
+
+    chance_rows = 10_000
 
     def __init__(
         self,
@@ -77,14 +78,14 @@ class DCI(Metric):
         return scores | {f"informativeness/{name}": fit.held_out for name, fit in zip(names, fits, strict=True)}
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Of forests: standard normal codes, simulated; one where at least 5,001 rows are read.
+        """Return the simulated levels of forests, and approximate ones of boosting, which takes minutes.
 
-        Of boosting, which takes minutes, approximate: 0 and 0, as many trees fitted to noise split on all latents
-        alike; with few rows and many latents these are above 0. Told nothing, trees name a frequent class more often
-        than it occurs: near p^3 here, between p of one tree and always the most frequent.
+        Boosting: 0 and 0, as many trees fitted to noise split on all latents alike; with few rows and many latents
+        these are above 0. Told nothing, trees name a frequent class more often than it occurs: near p^3 here, between p
+        of one tree and always the most frequent.
         """
         if self.classifier == "forest":
-            return simulated(self.score, codes, factors, draws(self._read(len(codes)), 10_000, least=1))
+            return super().chance(codes, factors)
         frequencies = [np.bincount(column) / len(factors) for column in factors.T]
         accuracy = np.mean([(p**4).sum() / (p**3).sum() for p in frequencies])
         return {"disentanglement": 0.0, "completeness": 0.0, "informativeness": float(accuracy)}

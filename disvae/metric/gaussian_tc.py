@@ -3,11 +3,9 @@
 Locatello et al. 2019, who find it low for sampled and high for mean codes of the same models.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import digamma, gammaln
 
 from disvae.metric import Metric
 
@@ -39,13 +37,3 @@ class GaussianTC(Metric):
             "total_correlation": float(-0.5 * np.log(eigenvalues).sum()),
             "correlation": float(np.abs(pairs).mean()),
         }
-
-    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Exact for D < N: |R| is a product of Beta((n - k)/2, k/2), k < D, n = N - 1; r^2 is Beta(1/2, (n - 1)/2)."""
-        N, D = codes.shape
-        n, k = N - 1, np.arange(1, D)
-        known = k[k < n]
-        tc = 0.5 * (digamma(n / 2) - digamma((n - known) / 2)).sum()
-        tc += -0.5 * math.log(FLOOR) * (len(k) - len(known))
-        correlation = math.exp(gammaln(n / 2) - gammaln((n + 1) / 2)) / math.sqrt(math.pi) if D > 1 else 0.0
-        return {"total_correlation": float(tc), "correlation": correlation}

@@ -6,12 +6,8 @@ Q is the quantile over rows, 1 the maximum; the weights w_j are divided by their
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import bdtr, ndtr
 
 from disvae.metric import Metric
-
-MAGNITUDES = np.linspace(0, 10, 2001)
-"""Of standard normal numbers, to integrate over: of 1e20 none is above 10."""
 
 
 class IRS(Metric):
@@ -50,29 +46,7 @@ class IRS(Metric):
         best = robust.max(axis=1)
         return {"irs": float(np.average(best, weights=overall)), "irs/unweighted": float(best.mean())}
 
-    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """From expected quantiles of as many normal deviations, the best factor's.
-
-        Approximate: too low by 0.01 where several factors are about as good, by 0.03 at four rows a value.
-        """
-        robust = [0.0]
-        for factor in factors.T:
-            sizes = np.bincount(factor)
-            sizes = sizes[sizes > 1]
-            if len(sizes):
-                within = [np.sqrt(1 - 1 / n) * self._normal(n) for n in sizes]
-                robust.append(1 - np.average(within, weights=sizes) / self._normal(len(factors)))
-        return {"irs": float(max(robust))}
-
     def _deviation(self, codes: np.ndarray) -> np.ndarray:
         """(D,)"""
         deviation: np.ndarray = np.quantile(np.abs(codes - codes.mean(axis=0)), self.quantile, axis=0)
         return deviation
-
-    def _normal(self, n: int) -> float:
-        """Expected quantile of |x| for n standard normal x: numpy's, between the two order statistics next to it."""
-        low, share = divmod(self.quantile * (n - 1), 1)
-        below = np.array([[low], [min(low + 1, n - 1)]])
-        # The order statistic with r others below it is beyond x where at most r of n are below x; E is that integral.
-        expected = np.trapezoid(bdtr(below, n, 2 * ndtr(MAGNITUDES) - 1), MAGNITUDES, axis=1)
-        return float((1 - share) * expected[0] + share * expected[1])

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from disvae.metric import Metric
-from disvae.statistics.chance import draws, simulated
 from disvae.statistics.information import bins, entropy, mutual_information
 
 
@@ -40,7 +39,3 @@ class JEMMIG(Metric):
         return scores | {
             f"{kind}/{name}": float(value[k]) for kind, value in by_factor.items() for k, name in enumerate(names)
         }
-
-    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Standard normal codes, simulated."""
-        return simulated(self.score, codes, factors, draws(len(codes), 50_000, least=5))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from disvae.metric import Metric
-from disvae.statistics.information import bins, entropy, gaps, mutual_information, top_two_by_chance
+from disvae.statistics.information import bins, entropy, gaps, mutual_information
 
 
 class MIG(Metric):
@@ -32,9 +32,3 @@ class MIG(Metric):
         return scores | {
             f"{kind}/{name}": float(gap[k]) for kind, gap in by_factor.items() for k, name in enumerate(names)
         }
-
-    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """By the chi-squared limit of plug-in information, best less second of D latents."""
-        best, second = top_two_by_chance(self.bins, factors, codes.shape[1])
-        gap = float(((best - second) / entropy(factors)).mean())
-        return {"histogram": gap, "quantile": gap}

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from disvae.metric import Metric
-from disvae.statistics.chance import simulated
 from disvae.statistics.information import bins, mutual_information, plug_in_bias
 
 
@@ -39,10 +38,6 @@ class Modularity(Metric):
             "weighted": float(weighted),
             "weighted/latents": float(counted.sum()),
         }
-
-    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Standard normal codes, 200 latents or more in all, simulated: a ratio of informations has no simple mean."""
-        return simulated(self.score, codes, factors, max(5, -(-200 // codes.shape[1])))
 
 
 def _modularity(information: np.ndarray) -> np.ndarray:

@@ -12,9 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from disvae.metric import Metric
-from disvae.statistics.chance import draws, simulated
-
-CHI_SQUARED = np.linspace(0, 60, 6001)
 
 
 class SAP(Metric):
@@ -27,6 +24,8 @@ class SAP(Metric):
     with the class index, so a factor that has no order, as a shape, is taken for ordered: read `linear/NAME` of the
     others. A single latent is compared with a constant one.
     """
+
+    chance_rows = 50_000
 
     def __init__(self, *, C: float) -> None:
         if not C > 0:
@@ -50,14 +49,6 @@ class SAP(Metric):
         gaps = {name: _gaps(matrix) for name, matrix in matrices.items()}
         scores = {name: float(gap.mean()) for name, gap in gaps.items()}
         return scores | {f"{name}/{k}": float(g) for name, gap in gaps.items() for k, g in zip(names, gap, strict=True)}
-
-    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Accuracies' gap: standard normal codes, simulated. Correlations': closed form, chi-squared / N."""
-        from scipy.stats import chi2
-
-        N, D = codes.shape
-        linear = _gap(chi2.cdf(CHI_SQUARED, 1), CHI_SQUARED, D) / N
-        return simulated(self.score, codes, factors, draws(N, 50_000, least=5)) | {"linear": linear}
 
     def rows(self, N: int, name: str) -> float:
         """The held-out third of the rows, for accuracies."""
@@ -181,8 +172,3 @@ def _gaps(matrix: np.ndarray) -> np.ndarray:
     ranked = np.sort(matrix, axis=0)
     gaps: np.ndarray = ranked[-1] - ranked[-2]
     return gaps
-
-
-def _gap(F: np.ndarray, x: np.ndarray, D: int) -> float:
-    """E[X_(1) - X_(2)] of D independent values with distribution F at x; E[X] of one."""
-    return float(D * np.trapezoid(F ** (D - 1) * (1 - F), x))

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import gammaln
 
 from disvae.metric import Metric
 
@@ -28,15 +27,6 @@ class Sparsity(Metric):
         std = z.std(0, ddof=1)
         scale = np.divide(1, std, out=np.zeros_like(std), where=std > 0)
         return {"hoyer": _hoyer(z * scale), "hoyer_raw": _hoyer(z)}
-
-    def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Exact for known variances: E |z|_1 / |z|_2 = D Gamma(D/2) / (sqrt(pi) Gamma((D + 1)/2))."""
-        D = codes.shape[1]
-        if D == 1:
-            return {"hoyer": 0.0, "hoyer_raw": 0.0}
-        ratio = D * math.exp(gammaln(D / 2) - gammaln((D + 1) / 2)) / math.sqrt(math.pi)
-        value = (math.sqrt(D) - ratio) / (math.sqrt(D) - 1)
-        return {"hoyer": value, "hoyer_raw": value}
 
 
 def _hoyer(z: np.ndarray) -> float:

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.statistics.information import bins, entropy, mutual_information
 
 BINS = 20
@@ -13,7 +12,7 @@ STRONG = 0.1
 """A latent with more of a factor than this is said to follow it."""
 
 
-def tracking(view: View) -> np.ndarray:
+def tracking(view: FigureData) -> np.ndarray:
     """Shares (D, K), 0 to 1; 0 for a factor that does not vary over the images.
 
     Raises:

@@ -1,8 +1,9 @@
 """What pictures of a run are drawn from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 import torch
@@ -10,14 +11,23 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from disvae.encoding import Encoding
-from disvae.figure import NotDrawable
 from disvae.runs.curves import Curve
 from disvae.statistics.latents import Latents, finite_mean, latents, quantiles, seeded
 from disvae.vae import VAE
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # a run that draws nothing does without
+
+Drawn: TypeAlias = Union["Figure", Iterator["Figure"]]
+"""A picture, or the frames of an animation; a frame may be the one before, changed."""
+
+
+class NotDrawable(ValueError):
+    """This picture is not for this model or these data, and nothing is wrong with either; says what is needed."""
+
 
 @dataclass(frozen=True)
-class View:
+class FigureData:
     """What a picture may show of a run beside its VAE: a fixed sample of images with their codes, curves, schedules.
 
     All of `encoding` is there: posterior, prior, images and rows.

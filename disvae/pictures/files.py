@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from disvae.figure import Drawn
 from disvae.pictures import style as paint
+from disvae.pictures.figure_data import Drawn
 
 DPI = 110
 """Of files and TensorBoard's images."""
@@ -19,7 +19,7 @@ DPI = 110
 FRAME_S = 0.12
 """Seconds that a frame of an animation stays."""
 
-COLOURS = 64
+PALETTE_SIZE = 64
 """Of an animation, the same ones in all frames."""
 
 
@@ -48,7 +48,7 @@ def _palette(frames: Sequence[Image.Image]) -> Image.Image:
     """One for all frames; black, white and the colours of marks are in it as they are, the rest are averages."""
     fixed = np.round(255 * np.array([to_rgb(colour) for colour in ("black", "white", *paint.COLOURS)])).astype(int)
     together = Image.fromarray(np.hstack([np.asarray(frame) for frame in frames[::3]]))
-    averages = np.reshape(together.quantize(COLOURS - len(fixed)).getpalette() or [], (-1, 3))
+    averages = np.reshape(together.quantize(PALETTE_SIZE - len(fixed)).getpalette() or [], (-1, 3))
     apart = np.abs(averages[:, None] - fixed).max(2).min(1) > 8  # Pillow takes a near one for the right one
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.concatenate([fixed, averages[apart]]).flatten().tolist())

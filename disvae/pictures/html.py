@@ -1,85 +1,59 @@
-"""Pieces of a self-contained page: escaped text, sortable tables, figures as data."""
+"""Pieces of a self-contained HTML page, as data: pictures, beside tables. Templates lay them out."""
 
 import base64
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
-from pathlib import Path
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.figure import Figure
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-PAGE = Path(__file__).with_name("page.html")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table's cell: what it shows, what it is sorted by (itself unless given), a class and a hint."""
-
-    text: str
-    value: str | None = None
-    kind: str = ""
-    hint: str = ""
-    link: str = ""
-
-
-def cell(of: Cell) -> str:
-    """A cell as HTML."""
-    shown = escape(of.text)
-    if of.link:
-        shown = f'<a href="{escape(of.link)}">{shown}</a>'
-    kind = f' class="{of.kind}"' if of.kind else ""
-    value = "" if of.value is None else f' data-v="{escape(of.value)}"'
-    hint = f' title="{escape(of.hint)}"' if of.hint else ""
-    return f"<td{kind}{value}{hint}>{shown}</td>"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
-class Head:
-    """A table's column: its title, whether it holds text, and whether a first click puts the greatest first."""
+class Picture:
+    """An image that the page holds as data: its address, what it shows in words, its width in CSS pixels, a caption."""
 
-    text: str
-    is_text: bool = False
-    descending: bool = False
-    hint: str = ""
-
-
-def table(heads: Sequence[Head], rows: Iterable[Sequence[Cell]], references: Iterable[Sequence[Cell]] = ()) -> str:
-    """A table that a click on a column sorts; the `references` stay below."""
-    titles = []
-    for head in heads:
-        kind = ' class="text"' if head.is_text else ""
-        first = ' data-first="descending"' if head.descending else ""
-        hint = f' title="{escape(head.hint)}"' if head.hint else ""
-        titles.append(f'<th{kind}{first}{hint}><button type="button">{escape(head.text)}</button></th>')
-    body = "\n".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
-    below = "\n".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in references)
-    below = f'<tbody class="references">{below}</tbody>' if below else ""
-    return (
-        f'<div class="scroll"><table><thead><tr>{"".join(titles)}</tr></thead>'
-        f'<tbody class="rows">{body}</tbody>{below}</table></div>'
-    )
+    source: str
+    alt: str
+    width: int | None = None
+    caption: str = ""
 
 
-def picture(figure: Figure, alt: str, *, pixels: bool = False) -> str:
-    """A figure as an <img> that holds it: SVG, or PNG at twice the size where it is made of `pixels`."""
+@dataclass(frozen=True)
+class Panels:
+    """Pictures of one kind, in a grid, with a title and a key to their colours where they have one."""
+
+    pictures: Sequence[Picture]
+    title: str = ""
+    key: Picture | None = None
+
+
+def picture(figure: "Figure", alt: str, *, pixels: bool = False) -> Picture:
+    """Return a figure as SVG, or as PNG at twice the size where it is made of `pixels`."""
+    import matplotlib  # here: the explorer's page has no figures and need not wait for it
+
     file = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "disvae"}):
         if pixels:
             figure.savefig(file, format="png", dpi=160)
         else:
             figure.savefig(file, format="svg")
-    kind = "png" if pixels else "svg+xml"
     content = file.getvalue() if pixels else _shortened(file.getvalue().decode()).encode()
-    data = base64.b64encode(content).decode()
-    width = round(80 * figure.get_figwidth())
-    return f'<img width="{width}" src="data:image/{kind};base64,{data}" alt="{escape(alt)}">'
+    return Picture(data_address(content, "png" if pixels else "svg+xml"), alt, round(80 * figure.get_figwidth()))
+
+
+def data_address(image: bytes, kind: str) -> str:
+    """Return the address that holds an image of a kind (png, gif, svg+xml) itself."""
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def _shortened(svg: str) -> str:
-    """The same drawing in less than half the bytes: each style written once, hundredths of a point, no metadata."""
+    """Return the same drawing in less than half the bytes: each style once, hundredths of a point, no metadata."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     styles: dict[str, str] = {}
@@ -90,20 +64,31 @@ def _shortened(svg: str) -> str:
     return re.sub(r"\s*\n\s*", " ", svg)
 
 
-def section(title: str, parts: Iterable[str], caption: str = "") -> str:
-    """A headed part of the page; nothing where there is nothing to show."""
-    body = "\n".join(filter(None, parts))
-    if not body:
-        return ""
-    said = f'<p class="caption">{escape(caption)}</p>' if caption else ""
-    return f'<section id="{anchor(title)}">\n<h2>{escape(title)}</h2>\n{said}\n{body}\n</section>'
+def render(template: str, **content: Any) -> str:
+    """Return the page that a template of this package makes of the content; every text in it is escaped."""
+    return _environment().get_template(template).render(content)
 
 
-def anchor(title: str) -> str:
-    """A section's address within the page."""
+@cache
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("disvae", ""),  # templates lie beside the code that uses them
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.filters |= {"anchor": _anchor, "sentence": sentence}
+    found.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return found
+
+
+def _anchor(title: str) -> str:
+    """Return the address of a section within the page."""
     return "".join(letter if letter.isalnum() else "-" for letter in title.lower())
 
 
-def page(title: str, body: str) -> str:
-    """The whole page."""
-    return PAGE.read_text(encoding="utf-8").replace("@TITLE@", escape(title), 1).replace("@BODY@", body, 1)
+def sentence(text: str) -> str:
+    """Return a text with a capital letter and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."

@@ -14,15 +14,16 @@ from typing import Any, Protocol
 import torch
 from tensorboard.compat.proto.event_pb2 import Event
 
-from disvae.build import Built, make, prepared
+from disvae.build import Built
 from disvae.config import ConfigError, nodes, options
 from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL
 from disvae.evaluation.run_encodings import device_of, sources_of
-from disvae.figure import Drawn, NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.instantiate import make, prepared
+from disvae.pictures.figure_data import Drawn, FigureData, NotDrawable
+from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import curves
-from disvae.runs.folder import Run, write_atomically
+from disvae.runs.folder import Run
 from disvae.runs.tensorboard import FIGURES, later_file, picture_summary
 from disvae.vae import VAE
 
@@ -38,7 +39,7 @@ COUNTS = ("most", "side", "pairs", "images", "steps")
 class Draws(Protocol):
     """A figure with its settings."""
 
-    def __call__(self, vae: VAE, view: View) -> Drawn:
+    def __call__(self, vae: VAE, view: FigureData) -> Drawn:
         """Draw."""
 
 
@@ -51,7 +52,7 @@ class Pictures:
     said: set[str] = field(default_factory=set)  # labels whose failure was told of; once is enough in a run
 
 
-def choose(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default: bool = False) -> Pictures:
+def choose_figures(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default: bool = False) -> Pictures:
     """The figures of figure=[...] and of `final`: a list, or all.
 
     Figures that are chosen `by_default` were typed by nobody.
@@ -66,12 +67,12 @@ def choose(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default:
                 key = f"figure.{label.partition('-')[0]}.{name}"
                 raise ConfigError(f"{key} must be at least 1, got {node[name]}")
     typed = nodes("figure", {} if by_default else chosen, [] if final == "all" else final)
-    figures = {label: prepared(node, f"figure.{label.partition('-')[0]}") for label, node in found.items()}
+    figures = {label: prepared(node, f"figure.{label.partition('-')[0]}", 2) for label, node in found.items()}
     return Pictures(figures, set(typed))
 
 
 @torch.no_grad()
-def draw(chosen: Pictures, vae: VAE, view: View) -> Iterator[tuple[str, bytes, str]]:
+def draw_figures(chosen: Pictures, vae: VAE, view: FigureData) -> Iterator[tuple[str, bytes, str]]:
     """Label, content and suffix of each picture that can be drawn; what cannot, though it was named, is said why."""
     from matplotlib import style  # and what else a run that draws nothing does without
 
@@ -96,9 +97,9 @@ def draw(chosen: Pictures, vae: VAE, view: View) -> Iterator[tuple[str, bytes, s
         vae.train(training)
 
 
-def view_of(encoding: Encoding, config: Mapping[str, Any], folder: Path) -> View:
+def view_of(encoding: Encoding, config: Mapping[str, Any], folder: Path) -> FigureData:
     """What pictures of a run read: its encoding, and its curves and schedules."""
-    return View(encoding, partial(curves, folder), schedules_of(config), config["steps"])
+    return FigureData(encoding, partial(curves, folder), schedules_of(config), config["steps"])
 
 
 def schedules_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +111,9 @@ def schedules_of(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def view_of_run(run: Run, *, built: Built | None = None, device: torch.device | None = None) -> tuple[VAE, View, int]:
+def view_of_run(
+    run: Run, *, built: Built | None = None, device: torch.device | None = None
+) -> tuple[VAE, FigureData, int]:
     """A trained run's VAE with its last weights, what pictures of it are drawn from, and its step.
 
     Raises:
@@ -140,7 +143,7 @@ def draw_run(
     except OSError as error:
         raise ConfigError(f"cannot write {run.figures}: {error.strerror}; make room") from error
     written, pictures = [], {}
-    for label, content, suffix in draw(chosen, vae, view):
+    for label, content, suffix in draw_figures(chosen, vae, view):
         write_atomically(run.figures / f"{label}{suffix}", content)
         written.append(f"{label}{suffix}")
         pictures[label] = content

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from disvae.build import make
 from disvae.config import ConfigError, read_keys
+from disvae.instantiate import make
 from disvae.pictures.schedule_plot import schedule_plot
+from disvae.runs.atomic import replacing
 
 
 def preview_schedules(cfg: DictConfig, out: Path) -> None:
@@ -24,7 +25,8 @@ def preview_schedules(cfg: DictConfig, out: Path) -> None:
     path = out / "schedule.png"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        schedule_plot(named, cfg.steps).savefig(path, dpi=120)
+        with replacing(path) as temporary:
+            schedule_plot(named, cfg.steps).savefig(temporary, format="png", dpi=120)
     except OSError as error:
         raise ConfigError(f"out={out} cannot be written ({error}); choose another with out=PATH") from error
     for name, schedule in named.items():

@@ -1,10 +1,7 @@
 """q(z|x) = prod_d t(z_d; nu, mu_d(x), s_d(x))."""
 
-import math
-
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from disvae import student_t
@@ -19,14 +16,8 @@ class StudentT(Posterior):
 
     def __init__(self, z_dim: int, *, df: float, learn_df: bool, link: Link) -> None:
         super().__init__(z_dim, 2 * z_dim)
-        if not df > 0:
-            raise ValueError(f"df must be positive, got {df}")
         self.scale = link_function(link)
-        raw_df = torch.tensor(df + math.log(-math.expm1(-df)))  # the inverse of softplus
-        if learn_df:
-            self.raw_df = nn.Parameter(raw_df)
-        else:
-            self.register_buffer("raw_df", raw_df)
+        student_t.register_df(self, df, learn_df)
 
     @property
     def df(self) -> Tensor:

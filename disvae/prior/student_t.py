@@ -1,10 +1,8 @@
 """p(z) = prod_d t(z_d; nu, 0, s), Mathieu et al. 2019, section 5: heavy tails single out the axes."""
 
-import math
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from disvae import student_t
@@ -20,17 +18,11 @@ class StudentT(Prior):
 
     def __init__(self, z_dim: int, *, df: float, scale: float, learn_df: bool) -> None:
         super().__init__(z_dim)
-        if not df > 0:
-            raise ValueError(f"df must be positive, got {df}")
+        student_t.register_df(self, df, learn_df)
         if not scale > 0:
             raise ValueError(f"scale must be positive, got {scale}")
         self.register_buffer("loc", torch.zeros(z_dim))
         self.register_buffer("scale", torch.full((z_dim,), float(scale)))
-        raw_df = torch.tensor(df + math.log(-math.expm1(-df)))  # the inverse of softplus
-        if learn_df:
-            self.raw_df = nn.Parameter(raw_df)
-        else:
-            self.register_buffer("raw_df", raw_df)
 
     @property
     def df(self) -> Tensor:

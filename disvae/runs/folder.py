@@ -5,22 +5,20 @@ status.json      running, finished, interrupted ...    metrics.json     the fina
 scores.json      every metric with interval, controls and protocol    encoding.h5  the codes they were computed from
 figures/         its pictures                           log.txt          what a job of a sweep printed
 last.ckpt        to go on from    best.ckpt  the best ELBO    events.*  TensorBoard's
+report.html      all of it on a page                    explore.html  a page with a slider for each latent
+
+Only files of these names are ever removed. .new/ is where force=true prepares a repeat of the run: what the folder
+holds stays until the repeat is finished.
 """
 
 import hashlib
 import json
 import os
-import platform
 import re
-import shlex
 import shutil
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +26,20 @@ import yaml
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from disvae.config import NOT_IDENTITY, ConfigError, identity
+from disvae.config import ConfigError, options
+from disvae.runs.atomic import write_atomically
+from disvae.runs.identity import NOT_IDENTITY, identity
+from disvae.runs.provenance import now
+
+NAMES = (
+    r"config\.yaml|(provenance|status|metrics|scores)\.json|(last|best)\.ckpt|encoding(-\w+)?\.h5"
+    r"|events\.out\.tfevents\..+|(report|explore)\.html"
+)
+"""The files that disvae writes into a run's folder, as a pattern; log.txt is not among them: it tells of every run."""
 
 
 class InUse(ConfigError):
     """Another process holds a run's folder."""
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Text or bytes under their final name only once they are all on the disk.
-
-    Raises:
-        ConfigError: the disk is full, say; an older file at `path` is intact.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ConfigError(
-            f"cannot write {path}: {error.strerror}; make room, or write elsewhere (a run: out=PATH)"
-        ) from error
 
 
 def digest(config: Mapping[str, Any]) -> str:
@@ -129,6 +116,26 @@ class Run:
         """Its page."""
         return self.path / "report.html"
 
+    @property
+    def _lock(self) -> Path:
+        """The file whose holder may write; that of a repeat is the one of the run."""
+        return (self.path.parent if self.path.name == ".new" else self.path) / ".lock"
+
+    def place(self, force: bool) -> "Run":
+        """Return the folder that training writes: this one or, with `force`, the hidden one of a repeat."""
+        return Run(self.path / ".new") if force else self
+
+    def make(self) -> None:
+        """Make the folder if it is not there.
+
+        Raises:
+            ConfigError: the folder cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
     def config(self) -> dict[str, Any]:
         """The resolved configuration, as plain containers."""
         try:
@@ -151,7 +158,7 @@ class Run:
         state: str = self.status()["state"]
         if state != "running":
             return state
-        probe = FileLock(self.path / ".lock")
+        probe = FileLock(self._lock)
         try:
             probe.acquire(timeout=0)
         except (Timeout, OSError):  # OSError: somebody else's folder; its word has to do
@@ -225,75 +232,69 @@ class Run:
         """Write metrics.json."""
         write_atomically(self.path / "metrics.json", json.dumps(metrics, indent=1) + "\n")
 
-    def clear(self) -> None:
-        """Delete what an earlier run left in the folder; the lock and the log stay."""
-        for entry in self.path.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry.name not in (".lock", "log.txt"):
-                entry.unlink()
+    def written(self, form: str = "{}") -> list[Path]:
+        """Return the files that disvae wrote into the folder; `form` is a pattern about the pattern of their names."""
+        pictures = rf"({'|'.join(map(re.escape, options('figure')))})(-.*)?\.(png|gif)"
+        places = [(self.path, NAMES), (self.figures, pictures)]
+        return [
+            path
+            for folder, names in places
+            if folder.is_dir()
+            for path in folder.iterdir()
+            if re.fullmatch(form.format(f"({names})"), path.name)
+        ]
+
+    def settle(self) -> None:
+        """Remove half-written files and put a repeat that is finished in the place of what it repeats.
+
+        The caller holds the lock. After a kill the next call goes on: `.new` becomes `.done` once what has no
+        successor is removed, and the status, which says running meanwhile, comes last.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        repeat, done = self.place(force=True), Run(self.path / ".done")
+        try:
+            for half in self.written(r"\.{}\.\d+"):
+                half.unlink()
+            if repeat.finished():
+                self.mark("running", repeat.status()["step"])
+                successors = {path.relative_to(repeat.path) for path in repeat.written()}
+                for path in self.written():
+                    if path.relative_to(self.path) not in successors:
+                        path.unlink()
+                if self.figures.is_dir() and not any(self.figures.iterdir()):
+                    self.figures.rmdir()
+                repeat.path.rename(done.path)
+            if done.path.is_dir():
+                for path in sorted(done.written(), key=lambda path: path.name == "status.json"):
+                    target = self.path / path.relative_to(done.path)
+                    target.parent.mkdir(exist_ok=True)
+                    path.replace(target)
+                shutil.rmtree(done.path)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def lock(self) -> FileLock:
-        """Hold the folder for this process; a dead process's hold is taken over.
+        """Hold the folder for this process, and complete what a process that was killed left half done.
 
         Raises:
             InUse: another process trains this very run.
             ConfigError: the folder cannot be written.
         """
-        file = self.path / ".lock"
+        self.make()
+        lock = FileLock(self._lock)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(file)
             lock.acquire(timeout=1, poll_interval=0.05)  # `state` holds it for a moment
-            file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            self._lock.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         except Timeout as error:
-            owner = file.read_text(encoding="utf-8") or "another process"
+            owner = self._lock.read_text(encoding="utf-8") or "another process"
             raise InUse(f"{self.path} is in use by {owner}; wait for it or stop it") from error
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        for stale in self.path.glob(".*"):  # what a killed writer left
-            if stale != file:
-                stale.unlink()
-        return lock
-
-
-def now() -> str:
-    """The time of day, with its zone."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None  # no git, or installed from a wheel
-    return answer.stdout.strip()
-
-
-def provenance(device: str, threads: int) -> dict[str, Any]:
-    """Command, commit, versions and machine of a session of a run; who trains adds data_checksum and wall_s."""
-    changes = _git("status", "--porcelain", "--untracked-files=no", ".")
-    packages = ("disvae", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn")
-    versions = {}
-    for name in packages:
         try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"  # run from the source tree
-    return {
-        "command": shlex.join(sys.orig_argv),
-        "started": now(),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": None if changes is None else bool(changes),
-        "python": platform.python_version(),
-        "packages": versions,
-        "device": device,
-        "threads": threads,
-        "machine": platform.platform(),
-    }
+            self.settle()
+        except BaseException:
+            lock.release()
+            raise
+        return lock

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from disvae.config import identity
+from disvae.runs.identity import identity
 
-Knob = str | int | float | bool | None
+Setting = str | int | float | bool | None
 
 HOW = ("split.", "trainer.", "eval_")
 """Beginnings of the knobs that say how a run is done and measured rather than what: where they vary, they come last."""
@@ -17,17 +17,17 @@ WEIGHTS = ("beta", "alpha", "capacity")
 """Values of schedules, known on the command line without their objective's name."""
 
 
-def flat(config: Mapping[str, Any]) -> dict[str, Knob]:
+def flat_settings(config: Mapping[str, Any]) -> dict[str, Setting]:
     """Every knob that tells runs apart: `{"objective": "beta_tc", "beta": 6.0, "z_dim": 10.0, "optimizer.lr": ...}`.
 
     An option of a group stands under the group's name; a weight's schedule under `schedule.NAME`, its value under NAME.
     """
-    found: dict[str, Knob] = {}
+    found: dict[str, Setting] = {}
     _flatten(identity(config), "", found)
     return {name: value for name, value in found.items() if name != WHERE}
 
 
-def _flatten(node: Mapping[str, Any], above: str, found: dict[str, Knob]) -> None:
+def _flatten(node: Mapping[str, Any], above: str, found: dict[str, Setting]) -> None:
     for key, value in node.items():
         name = f"{above}.{key}" if above else key
         if above == "objective" and key in WEIGHTS:

@@ -1,11 +1,10 @@
-"""Which end of a term or score is the better one, where either is."""
+"""Which end of a term or score is the better one, and which scores read no factors. Imports no torch."""
 
-import re
 from functools import cache
 
-from disvae.config import conf_dir
+from disvae.config import ConfigError, facts
 
-TERMS = {
+BETTER_TERMS = {
     "elbo": 1,
     "reconstruction": -1,  # -log p(x|z)
     "total_correlation": -1,
@@ -16,41 +15,57 @@ TERMS = {
 }
 """Terms of a run by the last part of their tag; of all others, the KL and I(x;z) among them, no end is better."""
 
-SIGNS = {"lower is better": -1, "no end is better": 0}
-"""What the YAML of a metric says of its scores, `# lower is better: NAME, NAME; no end is better: NAME`."""
+SIGNS = {"higher": 1, "lower": -1, "neither": 0}
+"""Words for the better end of a score in the YAML of its metric, `better: {jemmig: lower}`; unnamed scores: higher."""
 
 
 @cache
-def exceptions(metric: str) -> dict[str, int] | None:
-    """The scores of an option of conf/metric of which more is not better; None where it is no option."""
-    path = conf_dir() / "metric" / f"{metric}.yaml"
-    if not path.is_file():
+def ends(metric: str) -> dict[str, int] | None:
+    """Return the sign of each score that the YAML of a metric names under `better`; None where it is no metric.
+
+    Raises:
+        ConfigError: the YAML has another word than those of SIGNS.
+    """
+    known = facts("metric", metric)
+    if known is None:
         return None
-    found: dict[str, int] = {}
-    for said, names in re.findall(rf"({'|'.join(SIGNS)}): ([\w, ]+)", path.read_text(encoding="utf-8")):
-        found |= dict.fromkeys(names.split(", "), SIGNS[said])
-    return found
+    words = known.get("better", {})
+    for score, word in words.items():
+        if word not in SIGNS:
+            raise ConfigError(f"conf/metric/{metric}.yaml: better.{score} must be {' or '.join(SIGNS)}, got {word!r}")
+    return {score: SIGNS[word] for score, word in words.items()}
+
+
+def _metric(tag: str) -> str:
+    """Return the metric of a score's tag, `mig` of `metric/mig-bins40/histogram`."""
+    return tag.split("/")[1].partition("-")[0]
 
 
 def better(tag: str) -> int:
-    """1 where higher is better, -1 where lower is, 0 where neither is or nobody knows: `metric/mig/histogram` is 1."""
+    """Return 1 where higher is better, -1 where lower is, 0 where neither is or nobody knows.
+
+    Of `metric/mig/histogram` it is 1, of `val/reconstruction` -1, of `val/kl` 0.
+    """
     parts = tag.split("/")
     if not parts[0].startswith("metric"):
-        return TERMS.get(parts[-1], 0)
-    found = exceptions(parts[1].partition("-")[0]) if len(parts) > 2 else None  # mig-bins40 is mig
+        return BETTER_TERMS.get(parts[-1], 0)
+    found = ends(_metric(tag)) if len(parts) > 2 else None
     return 0 if found is None else found.get(parts[2], 1)
 
 
-@cache
 def without_labels(tag: str) -> bool:
-    """Whether a score is of the codes alone, as its metric's YAML says."""
-    path = conf_dir() / "metric" / f"{tag.split('/')[1].partition('-')[0]}.yaml"
-    return path.is_file() and "# without labels" in path.read_text(encoding="utf-8")
+    """Return whether a score reads no factors, as the YAML of its metric says by `unsupervised: true`."""
+    return bool((facts("metric", _metric(tag)) or {}).get("unsupervised"))
 
 
 def said(tag: str) -> str:
-    """The same in words."""
+    """Return in words which end of a tag is better."""
     return {1: "higher is better", -1: "lower is better", 0: "neither end is better"}[better(tag)]
+
+
+def titled(tag: str) -> str:
+    """Return a tag with an arrow to its better end, `mig/histogram ↑`."""
+    return f"{short(tag)} {('↓', '', '↑')[better(tag) + 1]}".strip()
 
 
 def short(tag: str) -> str:

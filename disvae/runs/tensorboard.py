@@ -17,10 +17,10 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from disvae.config import nodes
-from disvae.runs.settings import flat
+from disvae.runs.settings import flat_settings
 from disvae.runs.tags import without_labels
 
-TERMS = {
+TERM_CHARTS = {
     "ELBO and its terms": {
         "ELBO, validation": ["val/elbo"],
         "Reconstruction, validation": ["val/reconstruction"],
@@ -56,10 +56,10 @@ def later_file(folder: Path) -> None:
 
 def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
     """The run's knobs and the layout of its curves; the same again where a run is continued."""
-    _, start, _ = hparams(flat(config), {})
+    _, start, _ = hparams(flat_settings(config), {})
     writer._get_file_writer().add_summary(start)
     scores = {label: [f"metric/{re.escape(label)}/[^/]+"] for label in nodes("metric", config["metric"], [])}
-    layout = TERMS | ({"Scores": scores} if scores else {})
+    layout = TERM_CHARTS | ({"Scores": scores} if scores else {})
     writer.add_custom_scalars(
         {
             category: {title: ["Multiline", [f"^{tag}$" for tag in tags]] for title, tags in charts.items()}

@@ -1,44 +1,37 @@
 """The table that ends a run."""
 
-import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
+from rich import table as rich
+from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from disvae.runs.folder import Run
+from disvae.runs.tables import Table, failures, scores_table, terms_table
 from disvae.system.duration import duration
 
 INTERVAL = "± half the 95 % interval"
-COLUMNS = {"train": "last batch", "val": "validation", "held_out": "held out"}
 
 
-def terms(metrics: Iterable[str]) -> list[str]:
-    """Terms in the order they were logged, without per-latent vectors, standard errors and bounds."""
-    names = dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in COLUMNS)
-    return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith(("_se", "_limit"))]
+def rich_table(of: Table, **options: Any) -> rich.Table:
+    """Return a table as the terminal shows it: the best cells bold, references below, hints and links left out."""
+    table = rich.Table(**{"box": SIMPLE_HEAD} | options)
+    for head in of.heads:
+        table.add_column(Text(head.text), justify="left" if head.is_text else "right", no_wrap=True)
+    for rows, style in ((of.rows, ""), (of.references, "dim")):
+        for row in rows:
+            table.add_row(*(Text(cell.text, "bold" if cell.kind == "best" else "") for cell in row), style=style)
+        table.add_section()
+    return table
 
 
 def print_result(run: Run) -> None:
     """Final terms of a finished run, where it lies and how to look at it."""
     screen = console()
-    metrics = run.metrics()
-    stages = {stage: title for stage, title in COLUMNS.items() if any(name.startswith(f"{stage}/") for name in metrics)}
     caption = f"{INTERVAL}; overlap and structure: the aggregate posterior of a fixed sample of images"
-    table = Table(title=run.path.name, caption=caption)
-    table.add_column("nats per image", no_wrap=True)
-    for title in stages.values():
-        table.add_column(title, justify="right", no_wrap=True)
-    for name in terms(metrics):
-        cells = []
-        for stage in stages:
-            value = metrics.get(f"{stage}/{name}")
-            error = metrics.get(f"{stage}/{name}_se")
-            half = None if error is None else 1.96 * error
-            cells.append("" if value is None else number(value, half))
-        table.add_row(name, *cells)
+    table = rich_table(terms_table(run.metrics()), box=HEAVY_HEAD, title=run.path.name, caption=caption)
     screen.print(table)
     for note in notes(run):
         screen.print(note, highlight=False)
@@ -65,41 +58,17 @@ def print_scores(
             continue
         how = next(iter(entries.values()))["protocol"]
         screen.print(f"\n{stage}: {protocol(how)}; {INTERVAL}; details: {details}", highlight=False, soft_wrap=True)
-        alone = {label: entry for label, entry in entries.items() if not entry["chance"]}
-        for table in (_table(entries.keys() - alone.keys(), entries), _table(alone.keys(), entries)):
-            if table.row_count:
-                screen.print(table)
+        for with_chance in (True, False):
+            table = scores_table({label: of for label, of in entries.items() if bool(of["chance"]) == with_chance})
+            if table.rows:
+                screen.print(rich_table(table))
         if how.get("constant_latents"):
             constant = f"{how['constant_latents']} of {how['latents']} latents are constant"
             screen.print(f"{constant}: they say nothing and add 0 to the scores", highlight=False)
-        reasons: dict[str, dict[str, list[str]]] = {}
-        for label, entry in entries.items():
-            for source, reason in entry["failed"].items():
-                reasons.setdefault(reason, {}).setdefault(label, []).append(source)
-        for reason, failed in reasons.items():
-            whose = ", ".join(f"{label} ({', '.join(sources)})" for label, sources in failed.items())
-            screen.print(f"failed: {whose}: {reason}", highlight=False)
+        for line in failures(entries):
+            screen.print(f"failed: {line}", highlight=False)
         screen.print(f"computed with: {computed_how(entries)}", highlight=False)
         screen.print("what each score is, in which unit, and whether more is better: docs/metrics.md", highlight=False)
-
-
-def _table(labels: Container[str], found: Mapping[str, Any]) -> Table:
-    """Some of the metrics' scores."""
-    entries = {label: entry for label, entry in found.items() if label in labels}
-    columns = list(dict.fromkeys(s for entry in entries.values() for of in entry["scores"].values() for s in of))
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("score", no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    with_chance = any(entry["chance"] for entry in entries.values())
-    if with_chance:
-        table.add_column("chance", justify="right", no_wrap=True)
-    for label, entry in entries.items():
-        for name, sources in entry["scores"].items():
-            if "/" not in name:
-                chance = [f"{entry['chance'][name]:.2g}" if name in entry["chance"] else ""] if with_chance else []
-                table.add_row(f"{label}/{name}", *(_cell(sources.get(column)) for column in columns), *chance)
-    return table
 
 
 def protocol(how: Mapping[str, Any]) -> str:
@@ -121,26 +90,6 @@ def computed_how(entries: Mapping[str, Any]) -> str:
 
 def _settings(node: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in node.items() if key != "_target_")
-
-
-def _cell(score: Mapping[str, float | None] | None) -> str:
-    if score is None:
-        return ""
-    value, low, high = (score[key] for key in ("value", "low", "high"))
-    assert value is not None
-    return number(value, None if low is None or high is None else (high - low) / 2)
-
-
-def number(value: float, half: float | None) -> str:
-    """A number to the digits that its interval, `half` to each side, leaves it: `0.196 ±0.036`."""
-    if abs(value) < 1e-12:
-        value = 0.0
-    if half is None or not half < math.inf:
-        return f"{value:.4g}"
-    if half == 0:
-        return f"{value:.4g} ±0"
-    decimals = min(max(1 - math.floor(math.log10(half)), 0), 3)
-    return f"{round(value, decimals) + 0.0:.{decimals}f} ±{half:.{decimals}f}"
 
 
 def console() -> Console:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from disvae.estimators import factorised, marginals, mmd
 
-LEAST = -80.0
+LEAST_LOG_DENSITY = -80.0
 """A density this far below another in logarithm adds nothing; exp of less is subnormal, five times as slow on a CPU."""
 
 
@@ -127,7 +127,7 @@ def marginal_sums(
         for start in range(0, len(z), z_rows):
             rows = slice(start, start + z_rows)
             log_ratio = q_d.log_prob(z[rows, None]).sub_(own[rows, None])  # (S, M, D)
-            sums[rows] += log_ratio.clamp_(min=LEAST).exp_().sum(1)
+            sums[rows] += log_ratio.clamp_(min=LEAST_LOG_DENSITY).exp_().sum(1)
         progress.update(len(z) * len(h_block))
     return sums
 

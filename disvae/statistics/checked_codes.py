@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LARGEST = 1e30
+LARGEST_CODE = 1e30
 """Squares and their sums stay finite."""
 
 
@@ -23,11 +23,11 @@ def checked(
         raise ValueError(f"codes must be real numbers, got {codes.dtype}")
     if len(codes) < least_samples:
         raise ValueError(f"at least {least_samples} samples are needed, got {len(codes)}")
-    bad = np.argwhere(~(np.abs(codes) <= LARGEST))
+    bad = np.argwhere(~(np.abs(codes) <= LARGEST_CODE))
     if len(bad):
         row, latent = bad[0]
         raise ValueError(
-            f"codes must be finite and at most {LARGEST:g}, got {codes[row, latent]} in row {row}, latent {latent}"
+            f"codes must be finite and at most {LARGEST_CODE:g}, got {codes[row, latent]} in row {row}, latent {latent}"
         )
     factors = np.empty((len(codes), 0), np.int64) if factors is None else np.asarray(factors)
     if factors.ndim == 1:
@@ -45,9 +45,13 @@ def checked(
         factors = factors.astype(np.int64)
     indices = np.empty(factors.shape, np.int64)
     for k, name in enumerate(names):
-        if not np.issubdtype(factors.dtype, np.number) or (factors[:, k] != np.round(factors[:, k])).any():
-            got = ", ".join(map(str, factors[:3, k]))
-            raise ValueError(f"factor {name} must hold class indices, got {got} ...: bin it first")
+        if not np.issubdtype(factors.dtype, np.number):
+            raise ValueError(f"factor {name} must hold class indices, got {factors[0, k]!r}: number its classes")
+        wrong = np.flatnonzero(~np.isfinite(factors[:, k]) | (factors[:, k] != np.round(factors[:, k])))
+        if len(wrong):
+            got = factors[wrong[0], k]
+            todo = "bin it first" if np.isfinite(got) else "leave such rows out"
+            raise ValueError(f"factor {name} must hold class indices, got {got} in row {wrong[0]}: {todo}")
         values, indices[:, k] = np.unique(factors[:, k], return_inverse=True)
         if least_factors and len(values) < 2:
             raise ValueError(f"factor {name} must take at least 2 values, got only {values[0]}")

@@ -11,7 +11,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, Mu
 from disvae.estimators import factorised, marginals
 from disvae.statistics.latents import prior_marginals
 
-BLOCK = 2**22
+DENSITIES_AT_ONCE = 2**22
 """Densities at a time."""
 
 Pair = tuple[int, int]
@@ -53,7 +53,7 @@ def density_of_pair(dist: Distribution, pair: Pair, first: Tensor, second: Tenso
         return (a * dist.mixture_distribution.probs) @ b.T
     if isinstance(dist, MultivariateNormal):
         total = torch.zeros(len(first), len(second), device=first.device)
-        rows = max(1, BLOCK // total.numel())
+        rows = max(1, DENSITIES_AT_ONCE // total.numel())
         for of_first, given in _conditioned(dist, pair, first, rows):
             total += torch.einsum("nf,snf->fs", of_first, given.log_prob(second[:, None, None]).exp())
         return total / math.prod(dist.batch_shape)
@@ -99,7 +99,7 @@ def _conditioned(
         yield Normal(m[:, i, None], c[:, i, i, None].sqrt()).log_prob(first).exp(), given
 
 
-def spread(qz_x: Distribution) -> Tensor:
+def widths(qz_x: Distribution) -> Tensor:
     """How wide each code of q(z|x) is (N, D): its standard deviation, a Student-t's scale where it has none."""
     q_d = marginals(qz_x)
     std = (qz_x if q_d is None else q_d).variance.sqrt()
@@ -113,4 +113,4 @@ def covariance_of_pair(qz_x: Distribution, pair: Pair) -> Tensor:
     if isinstance(qz_x, MultivariateNormal):
         covariance: Tensor = qz_x.covariance_matrix[:, index][:, :, index]
         return covariance
-    return torch.diag_embed(spread(qz_x)[:, index].square())
+    return torch.diag_embed(widths(qz_x)[:, index].square())

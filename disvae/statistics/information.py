@@ -72,20 +72,6 @@ def plug_in_bias(n: int, factors: np.ndarray) -> np.ndarray:
     return bias
 
 
-def top_two_by_chance(n: int, factors: np.ndarray, D: int) -> np.ndarray:
-    """Mean plug-in information (2, K) of the best and the second of `D` latents that know nothing; 0 for no second."""
-    from scipy.stats import beta, chi2
-
-    N = len(factors)
-    degrees = 2 * N * plug_in_bias(n, factors)[:, None]
-    share = (np.arange(500) + 0.5) / 500
-    # The r-th of D uniform numbers from above is Beta(D + 1 - r, r); the chi-squared quantile makes it information.
-    top = [chi2.ppf(beta.ppf(share, D + 1 - r, r), degrees).mean(1) / (2 * N) for r in (1, 2) if r <= D]
-    if D == 1:
-        top.append(0 * top[0])
-    return np.stack(top)
-
-
 def gaps(information: np.ndarray) -> np.ndarray:
     """The best latent's information less the second's (K,), of (D, K); a single latent is second to nothing."""
     if len(information) == 1:

@@ -51,7 +51,7 @@ def _has_node() -> bool:
     return any(Path(node).exists() for node in NODES)
 
 
-def folder() -> Path:
+def lease_folder() -> Path:
     """Where this user's leases lie, the same for all sweeps of the machine."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     return Path(tempfile.gettempdir()) / f"disvae-leases-{user}"
@@ -62,12 +62,12 @@ def lease(devices: Sequence[Device], per_device: int, wait: Callable[[], None], 
 
     Held until this process ends. `wait` is called once if other sweeps hold all of them. Call it before CUDA is used.
     """
-    folder().mkdir(mode=0o700, exist_ok=True)
+    lease_folder().mkdir(mode=0o700, exist_ok=True)
     waiting = False
     while True:
         for slot in range(per_device):
             for device in devices:
-                lock = FileLock(folder() / f"{device.uuid}-{slot}.lock")
+                lock = FileLock(lease_folder() / f"{device.uuid}-{slot}.lock")
                 try:
                     lock.acquire(timeout=0)
                 except Timeout:

@@ -71,7 +71,7 @@ class Entry:
         """It runs from now on, one of `size` in its process."""
         assert self.job is not None
         self.size = size
-        self.first = self.step = min(int(self.job.run.status()["step"]), self.steps)
+        self.first = self.step = min(int(self.job.run.place(self.job.force).status()["step"]), self.steps)
         self.state, self.activity, self.started = "running", "starting", time.monotonic()
         self.attempts += 1
 

@@ -15,11 +15,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from disvae.config import ConfigError
 from disvae.config import devices as count
-from disvae.runs.folder import digest, now, readable
+from disvae.runs.folder import digest, readable
+from disvae.runs.provenance import now
 from disvae.sweep import devices
 from disvae.sweep.entry import Entry
-from disvae.sweep.packing import most, packs
-from disvae.sweep.pool import Context, Pool, processes
+from disvae.sweep.packing import make_packs, most
+from disvae.sweep.pool import Context, Pool, process_context
 from disvae.sweep.record import Sweep, SweepJob
 from disvae.sweep.view import summary, view
 from disvae.system import machine
@@ -107,7 +108,7 @@ class Launcher:
             slots = min(slots, asked)
         slots = min(slots, len(self.entries))  # of those that are done, too: who goes on has the same threads
         machine.share_threads(slots)
-        return processes(), slots, found
+        return process_context(), slots, found
 
     def record(self, first: int) -> Sweep:
         """List the jobs where status and compare find them.
@@ -140,7 +141,7 @@ class Launcher:
             assert entry.config is not None
             choices = entry.config.hydra.runtime.choices
             entry.most = most(settings.pack, bool(found), choices.model, choices.objective)
-        pack = partial(packs, slots=slots)
+        pack = partial(make_packs, slots=slots)
         packed = pack(left) if left else []
         shown = view(self.entries, slots)
         shown.say(self._opening(packed, slots, found))
@@ -163,7 +164,8 @@ class Launcher:
     def _opening(self, packed: Sequence[Sequence[Entry]], slots: int, found: Sequence[devices.Device]) -> str:
         left = [entry for pack in packed for entry in pack]
         largest = max(map(len, packed), default=1)
-        begun = sum(entry.job is not None and not entry.job.force and entry.job.run.last.exists() for entry in left)
+        jobs = [entry.job for entry in left if entry.job is not None]
+        begun = sum(job.run.place(job.force).last.exists() for job in jobs)
         skipped = sum(entry.state == "skipped" for entry in self.entries)
         said = [
             f"{len(self.entries)} job{'s' * (len(self.entries) != 1)}",

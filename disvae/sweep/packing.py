@@ -4,40 +4,35 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from disvae.config import ConfigError, conf_dir, identity
+from disvae.config import ConfigError, facts
+from disvae.runs.identity import identity
 from disvae.sweep.entry import Entry, together
 from disvae.training.job import Job, packable
 
-MOST = 16
+MOST_PACKED = 16
 """Runs in one process where nobody asked for another number."""
-
-PACKS, NOT = "# packs on a CPU", "# not packed on a CPU"
-"""What the YAML of a network says whose steps are cheaper together even without a GPU, and that of an objective which
-brings a large network of its own."""
 
 OWN = ("seed", "beta", "alpha", "schedule")
 """Keys that may differ within a pack; the objective's own numbers may, too."""
 
 
-@cache
 def packs_on_cpu(model: str, objective: str) -> bool:
-    """Whether runs of these options gain by packing on a CPU, as their YAMLs say."""
-    return _says("model", model, PACKS) and not _says("objective", objective, NOT)
+    """Return whether runs of these options gain by packing on a CPU, as their YAMLs say.
 
-
-def _says(group: str, option: str, words: str) -> bool:
-    path = conf_dir() / group / f"{option}.yaml"
-    return path.is_file() and words in path.read_text(encoding="utf-8")
+    A network gains only where its YAML has `packs_on_cpu: true`; an objective loses it by `packs_on_cpu: false`, since
+    it brings a large network of its own.
+    """
+    of_model, of_objective = facts("model", model) or {}, facts("objective", objective) or {}
+    return bool(of_model.get("packs_on_cpu", False) and of_objective.get("packs_on_cpu", True))
 
 
 def most(asked: int | str, gpu: bool, model: str, objective: str) -> int:
     """Runs of one kind that may be trained in one process: as many as `asked`, or as many as gain by it."""
     if isinstance(asked, int):
         return asked
-    return MOST if gpu or packs_on_cpu(model, objective) else 1
+    return MOST_PACKED if gpu or packs_on_cpu(model, objective) else 1
 
 
 def kind(job: Job) -> str | None:
@@ -48,7 +43,7 @@ def kind(job: Job) -> str | None:
     try:
         if not packable(job.config) or job.remaining() != "training":
             return None
-        step = 0 if job.force else job.run.status()["step"]
+        step = job.run.place(job.force).status()["step"]
     except ConfigError:  # a damaged file, which the process of this job alone reports
         return None
     alike = {key: node for key, node in identity(job.config).items() if key not in OWN}
@@ -65,7 +60,7 @@ def _form(node: Any) -> Any:
     return node
 
 
-def spread(kinds: Sequence[str | None], limits: Sequence[int], slots: int) -> list[list[int]]:
+def even_parts(kinds: Sequence[str | None], limits: Sequence[int], slots: int) -> list[list[int]]:
     """The jobs (by index) of each process: those of one kind together, in even parts, at most their limit in each.
 
     As few processes as can be, then the largest is cut until the last round of them fills the slots, too.
@@ -86,14 +81,14 @@ def spread(kinds: Sequence[str | None], limits: Sequence[int], slots: int) -> li
     return sorted(made)
 
 
-def packs(entries: Sequence[Entry], slots: int) -> list[list[Entry]]:
+def make_packs(entries: Sequence[Entry], slots: int) -> list[list[Entry]]:
     """The entries of each process; alone goes one that is tried again, or is the same run as another."""
     kinds = []
     for entry in entries:
         assert entry.job is not None
         alone = entry.most == 1 or entry.attempts or entry.twin
         kinds.append(None if alone else kind(entry.job))
-    found = [[entries[i] for i in numbers] for numbers in spread(kinds, [entry.most for entry in entries], slots)]
+    found = [[entries[i] for i in numbers] for numbers in even_parts(kinds, [entry.most for entry in entries], slots)]
     for pack in found:
         together(pack)
     return found

@@ -20,8 +20,8 @@ from disvae.config import ConfigError
 from disvae.runs.folder import Run
 from disvae.sweep.devices import Device
 from disvae.sweep.entry import Entry, together
-from disvae.sweep.view import View
-from disvae.sweep.worker import GRACE, Outcome, kill, mark_dead, work
+from disvae.sweep.view import SweepView
+from disvae.sweep.worker import GRACE, JobOutcome, do_jobs, kill, mark_dead
 
 BUSY_PAUSE = 2.0
 """Seconds between looks at a job that another process does."""
@@ -30,7 +30,7 @@ BUSY_PAUSE = 2.0
 Context = SpawnContext | ForkServerContext
 
 
-def processes() -> Context:
+def process_context() -> Context:
     """How jobs are started; on Linux from a server that imports what all of them need once."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
@@ -99,7 +99,7 @@ class Pool:
     def __init__(
         self,
         context: Context,
-        view: View,
+        view: SweepView,
         *,
         slots: int,
         devices: Sequence[Device],
@@ -160,15 +160,15 @@ class Pool:
         for entry in ready:
             entry.begin(len(ready))
             assert entry.job is not None
-            jobs.append(replace(entry.job, force=entry.job.force and entry.attempts == 1))
+            jobs.append(entry.job)
         ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=work, args=(jobs, theirs, self.devices, self.per_device))
+        process = self.context.Process(target=do_jobs, args=(jobs, theirs, self.devices, self.per_device))
         try:
             process.start()
         except (OSError, EOFError) as error:  # no more processes, or their server was killed
             ours.close()
             for entry in ready:
-                self._settle(entry, Outcome("failed", f"no process could be started: {error}", again=True))
+                self._settle(entry, JobOutcome("failed", f"no process could be started: {error}", again=True))
             return
         finally:
             theirs.close()
@@ -184,15 +184,15 @@ class Pool:
             left = entry.job.remaining()
             run = entry.job.run
             if not left:
-                self._settle(entry, Outcome("elsewhere"))
+                self._settle(entry, JobOutcome("elsewhere"))
             elif run.state() == "running" or run in self._runs():
-                self._settle(entry, Outcome("busy"))
+                self._settle(entry, JobOutcome("busy"))
             elif left != "training" and not alone:  # its scores, since another process has trained it meanwhile
                 self._alone(entry)
             else:
                 return True
         except ConfigError as error:
-            self._settle(entry, Outcome("failed", str(error)))
+            self._settle(entry, JobOutcome("failed", str(error)))
         return False
 
     def _runs(self) -> set[Run]:
@@ -211,7 +211,7 @@ class Pool:
             self._ended(channel)
             return
         entries = self.running[channel].entries
-        if isinstance(message, Outcome):
+        if isinstance(message, JobOutcome):
             self._settle(entries.pop(number), message)
             return
         entry = entries[number]
@@ -228,16 +228,16 @@ class Pool:
             return
         kill(worker.pid)  # its own helpers outlive it
         reason = ending(worker.process.exitcode)
-        outcome = Outcome("failed", reason, again=True)
+        outcome = JobOutcome("failed", reason, again=True)
         if self.deadline is not None:
             reason = "stopped before it wrote a checkpoint; the one before counts"
-            outcome = Outcome("interrupted", reason)
+            outcome = JobOutcome("interrupted", reason)
         for entry in worker.entries.values():
             assert entry.job is not None
-            mark_dead(entry.job.run, outcome.kind, reason)
+            mark_dead(entry.job, outcome.kind, reason)
             self._settle(entry, outcome)
 
-    def _settle(self, entry: Entry, outcome: Outcome) -> None:
+    def _settle(self, entry: Entry, outcome: JobOutcome) -> None:
         """Note how a job ended, or when it is to be tried again."""
         if self.deadline is None and outcome.kind == "interrupted":  # by somebody else
             outcome = replace(outcome, kind="failed", again=True)

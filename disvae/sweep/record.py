@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from disvae.config import ConfigError
-from disvae.runs.folder import Run, write_atomically
+from disvae.runs.atomic import write_atomically
+from disvae.runs.folder import Run
 
 FOLDER = "sweeps"
 """Below `out`, beside the datasets' folders."""

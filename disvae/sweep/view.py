@@ -24,7 +24,7 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def packs(entries: Sequence[Entry]) -> list[list[Entry]]:
+def running_packs(entries: Sequence[Entry]) -> list[list[Entry]]:
     """The entries of each process that runs."""
     found: dict[int, list[Entry]] = {}
     for entry in entries:
@@ -49,7 +49,7 @@ def doing(pack: Sequence[Entry]) -> str:
     return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {what}" for what, n in counts.items())
 
 
-class View:
+class SweepView:
     """Told by the launcher what happens to its entries; plain lines."""
 
     def __init__(self, screen: Console, entries: Sequence[Entry], slots: int) -> None:
@@ -58,7 +58,7 @@ class View:
         self.slots = slots
         self.said_busy: set[int] = set()
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> "SweepView":
         return self
 
     def __exit__(
@@ -106,7 +106,7 @@ class View:
         self.say(f"{self.count()} {said[_end(entry)]}")
 
 
-class Lines(View):
+class Lines(SweepView):
     """Also says every `pause` seconds which jobs run."""
 
     def __init__(self, screen: Console, entries: Sequence[Entry], slots: int, pause: float = 60.0) -> None:
@@ -119,11 +119,13 @@ class Lines(View):
         if time.monotonic() - self.shown < self.pause:
             return
         self.shown = time.monotonic()
-        running = [f"{title(pack)} {doing(pack)} {step(pack):,}/{pack[0].steps:,}" for pack in packs(self.entries)]
+        running = [
+            f"{title(pack)} {doing(pack)} {step(pack):,}/{pack[0].steps:,}" for pack in running_packs(self.entries)
+        ]
         self.say(" · ".join(filter(None, [f"{self.count()} running: {'; '.join(running)}", self.left()])))
 
 
-class Bars(View):
+class Bars(SweepView):
     """A bar for each process, and one for all jobs."""
 
     def __init__(self, screen: Console, entries: Sequence[Entry], slots: int) -> None:
@@ -185,7 +187,7 @@ class Bars(View):
         self._show(entry.pack)
 
 
-def view(entries: Sequence[Entry], slots: int) -> View:
+def view(entries: Sequence[Entry], slots: int) -> SweepView:
     """Bars on a terminal, lines elsewhere."""
     screen = Console()
     return (Bars if screen.is_terminal else Lines)(screen, entries, slots)
@@ -232,9 +234,10 @@ def summary(entries: Sequence[Entry], record: Path, out: Path) -> None:
             if entry.job and (log := entry.job.run.path / "log.txt").exists():
                 say(f"        log: {shlex.quote(str(log))}")
     if counts["interrupted"] or counts["waiting"] or counts["failed"]:
-        forced = any(entry.job and entry.job.force for entry in entries)
+        forced = any(entry.config is not None and entry.config.force for entry in entries)
         say(
-            "force=true begins every job anew; without it the same command continues those that were begun."
+            "The same command repeats every job and goes on with repeats that were begun; without force=true it does "
+            "what is not finished."
             if forced
             else "The same command again does what is not finished."
         )

@@ -1,7 +1,6 @@
 """A process that does one job of a sweep, or several together, and tells the launcher of each."""
 
 import contextlib
-import errno
 import logging
 import os
 import shlex
@@ -21,7 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from disvae.config import ConfigError
-from disvae.runs.folder import InUse, Run, now
+from disvae.runs.atomic import FULL
+from disvae.runs.folder import InUse, Run
+from disvae.runs.provenance import now
 from disvae.sweep.devices import Device, lease
 from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job
@@ -31,11 +32,8 @@ GRACE = 10.0
 """Seconds from the request to stop to the end by force: time for a step and its checkpoint."""
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """What a job does and at which step."""
 
     activity: str
@@ -43,7 +41,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a job ended: finished, elsewhere (another process has finished it), busy, interrupted or failed.
 
     `again`: another attempt may go better.
@@ -54,7 +52,7 @@ class Outcome:
     again: bool = False
 
 
-def work(jobs: Sequence[Job], connection: Connection, devices: Sequence[Device], per_device: int) -> None:
+def do_jobs(jobs: Sequence[Job], connection: Connection, devices: Sequence[Device], per_device: int) -> None:
     """The whole life of the process. It sends (index of a job, Progress or Outcome), an Outcome last of each."""
     _print_to(Path(os.devnull))  # until there is a log
     for stream in (sys.stdout, sys.stderr):
@@ -124,7 +122,7 @@ class Members:
 
     def report(self, number: int, activity: str, step: int) -> None:
         """Say what a run does."""
-        self._send(number, Progress(activity, step))
+        self._send(number, JobProgress(activity, step))
 
     def turn(self, number: int | None) -> None:
         """What is printed goes to this run's log from here on; None: of the first that has not ended."""
@@ -149,7 +147,7 @@ class Members:
             except Exception as error:
                 outcome = error
             except Interrupted:  # it is finished all the same
-                self._tell(number, Outcome("finished"))
+                self._tell(number, JobOutcome("finished"))
                 raise
         told = _of(outcome, job.run)
         if isinstance(outcome, Exception) and told.kind != "busy":
@@ -159,30 +157,30 @@ class Members:
         self._tell(number, told)
         self.turn(None)
 
-    def _tell(self, number: int, ended: Outcome) -> None:
+    def _tell(self, number: int, ended: JobOutcome) -> None:
         self._send(number, ended)
         self.open.remove(number)
 
-    def _send(self, number: int, message: Progress | Outcome) -> None:
+    def _send(self, number: int, message: JobProgress | JobOutcome) -> None:
         with contextlib.suppress(OSError):  # nobody listens any more
             self.connection.send((number, message))
 
 
-def _of(outcome: bool | BaseException, run: Run) -> Outcome:
+def _of(outcome: bool | BaseException, run: Run) -> JobOutcome:
     """A crash may go better the next time; what the user has to mend, or a loss that diverged, will not."""
     if isinstance(outcome, bool):
-        return Outcome("finished" if outcome else "elsewhere")
+        return JobOutcome("finished" if outcome else "elsewhere")
     if isinstance(outcome, InUse):
-        return Outcome("busy", str(outcome))
+        return JobOutcome("busy", str(outcome))
     if isinstance(outcome, (Interrupted, KeyboardInterrupt)):
-        return Outcome("interrupted", f"stopped by {outcome}" if isinstance(outcome, Interrupted) else "stopped")
+        return JobOutcome("interrupted", f"stopped by {outcome}" if isinstance(outcome, Interrupted) else "stopped")
     status = getattr(outcome, "exit_status", 0)
     if status or isinstance(outcome, (ConfigError, OmegaConfBaseException)):
-        return Outcome("interrupted" if status >= 128 else "failed", str(outcome))
+        return JobOutcome("interrupted" if status >= 128 else "failed", str(outcome))
     if isinstance(outcome, OSError) and outcome.errno in FULL:
         reason = f"cannot write to {run.path}: {outcome.strerror}; make room, or choose another out=PATH"
-        return Outcome("failed", reason)
-    return Outcome("failed", f"{type(outcome).__name__}: {outcome}", again=True)
+        return JobOutcome("failed", reason)
+    return JobOutcome("failed", f"{type(outcome).__name__}: {outcome}", again=True)
 
 
 def _print_to(path: Path) -> None:
@@ -227,10 +225,11 @@ def _stop_helpers() -> None:
         executor.shutdown(wait=True, kill_workers=True)
 
 
-def mark_dead(run: Run, state: str, reason: str) -> None:
+def mark_dead(job: Job, state: str, reason: str) -> None:
     """Say in the folder of a job that died what it could not say itself, unless another process has taken it over."""
-    if not run.path.is_dir():
+    if not job.run.path.is_dir():
         return
-    with contextlib.suppress(ConfigError), run.lock():
-        if not run.finished():
+    with contextlib.suppress(ConfigError), job.run.lock():
+        run = job.run.place(job.force)
+        if run.path.is_dir() and not run.finished():
             run.mark(state, run.status()["step"], error=reason)

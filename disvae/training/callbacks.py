@@ -17,9 +17,9 @@ from pytorch_lightning.loggers import Logger
 
 from disvae.batches import Data
 from disvae.encoding import Encoding, encoding_of
-from disvae.evaluation.compute import MODEL, score
+from disvae.evaluation.compute import MODEL, compute_scores
 from disvae.evaluation.run_scores import Chosen
-from disvae.pictures.run_figures import Pictures, draw, view_of
+from disvae.pictures.run_figures import Pictures, draw_figures, view_of
 from disvae.runs.folder import Run
 from disvae.system.signals import Interrupted
 from disvae.training.module import VAEModule
@@ -84,7 +84,7 @@ class Scores(AtValidation):
     def look(self, module: VAEModule, encoding: Encoding, step: int) -> None:
         """Compute and log the metrics; the reason why one fails is told once."""
         sources, seed = {MODEL: [encoding]}, self.member.config["score"]["seed"]
-        results = score(self.chosen.metrics, sources, repeats=0, seed=seed, named=self.chosen.named)
+        results = compute_scores(self.chosen.metrics, sources, repeats=0, seed=seed, named=self.chosen.named)
         for label, result in results.items():
             self.member.log(
                 {f"metric/{label}/{name}": scores[MODEL].value for name, scores in result.scores.items()}, step
@@ -106,7 +106,7 @@ class Figures(AtValidation):
     def look(self, module: VAEModule, encoding: Encoding, step: int) -> None:
         """Draw the pictures and give them to every logger that shows pictures."""
         view = view_of(encoding, self.member.config, self.member.run.path)
-        for label, content, _ in draw(self.pictures, module.vae, view):
+        for label, content, _ in draw_figures(self.pictures, module.vae, view):
             for logger in self.member.loggers:
                 if hasattr(logger, "log_picture"):
                     logger.log_picture(label, content, step)
@@ -149,7 +149,7 @@ class Checkpoints(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write best.ckpt if the ELBO is the best so far."""
         member = self.member.built
-        if trainer.state.fn == "fit" and self.member.live and member.evaluation["elbo"] > member.best_elbo:
+        if self.member.live and member.evaluation["elbo"] > member.best_elbo:
             member.best_elbo = member.evaluation["elbo"]
             self.write(trainer, self.member.run.best)
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from disvae import config as knobs
 from disvae.config import ConfigError
 from disvae.runs.folder import Run, readable
+from disvae.runs.identity import WHERE_IT_RUNS
 
 Report = Callable[[str, int], None]
 """Is called with what a run does, `training` for example, and at which step."""
@@ -34,8 +35,9 @@ def packable(config: Mapping[str, Any]) -> bool:
 class Job:
     """One run that was asked for, checked.
 
-    `force` repeats a finished run, `overrides` are what was typed, `optimize` names the result for a sweeper, `brief`
-    shows no progress, and `report` is called with the progress.
+    `force` repeats a finished run beside what its folder holds, or goes on with a repeat that was begun. `overrides`
+    are what was typed, `optimize` names the result for a sweeper, `brief` shows no progress, and `report` is called
+    with the progress.
     """
 
     run: Run
@@ -55,19 +57,22 @@ class Job:
         """
         knobs.check_choices(choices)
         knobs.check_values(cfg)
-        knobs.check_knobs(cfg, overrides, choices["objective"])
+        knobs.check_settings(cfg, overrides, choices["objective"])
         config = knobs.resolved(cfg)
-        skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in knobs.WHERE_IT_RUNS))
+        skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in WHERE_IT_RUNS))
         run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
         return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)
 
     def claimed(self) -> "Job":
         """Return this job with its run folder made, or with another command's folder that has the same hash.
 
+        Where there is nothing to repeat, `force` is dropped.
+
         Raises:
             ConfigError: the folder cannot be made.
         """
-        return replace(self, run=self.run.claimed())
+        run = self.run.claimed()
+        return replace(self, run=run, force=self.force and bool(run.written()))
 
     @property
     def metrics_asked(self) -> bool:

@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 SHARED = ("dataset", "split", "trainer", "batch_size", "steps", "eval_every", "checkpoint_every", "log_every")
 """Settings that packed runs have in common, beside their structure."""
 
-Outcome = bool | BaseException
+TrainOutcome = bool | BaseException
 
 
 def train_jobs(
-    jobs: Sequence[Job], on_switch: Callable[[int | None], None], on_done: Callable[[int, Outcome], None]
+    jobs: Sequence[Job], on_switch: Callable[[int | None], None], on_done: Callable[[int, TrainOutcome], None]
 ) -> None:
     """Train several jobs as `train` does one, those of one structure as packed runs.
 
@@ -51,7 +51,7 @@ class JobGroup:
         self,
         jobs: Sequence[Job],
         on_switch: Callable[[int | None], None],
-        on_done: Callable[[int, Outcome], None],
+        on_done: Callable[[int, TrainOutcome], None],
     ) -> None:
         self.jobs = jobs
         self.on_switch = on_switch
@@ -92,9 +92,7 @@ class JobGroup:
     def _prepare(self, i: int) -> None:
         job = self.jobs[i]
         self.locks[i] = job.run.lock()
-        if job.force:
-            job.run.clear()
-        elif job.run.finished():
+        if not job.force and job.run.finished():
             self._end(i, False)
             return
         self.runs[i] = RunTrainer(job, device_of(job.config))
@@ -147,7 +145,7 @@ class JobGroup:
             error = Stopped(f"{error} before it was begun; the same command begins it", 128 + error.signum)
         self._end(i, error)
 
-    def _end(self, i: int, outcome: Outcome) -> None:
+    def _end(self, i: int, outcome: TrainOutcome) -> None:
         self.open.remove(i)
         if i in self.locks:
             self.locks.pop(i).release()

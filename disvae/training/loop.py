@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import pytorch_lightning as pl
 
-from disvae.build import make
 from disvae.evaluation.run_encodings import device_of
+from disvae.instantiate import make
 from disvae.training.callbacks import Figures, Scores, Seconds, StopOnSignal
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.cuda_graph import can_record
@@ -19,7 +19,7 @@ from disvae.training.run_trainer import RunTrainer
 from disvae.training.trainer import set_up, trainer_of
 
 
-def train(job: Job) -> bool:
+def train_run(job: Job) -> bool:
     """Train to the last step and score; the results are in the run's folder. Return False if it was finished already.
 
     Raises:
@@ -28,9 +28,7 @@ def train(job: Job) -> bool:
     """
     set_up()
     with job.run.lock():
-        if job.force:
-            job.run.clear()
-        elif job.run.finished():  # by another process, since somebody looked
+        if not job.force and job.run.finished():  # by another process, since somebody looked
             return False
         run = RunTrainer(job, device_of(job.config))
         try:

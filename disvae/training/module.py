@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from disvae.batches import Batch
-from disvae.build import make, make_vae
+from disvae.build import make_vae
+from disvae.instantiate import make
 from disvae.objective import Objective
 from disvae.runs.checkpoint import load
 from disvae.statistics.aggregate_posterior import Aggregate

@@ -23,9 +23,9 @@ def do(job: Job, *, brief: bool, report: Report | None = None) -> bool:
     remaining = job.remaining()
     if remaining == "training":
         with loading():
-            from disvae.training.loop import train
+            from disvae.training.loop import train_run
 
-        return train(replace(job, brief=brief, report=report))
+        return train_run(replace(job, brief=brief, report=report))
     print(f"Already finished: {job.run.path} (force=true repeats it)")
     if remaining == "scores":
         _score(job, report)
@@ -46,10 +46,10 @@ def _score(job: Job, report: Report | None) -> None:
         report("scoring", job.config["steps"])
     with interruptible(), job.run.lock():
         if job.metrics_asked:
-            metrics = run_scores.choose(job.config["metric"], []).of_one()
-            run_scores.evaluate(job.run, metrics, job.config["score"])
+            metrics = run_scores.choose_metrics(job.config["metric"], []).of_one()
+            run_scores.evaluate_run(job.run, metrics, job.config["score"])
         if job.figures_asked:
-            run_figures.draw_run(job.run, run_figures.choose(job.config["figure"], []))
+            run_figures.draw_run(job.run, run_figures.choose_figures(job.config["figure"], []))
         if job.run.report.exists():
             write_page(job.run, job.run.report)
 

@@ -10,17 +10,18 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
-from disvae.build import Built, build, count, make
+from disvae.build import Built, build, count
 from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.evaluation.run_encodings import check
-from disvae.evaluation.run_scores import choose, evaluate
+from disvae.evaluation.run_scores import choose_metrics, evaluate_run
+from disvae.instantiate import make
 from disvae.logger.tensorboard import TensorBoard
-from disvae.pictures.run_figures import choose as choose_figures
+from disvae.pictures.run_figures import choose_figures as choose_figures
 from disvae.pictures.run_figures import draw_run
 from disvae.runs import settings
 from disvae.runs.checkpoint import load
-from disvae.runs.folder import provenance
+from disvae.runs.provenance import provenance
 from disvae.runs.tensorboard import final, write_scores
 from disvae.system.signals import Interrupted
 from disvae.training.build_module import build_module
@@ -67,7 +68,7 @@ def make_loggers(config: Mapping[str, Any], folder: Path, step: int) -> list[Log
         if isinstance(logger, TensorBoard):
             logger.begin(config)
         else:
-            logger.log_hyperparams(settings.flat(config))
+            logger.log_hyperparams(settings.flat_settings(config))
         loggers.append(logger)
     return loggers
 
@@ -78,11 +79,13 @@ class RunTrainer:
     built: Built
 
     def __init__(self, job: Job, device: torch.device) -> None:
-        self.run, self.config, self.brief, self.report = job.run, job.config, job.brief, job.report
+        self.home, self.run = job.run, job.run.place(job.force)
+        self.run.make()
+        self.config, self.brief, self.report = job.config, job.brief, job.report
         self.device = device
         usual_metrics, usual_figures = not job.metrics_asked, not job.figures_asked
-        self.during = choose(self.config["metric"], [], by_default=usual_metrics).of_one()
-        self.at_end = choose(self.config["metric"], self.config["final"], by_default=usual_metrics).of_one()
+        self.during = choose_metrics(self.config["metric"], [], by_default=usual_metrics).of_one()
+        self.at_end = choose_metrics(self.config["metric"], self.config["final"], by_default=usual_metrics).of_one()
         shown, at_end = self.config["figure"], self.config["final_figures"]
         self.during_figures = choose_figures(shown, [], by_default=usual_figures)
         self.at_end_figures = choose_figures(shown, at_end, by_default=usual_figures)
@@ -124,11 +127,15 @@ class RunTrainer:
         self.built = build(self.config, dataset)
         checksum = self.built.dataset.checksum
         if any(session.get("data_checksum") != checksum for session in self.former):
-            raise ConfigError(f"the images have changed since {self.run.path} was begun; force=true starts it again")
+            remedy = "force=true starts it again" if self.run == self.home else "delete this folder to start it again"
+            raise ConfigError(f"the images have changed since {self.run.path} was begun; {remedy}")
         self.record["data_checksum"] = checksum
         self.write_record()
         if not self.brief:
-            print(_describe(self.built, self.config, self.device), f"→ {self.run.path}", sep="\n", flush=True)
+            repeated = "" if self.run == self.home else " (what it holds stays until the repeat is finished)"
+            print(
+                _describe(self.built, self.config, self.device), f"→ {self.home.path}{repeated}", sep="\n", flush=True
+            )
         if self.at_end.metrics:
             check(self.built, self.config["score"])
         module = build_module(self.config, self.built, self.device)
@@ -151,7 +158,7 @@ class RunTrainer:
             if not self.brief:
                 print(f"Scoring by {len(self.at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
             self.tell("scoring", self.at_step)
-            said = evaluate(self.run, self.at_end, self.config["score"], built=self.built, device=self.device)
+            said = evaluate_run(self.run, self.at_end, self.config["score"], built=self.built, device=self.device)
             if not self.brief and said:
                 print(said)
         else:
@@ -168,6 +175,8 @@ class RunTrainer:
             seconds["pictures"] = round(time.monotonic() - started, 1)
         self.close()
         self.run.mark("finished", self.at_step)
+        self.run = self.home  # a repeat moves there, now or, if this process is killed, at the next command
+        self.run.settle()
         if self.config["report"]:
             from disvae.pictures.run_page import write_page  # and what draws: none of it is needed to begin
 

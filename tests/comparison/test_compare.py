@@ -12,8 +12,8 @@ from fabricated import add_udr, fabricate, record
 from disvae.compare import compare_paths, main, tags_of
 from disvae.config import ConfigError, resolved
 from disvae.runs.folder import Run
-from disvae.training.loop import fit
-from disvae.training.run_trainer import Asked
+from disvae.training.job import Job
+from disvae.training.loop import train_run
 
 SCORES = {(1, 0): 0.1, (1, 1): 0.12, (4, 0): 0.5, (4, 1): 0.54}
 
@@ -205,7 +205,7 @@ def test_udr_that_cannot_be_had_is_said_and_the_rest_is_compared(out, capsys, ca
 def test_udr_is_computed_for_groups_of_seeds_among_themselves(composed, tiny, tmp_path, capsys):
     for beta, seed in ((1, 0), (4, 0), (4, 1), (8, 0), (8, 1)):
         config = resolved(composed(*tiny, f"beta={beta}", f"seed={seed}", "z_dim=2", "metric=[]"))
-        fit(Asked(Run(tmp_path / f"beta={beta},seed={seed}"), config, brief=True))
+        train_run(Job(Run(tmp_path / f"beta={beta},seed={seed}"), config, brief=True))
     compare(tmp_path, "udr=true")
     assert "Chosen without labels, by UDR, and judged by elbo" in capsys.readouterr().out
     protocol = Run(tmp_path / "beta=4,seed=1").scores()["metric-runs"]["udr"]["protocol"]

@@ -11,7 +11,6 @@ from scipy.stats import t, ttest_ind
 from disvae.comparison.groups import compare, estimate, told_apart
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
-from disvae.runs.tags import better, short
 
 MIG, RECONSTRUCTION = "metric/mig/histogram", "val/reconstruction"
 
@@ -233,39 +232,3 @@ def test_the_headline_is_scores_without_details_then_terms():
     (found,) = compare([row(1, metrics=dict.fromkeys([*tags, "metric-runs/udr/spearman"], 0.1))])
     assert found.headline == [MIG, "metric-all/mig/histogram", "val/elbo", "val/kl"]
     assert found.tags == tuple(found.headline)
-
-
-@pytest.mark.parametrize(
-    ("tag", "sign"),
-    [
-        ("val/elbo", 1),
-        ("val/reconstruction", -1),
-        ("val/kl", 0),
-        ("val/overlap/mutual_information", 0),
-        ("val/structure/total_correlation", -1),
-        ("metric/mig-bins40/histogram", 1),
-        ("metric-all/mig/histogram", 1),
-        ("metric/gaussian_tc/correlation", -1),
-        ("metric/jemmig/jemmig", -1),
-        ("metric/jemmig/normalised", 1),
-        ("metric/log_likelihood/iwae", 1),
-        ("metric/log_likelihood/gap", -1),
-        ("metric/log_likelihood/effective_samples", 0),
-        ("metric/active_units/count", 0),
-        ("metric/component_nmi/nmi", 1),
-        ("metric/component_nmi/components_used", 0),
-        ("metric/new/score", 0),
-        ("val/structure/mmd", -1),
-        ("val/loss", 0),  # of different objectives: not one quantity
-    ],
-)
-def test_which_end_is_better(tag, sign):
-    assert better(tag) == sign
-
-
-def test_short_names_leave_out_the_usual_stages():
-    assert [short(tag) for tag in (MIG, "val/structure/total_correlation", "metric-all/sap/linear")] == [
-        "mig/histogram",
-        "total_correlation",
-        "metric-all/sap/linear",
-    ]

@@ -18,6 +18,7 @@ from disvae.comparison.results import Row
 from disvae.comparison.traversals import best_and_median
 from disvae.comparison.udr import TAG as UDR
 from disvae.config import ConfigError, resolved
+from disvae.pictures.html import Picture
 
 
 class Page(HTMLParser):
@@ -25,7 +26,7 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.text, self.links, self.images, self.tables, self.attributes = "", [], [], {}, []
+        self.text, self.links, self.images, self.tables, self.attributes, self.elements = "", [], [], {}, [], []
         self.section, self.cell = "", None
         self.content = path.read_text(encoding="utf-8")
         self.feed(self.content)
@@ -33,6 +34,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
         self.attributes += [(tag, *pair) for pair in attrs]
+        self.elements.append((tag, *found))
         if tag == "section":
             self.section = found["id"]
         if tag == "a":
@@ -76,7 +78,7 @@ def undrawn(request, monkeypatch):
     """Figures are made, but not drawn, which is what takes seconds."""
     if "drawn" not in request.fixturenames:
         stub = "disvae.comparison.report.picture"
-        monkeypatch.setattr(stub, lambda figure, alt, **options: f'<img alt="{alt}" src="data:image/none">')
+        monkeypatch.setattr(stub, lambda figure, alt, **options: Picture("data:image/none", alt))
 
 
 def test_groups_are_ranked_with_their_means_and_every_value_is_the_rows(tmp_path):
@@ -129,15 +131,28 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path):
         assert not re.search(r'(href|src)="(?!#|data:)|url\((?!#)|DOCTYPE', content)
 
 
+def named(text, folder):
+    """The report on runs that hold the text wherever a run can hold one."""
+    part = text.replace("/", "")  # what a part of a tag can hold
+    rows = runs(folder, dataset=text, objective=(f"a{text}", "b"), beta=(1.0, 2.0))
+    same = [[each.path.name for each in rows if each.knobs == row.knobs | {"seed": each.knobs["seed"]}] for row in rows]
+    rows = [replace(row, peers=frozenset(names)) for row, names in zip(rows, same, strict=True)]
+    for row in rows:
+        row.metrics[f"metric/label{part}/score{part}"] = row.metrics[MIG]
+        row.metrics[UDR] = 0.5 + 0.1 * (row.knobs["seed"] == 1)
+        row.controls[MIG] = {f"source{text}": 0.05}
+        write(row, json.dumps({"sessions": [{"command": text, "started": text}]}), "provenance.json")
+    rows.append(Row(f"run{text}", folder / f"run{text}", f"state{text}", 3, f"{text}\nat line 3", {"dataset": text}))
+    rows.append(Row("other", None, "failed", 0, text, {"dataset": f"other{text}"}))
+    return report(rows, folder)
+
+
 @pytest.mark.usefixtures("drawn")
-def test_names_cannot_write_into_the_page(tmp_path):
-    evil = '<script>alert("x")</script>&'
-    rows = runs(tmp_path, objective=(evil, "b"), beta=(1.0, 2.0))
-    rows.append(Row(evil, tmp_path / evil.replace("/", "_"), "failed", error=f"{evil}\nat line 3"))
-    page = report(rows, tmp_path)
-    assert page.content.count("<script") == 1
-    assert evil in page.text
-    assert "'" not in "".join(link for link in page.links)
+def test_no_text_of_a_run_writes_into_the_report(hostile, tmp_path):
+    page, plain = named(hostile, tmp_path / "a"), named("plain", tmp_path / "b")
+    assert page.elements == plain.elements  # an element or attribute more would be the text's
+    forms = (hostile, hostile.replace("/", ""))
+    assert sum(map(page.text.count, forms)) == plain.text.count("plain") > 20
 
 
 def test_each_section_has_its_figures(tmp_path):

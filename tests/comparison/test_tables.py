@@ -1,6 +1,7 @@
 """What the terminal shows and the CSV holds."""
 
 import csv
+import math
 
 import pytest
 from fabricated import row
@@ -31,7 +32,7 @@ def test_groups_come_best_first_with_intervals_and_marks():
     (of,) = compare([row(beta, s, mig=value) for beta, values in seeds.items() for s, value in enumerate(values)])
     text = shown(of, [MIG], MIG)
     (first,), (second,), (third,) = lines(text, "0.520"), lines(text, "0.510"), lines(text, "0.110")
-    assert first.split() == ["1", "2", "3", "0.520", "±0.050", "*"]
+    assert first.split() == ["1", "2", "3", "0.520", "±0.050", "★"]
     assert second.split() == ["2", "4", "3", "0.510", "±0.050", "≈"]
     assert third.split() == ["3", "1", "3", "0.110", "±0.025"]
     assert text.index(first) < text.index(second) < text.index(third)
@@ -50,7 +51,7 @@ def test_controls_are_reference_rows_below_the_groups():
 def test_one_seed_is_said_to_be_one_and_shows_the_interval_of_its_images():
     (of,) = compare([row(1, mig=0.3, errors={MIG: 0.01}, intervals={MIG: (0.27, 0.33)}), row(2, mig=0.2)])
     text = shown(of)
-    assert lines(text, "0.300 (±0.030) *")
+    assert lines(text, "0.300 (±0.030) ★")
     assert "every group has one seed" in text
     assert "not of seeds" in text
     assert "Welch" not in text
@@ -65,9 +66,9 @@ def test_a_score_that_a_seed_lacks_says_how_many_have_it():
 def test_a_group_without_the_score_comes_last_without_a_place():
     (of,) = compare([row(1, mig=0.3, reconstruction=9.0), row(2, reconstruction=5.0)])
     text = shown(of)
-    (last,) = lines(text, " 5 *")
+    (last,) = lines(text, " 5 ★")
     assert last.split()[0] == "2"  # its beta, no place
-    assert text.index(" 9 ") < text.index(" 5 *")
+    assert text.index(" 9 ") < text.index(" 5 ★")
 
 
 def test_columns_are_a_few_that_fit_and_the_others_are_named():
@@ -157,6 +158,33 @@ def test_nothing_is_said_of_an_order_that_is_none():
 def test_a_found_line_counts_groups():
     (of,) = compare([row(1, mig=0.1), row(2, mig=0.1), row(2, 1, mig=0.1)])
     assert found(of) == "3 runs: 3 finished in 2 groups"
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+2", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "-", "+1x", "-1.5e", "=-1.5"]
+)
+def test_the_csv_holds_no_formula(tmp_path, text):
+    write_csv(compare([row(1, error=text, knobs={text: text})]), tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(newline="") as file:
+        (found,) = csv.DictReader(file)
+    safe = f"'{text}".replace("\r", " ")
+    assert (found["error"], found[safe]) == (safe, safe)
+
+
+def test_a_line_break_in_a_text_begins_no_row_of_the_csv(tmp_path):
+    write_csv(compare([row(1, error="lost\r=1+2\n=3")]), tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(newline="") as file:
+        (found,) = csv.DictReader(file)
+    assert found["error"] == "lost =1+2\n=3"
+
+
+def test_numbers_of_the_csv_stay_numbers(tmp_path):
+    values = {"knobs": {"whole": "-3", "small": -1e-7, "text": "-1.5", "list": "[-1, 2]", "least": -math.inf}}
+    write_csv(compare([row(1, reconstruction=-2.5, **values)]), tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(newline="") as file:
+        (found,) = csv.DictReader(file)
+    names = ("whole", "small", "text", "list", "least", "val/reconstruction")
+    assert [found[name] for name in names] == ["-3", "-1e-07", "-1.5", "[-1, 2]", "-inf", "-2.5"]
 
 
 def test_the_csv_has_every_run_with_folder_knobs_values_and_errors(tmp_path):

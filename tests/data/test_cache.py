@@ -22,7 +22,7 @@ path, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 def build():
     with log.open("a") as file:
         file.write(f"{os.getpid()}\\n")
-    path.with_name(f".{path.name}.{os.getpid()}.tmp").write_bytes(b"half")
+    path.with_name(f".{path.name}.{os.getpid()}").write_bytes(b"half")
     time.sleep(seconds)
     return {"a": np.arange(1000)}
 print(build_once(path, build)[1])
@@ -50,11 +50,11 @@ def numbers():
 def test_the_folder_is_the_environments_choice(monkeypatch, tmp_path):
     monkeypatch.setenv("DISVAE_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
-    assert cache.folder() == tmp_path
+    assert cache.cache_folder() == tmp_path
     monkeypatch.delenv("DISVAE_CACHE_DIR")
-    assert cache.folder() == Path("/elsewhere/disvae")
+    assert cache.cache_folder() == Path("/elsewhere/disvae")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache.folder() == Path.home() / ".cache" / "disvae"
+    assert cache.cache_folder() == Path.home() / ".cache" / "disvae"
 
 
 def test_the_second_call_reads_what_the_first_built(tmp_path, numbers):
@@ -127,6 +127,44 @@ def test_a_folder_that_cannot_be_made_says_which_variable_to_set(tmp_path, numbe
         cache.build_once(tmp_path / "file" / "n.npz", numbers)
 
 
+def test_a_link_planted_under_the_temporary_name_is_not_written_through(tmp_path, numbers):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    (tmp_path / ".n.npz.tmp").symlink_to(victim)
+    cache.build_once(tmp_path / "n.npz", numbers)
+    assert victim.read_bytes() == b"mine"
+    assert not (tmp_path / "n.npz").is_symlink()
+    assert not (tmp_path / ".n.npz.tmp").is_symlink()
+
+
+def test_a_link_planted_while_the_file_is_made_is_an_error(tmp_path, numbers, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    monkeypatch.setattr(Path, "unlink", lambda path, **_: path.is_symlink() or path.symlink_to(victim))
+    with pytest.raises(OSError, match=r"File exists.*set DISVAE_CACHE_DIR"):
+        cache.build_once(tmp_path / "n.npz", numbers)
+    assert victim.read_bytes() == b"mine"
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path, numbers):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    (tmp_path / "n.npz.lock").symlink_to(victim)
+    with pytest.raises(OSError, match="set DISVAE_CACHE_DIR"):
+        cache.build_once(tmp_path / "n.npz", numbers)
+    assert victim.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("content", [b"not an archive", b"PK\x03\x04"])
+def test_a_link_in_the_place_of_the_file_is_replaced_not_written_through(tmp_path, numbers, content):
+    victim = tmp_path / "victim"
+    victim.write_bytes(content)
+    (tmp_path / "n.npz").symlink_to(victim)
+    cache.build_once(tmp_path / "n.npz", numbers)
+    assert victim.read_bytes() == content
+    assert not (tmp_path / "n.npz").is_symlink()
+
+
 def test_eight_processes_build_once_and_read_the_same(tmp_path):
     path, log = tmp_path / "n.npz", tmp_path / "log"
     workers = [start(path, log, 0.3) for _ in range(8)]
@@ -142,7 +180,7 @@ def test_the_next_in_line_takes_over_from_a_killed_builder(tmp_path):
     while not log.exists():
         time.sleep(0.01)
     waiting = [start(path, log, 0) for _ in range(3)]
-    time.sleep(0.5)  # for them to come to the lock
+    time.sleep(1.5)  # for them to come to the lock
     os.kill(holder.pid, signal.SIGKILL)
     killed = time.monotonic()
     checksums = {worker.communicate(timeout=60)[0] for worker in waiting}
@@ -150,7 +188,7 @@ def test_the_next_in_line_takes_over_from_a_killed_builder(tmp_path):
     holder.communicate()
     assert len(checksums) == 1
     assert len(log.read_text().split()) == 2
-    assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*.tmp")), "the killed builder's file is swept"
+    assert not list(tmp_path.glob(".n.npz.*")), "the killed builder's file is swept"
 
 
 def test_checksum_tells_values_types_shapes_and_names_apart():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from disvae.config import ConfigError
-from disvae.evaluation.codes_file import read, write
+from disvae.evaluation.codes_file import read_codes, write
 
 ARRAYS = {
     "codes": np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32),
@@ -19,7 +19,7 @@ ARRAYS = {
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "codes.h5"
     write(path, ARRAYS | {"none": np.empty((50, 0))})
-    found = read(path)
+    found = read_codes(path)
     assert found.pop("none").shape == (50, 0)
     assert found.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
@@ -29,7 +29,7 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_npz_is_read_as_well(tmp_path):
     np.savez(tmp_path / "codes.npz", codes=ARRAYS["codes"], factor_names=ARRAYS["factor_names"])
-    found = read(tmp_path / "codes.npz")
+    found = read_codes(tmp_path / "codes.npz")
     assert (found["codes"] == ARRAYS["codes"]).all()
     assert list(found["factor_names"]) == ["shape", "größe"]
 
@@ -40,7 +40,7 @@ def test_a_truncated_file_is_named(tmp_path, kept):
     write(path, ARRAYS)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ConfigError, match=r"codes\.h5 cannot be read"):
-        read(path)
+        read_codes(path)
 
 
 def test_a_changed_byte_of_the_codes_is_found(tmp_path):
@@ -52,13 +52,24 @@ def test_a_changed_byte_of_the_codes_is_found(tmp_path):
     content[at + 5] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(ConfigError, match="cannot be read"):
-        read(path)
+        read_codes(path)
 
 
 def test_an_npz_that_would_run_code_is_refused(tmp_path):
     np.savez(tmp_path / "codes.npz", codes=np.array([object()], dtype=object))
     with pytest.raises(ConfigError, match="cannot be read"):
-        read(tmp_path / "codes.npz")
+        read_codes(tmp_path / "codes.npz")
+
+
+@pytest.mark.parametrize(("name", "found"), [("codes.npy", "one array, .npy"), ("codes.csv", "neither")])
+def test_another_format_is_told_which_ones_are_read_and_how_to_write_them(tmp_path, name, found):
+    (np.save if name.endswith("npy") else np.savetxt)(tmp_path / name, ARRAYS["codes"])
+    with pytest.raises(ConfigError) as error:
+        read_codes(tmp_path / name)
+    assert str(error.value) == (
+        f"{tmp_path / name} cannot be read (expected an HDF5 or NPZ file, found {found}): codes are read from HDF5 or "
+        "from NPZ, which numpy.savez('codes.npz', codes=codes, factors=factors) writes"
+    )
 
 
 def test_an_unwritable_place_leaves_the_older_file(tmp_path, monkeypatch):
@@ -78,4 +89,4 @@ def test_an_unwritable_place_leaves_the_older_file(tmp_path, monkeypatch):
 
 def test_no_such_file_says_what_to_name(tmp_path):
     with pytest.raises(ConfigError, match="is not a file"):
-        read(tmp_path / "none.h5")
+        read_codes(tmp_path / "none.h5")

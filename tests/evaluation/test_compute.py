@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from disvae.encoding import Encoding
-from disvae.evaluation.compute import MODEL, score
+from disvae.evaluation.compute import MODEL, compute_scores
 from disvae.metric import Metric, ModelMetric, NotApplicable
 from disvae.metric.mig import MIG
 
@@ -79,7 +79,7 @@ def encoding(seed: int = 0, K: int = 2, population: int | None = None) -> Encodi
 
 def scored(metric, source=None, *, repeats=5, seed=0, named=(), **others):
     sources = {MODEL: [source or encoding()], **others}
-    return score({"m": metric}, sources, repeats=repeats, seed=seed, named=named)
+    return compute_scores({"m": metric}, sources, repeats=repeats, seed=seed, named=named)
 
 
 def test_the_spread_of_random_halves_is_the_standard_error():
@@ -153,7 +153,7 @@ def test_several_encodings_of_a_source_are_averaged():
 @pytest.mark.parametrize(("seed", "reason"), [(1, "codes must be nicer"), (2, "RuntimeError: a bug")])
 def test_what_fails_is_listed_with_its_reason_and_the_others_run(seed, reason):
     metrics = {"bad": Fails(), "good": Mean()}
-    results = score(metrics, {MODEL: [encoding()], "pca": [encoding(1)]}, repeats=3, seed=seed, named=())
+    results = compute_scores(metrics, {MODEL: [encoding()], "pca": [encoding(1)]}, repeats=3, seed=seed, named=())
     assert results["bad"].failed == {MODEL: reason, "pca": reason}
     assert results["bad"].scores == {}
     assert results["good"].scores["mean"].keys() == {MODEL, "pca"}
@@ -162,7 +162,7 @@ def test_what_fails_is_listed_with_its_reason_and_the_others_run(seed, reason):
 def test_processes_change_nothing():
     metrics = {"mig": MIG(bins=20), "posterior": OfPosterior(), "labels": ForLabels()}
     sources = {MODEL: [encoding()], "pca": [encoding(1)], "rotation": [encoding(2), encoding(3)]}
-    alone, shared = (score(metrics, sources, repeats=3, seed=1, named=(), processes=n) for n in (1, 2))
+    alone, shared = (compute_scores(metrics, sources, repeats=3, seed=1, named=(), processes=n) for n in (1, 2))
     assert alone.keys() == {"mig", "posterior"}
     for label, result in alone.items():
         assert shared[label].scores == result.scores

@@ -12,8 +12,8 @@ from hydra import compose, initialize_config_dir
 from disvae.config import conf_dir, resolved
 from disvae.experiment.mathieu_clusters import measure, modes
 from disvae.runs.folder import Run
-from disvae.training.loop import fit
-from disvae.training.run_trainer import Asked
+from disvae.training.job import Job
+from disvae.training.loop import train_run
 
 
 def test_modes_are_the_components_nearest_to_more_than_a_twentieth_of_the_codes():
@@ -32,7 +32,7 @@ def test_alpha_gives_four_modes_on_every_seed_and_a_falling_kl(composed, tmp_pat
         for seed in range(3):
             run = Run(tmp_path / f"{alpha}-{seed}")
             panel = f"panel={{beta:0,alpha:{alpha}}}"
-            fit(Asked(run, resolved(composed("experiment=mathieu_clusters", panel, f"seed={seed}")), brief=True))
+            train_run(Job(run, resolved(composed("experiment=mathieu_clusters", panel, f"seed={seed}")), brief=True))
             found = measure(run)
             assert found.modes == 4
             kls.append(found.kl_pz_qz)

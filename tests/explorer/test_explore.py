@@ -8,14 +8,14 @@ import pytest
 from disvae.config import ConfigError, resolved
 from disvae.explore import explore
 from disvae.runs.folder import Run
-from disvae.training.loop import fit
-from disvae.training.run_trainer import Asked
+from disvae.training.job import Job
+from disvae.training.loop import train_run
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
 
 
 def trained(composed, path: Path, *overrides: str) -> Path:
-    fit(Asked(Run(path), resolved(composed(*overrides, "steps=2")), brief=True))
+    train_run(Job(Run(path), resolved(composed(*overrides, "steps=2")), brief=True))
     return path
 
 

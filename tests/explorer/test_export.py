@@ -19,7 +19,7 @@ def numbers(text: str) -> np.ndarray:
 
 
 def computed(exported: list[dict[str, Any]], z: np.ndarray) -> np.ndarray:
-    """What page.html computes: a vector, from `unflatten` on (H, W, C)."""
+    """What page.html.jinja computes: a vector, from `unflatten` on (H, W, C)."""
     x = z
     for layer in exported:
         match layer["kind"]:

@@ -5,11 +5,11 @@ import pytest
 
 from disvae.encoding import Encoding
 from disvae.explorer.naming import names
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData
 
 
 def named(codes: np.ndarray, factors: np.ndarray) -> list[tuple[str, float] | None]:
-    return names(View(Encoding(codes.astype(np.float32), factors, tuple("abc")[: factors.shape[1]])))
+    return names(FigureData(Encoding(codes.astype(np.float32), factors, tuple("abc")[: factors.shape[1]])))
 
 
 def test_a_latent_is_called_by_the_factor_that_it_tells_most_of():

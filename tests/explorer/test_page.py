@@ -17,7 +17,7 @@ from disvae.config import ConfigError
 from disvae.dataset import Dataset, Images
 from disvae.encoding import encode, encoding_of
 from disvae.explorer.contents import page
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData
 from disvae.vae import VAE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -38,9 +38,9 @@ class Random(Dataset):
         self.checksum = ""
 
 
-def view_of(vae: VAE, shape: tuple[int, ...]) -> View:
+def view_of(vae: VAE, shape: tuple[int, ...]) -> FigureData:
     dataset, rows = Random(shape), torch.arange(30)
-    return View(encoding_of(vae, encode(vae, dataset.images, rows), dataset, rows))
+    return FigureData(encoding_of(vae, encode(vae, dataset.images, rows), dataset, rows))
 
 
 def page_of(vae: VAE, shape: tuple[int, ...]) -> str:
@@ -105,7 +105,7 @@ def test_the_picture_is_that_of_pytorch(decoded, model, likelihood):
 
 
 @pytest.fixture
-def one(composed) -> tuple[VAE, View, str]:
+def one(composed) -> tuple[VAE, FigureData, str]:
     """A colour VAE, its view and its page; its latents 0 to 4 are active."""
     vae, shape = random_vae(composed, "dcgan", "gaussian_per_pixel")
     last = [layer for layer in vae.model.encoder.modules() if isinstance(layer, torch.nn.Conv2d)][-1]

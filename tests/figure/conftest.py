@@ -13,7 +13,7 @@ from disvae.build import make_vae
 from disvae.config import resolved
 from disvae.dataset import Dataset, Images
 from disvae.encoding import encode, encoding_of
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData
 from disvae.vae import VAE
 
 
@@ -29,25 +29,25 @@ class Given(Dataset):
 
 
 @pytest.fixture
-def view_of_images() -> Callable[..., View]:
+def view_of_images() -> Callable[..., FigureData]:
     """A view of a VAE on all of the images (N, C, H, W), in their order."""
 
-    def make(vae: VAE, x: Tensor, factors: dict[str, np.ndarray] | None = None, **more: Any) -> View:
+    def make(vae: VAE, x: Tensor, factors: dict[str, np.ndarray] | None = None, **more: Any) -> FigureData:
         named = factors or {}
         columns = np.stack(list(named.values()), 1) if named else np.zeros((len(x), 0), np.int64)
         dataset, rows = Given(x, columns, tuple(named)), torch.arange(len(x))
-        return View(encoding_of(vae.eval(), encode(vae, dataset.images, rows), dataset, rows), **more)
+        return FigureData(encoding_of(vae.eval(), encode(vae, dataset.images, rows), dataset, rows), **more)
 
     return make
 
 
 @pytest.fixture
-def encoded(composed, view_of_images) -> Callable[..., tuple[VAE, View]]:
+def encoded(composed, view_of_images) -> Callable[..., tuple[VAE, FigureData]]:
     """A VAE, and a view of N images 16 x 16 whose q(z|x) have these means (N, D) and one standard deviation."""
 
     def make(
         codes: np.ndarray, factors: dict[str, np.ndarray] | None = None, *overrides: str, std: float = 0.1, **more: Any
-    ) -> tuple[VAE, View]:
+    ) -> tuple[VAE, FigureData]:
         N, D = codes.shape
         small = ("model=mlp", "model.encoder_hidden=[8]", "model.decoder_hidden=[8]", f"z_dim={D}")
         vae = make_vae(resolved(composed(*small, *overrides)), (1, 16, 16)).eval()

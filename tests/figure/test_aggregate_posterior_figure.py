@@ -8,8 +8,8 @@ from torch.distributions import MultivariateNormal
 
 from disvae.build import make_vae
 from disvae.config import resolved
-from disvae.figure import NotDrawable
 from disvae.figure.aggregate_posterior import aggregate_posterior, draw_plane
+from disvae.pictures.figure_data import NotDrawable
 
 
 def test_the_plane_shows_the_density_of_q_with_the_first_latent_to_the_right(composed):

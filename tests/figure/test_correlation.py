@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from disvae.figure import NotDrawable
 from disvae.figure.correlation import correlation
+from disvae.pictures.figure_data import NotDrawable
 
 
 def test_the_matrix_is_that_of_the_codes_and_what_hardly_varies_is_left_out(encoded):

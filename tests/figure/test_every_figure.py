@@ -8,10 +8,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from disvae.build import make_vae, prepared
+from disvae.build import make_vae
 from disvae.config import nodes, options, resolved
-from disvae.figure import NotDrawable
-from disvae.pictures.figure_data import View
+from disvae.instantiate import prepared
+from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.files import rendered
 from disvae.runs.curves import Curve
 from disvae.schedule.constant import Constant
@@ -29,7 +29,7 @@ DATA: dict[str, tuple[tuple[int, ...], dict[str, int]]] = {
 
 
 @pytest.fixture(params=DATA)
-def tiny_view(request, composed, view_of_images) -> tuple[torch.nn.Module, View]:
+def tiny_view(request, composed, view_of_images) -> tuple[torch.nn.Module, FigureData]:
     """An untrained VAE on 120 images."""
     shape, sizes = DATA[request.param]
     likelihood = "likelihood=gaussian" if request.param == "points" else "likelihood=bernoulli"
@@ -49,7 +49,7 @@ def test_it_is_drawn_or_says_why_not(label, tiny_view):
     vae, view = tiny_view
     before = torch.random.get_rng_state()
     try:
-        drawn = prepared(FIGURES[label], label)(vae, view)
+        drawn = prepared(FIGURES[label], f"figure.{label}", 2)(vae, view)
     except NotDrawable:
         return
     if isinstance(drawn, Figure):
@@ -66,7 +66,7 @@ def test_it_is_the_same_again(label, composed, view_of_images):
     vae = make_vae(resolved(composed("model=mlp", "model.encoder_hidden=[8]", "model.decoder_hidden=[8]")), (1, 16, 16))
     torch.manual_seed(0)
     x = torch.rand(60, 1, 16, 16)
-    draw: Callable = prepared(FIGURES[label], label)
+    draw: Callable = prepared(FIGURES[label], f"figure.{label}", 2)
     try:
         first, second = (rendered(draw(vae, view_of_images(vae, x))) for _ in range(2))
     except NotDrawable:

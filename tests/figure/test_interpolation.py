@@ -4,9 +4,8 @@ import torch
 
 from disvae.build import make_vae
 from disvae.config import resolved
-from disvae.figure import NotDrawable
 from disvae.figure.interpolation import interpolation
-from disvae.pictures.figure_data import View
+from disvae.pictures.figure_data import FigureData, NotDrawable
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_the_other_pairs_are_of_the_fixed_sample_and_the_real_images_framed(vae,
 
 def test_pairs_are_as_many_as_there_are_images_for(vae, view_of_images):
     assert interpolation(vae, view_of_images(vae, plain(5))).axes[0].images[0].get_array().shape == (2 * 16, 11 * 16)
-    alone = View(view_of_images(vae, plain(5)).encoding.take(np.array([0])))
+    alone = FigureData(view_of_images(vae, plain(5)).encoding.take(np.array([0])))
     with pytest.raises(NotDrawable, match="must hold 2 images, got 1"):
         interpolation(vae, alone)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from disvae.figure import NotDrawable
 from disvae.figure.kl_per_dimension import kl_per_dimension
+from disvae.pictures.figure_data import NotDrawable
 from disvae.pictures.style import COLOURS, INACTIVE
 from disvae.runs.curves import Curve
 

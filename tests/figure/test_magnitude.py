@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from disvae.figure import NotDrawable
 from disvae.figure.magnitude import MOST, magnitude
+from disvae.pictures.figure_data import NotDrawable
 
 
 @pytest.mark.parametrize(

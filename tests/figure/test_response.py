@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from disvae.figure import NotDrawable
 from disvae.figure.response import FAINT, response
+from disvae.pictures.figure_data import NotDrawable
 from disvae.pictures.style import DATA
 
 

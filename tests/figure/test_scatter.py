@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from disvae.figure import NotDrawable
 from disvae.figure.scatter import scatter
+from disvae.pictures.figure_data import NotDrawable
 from disvae.pictures.style import COLOURS, DATA
 
 CODES = np.random.default_rng(0).normal(size=(300, 5)) * [0.5, 2.0, 1.0, 0.0, 0.7]

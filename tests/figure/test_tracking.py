@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from disvae.config import resolved
-from disvae.figure import NotDrawable
 from disvae.metric.mig import MIG
 from disvae.pictures.factor_shares import BINS, tracking
+from disvae.pictures.figure_data import NotDrawable
 
 
 def test_its_gaps_are_metric_mig_histogram(encoded, composed):

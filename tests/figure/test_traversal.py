@@ -4,8 +4,8 @@ import torch
 
 from disvae.build import make_vae
 from disvae.config import resolved
-from disvae.figure import NotDrawable
 from disvae.figure.traversal import traversal
+from disvae.pictures.figure_data import NotDrawable
 from disvae.pictures.style import INACTIVE
 
 PRIORS = ("gaussian", "anisotropic", "laplace", "student_t", "sparse", "mixture")

@@ -9,8 +9,8 @@ from torch.distributions import Normal
 
 from disvae.build import make_vae
 from disvae.config import resolved
-from disvae.figure import NotDrawable
 from disvae.figure.traversal_animation import FRAMES, traversal_animation
+from disvae.pictures.figure_data import NotDrawable
 from disvae.pictures.files import rendered
 from disvae.pictures.style import DATA, MODEL
 

@@ -12,19 +12,21 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.tensorboard import SummaryWriter
 
 from disvae.config import ConfigError, resolved
-from disvae.evaluate import evaluate, settings
-from disvae.figure import NotDrawable
+from disvae.evaluate import evaluate
+from disvae.evaluation.settings import scoring_settings
+from disvae.logger.tensorboard import TensorBoard
 from disvae.pictures import files as rendering
 from disvae.pictures import run_figures as drawing
+from disvae.pictures.figure_data import NotDrawable
 from disvae.pictures.files import DPI, FRAME_S, rendered
-from disvae.pictures.run_figures import Pictures, choose, draw, log_picture
+from disvae.pictures.run_figures import Pictures, choose_figures, draw_figures
 from disvae.runs.folder import Run
-from disvae.training.loop import fit, fit_together
+from disvae.training.job import Job
+from disvae.training.job_group import train_jobs
+from disvae.training.loop import train_run
 from disvae.training.module import VAEModule
-from disvae.training.run_trainer import Asked
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
 SMALL = ("model=mlp", "model.encoder_hidden=[16]", "model.decoder_hidden=[16]", "batch_size=16", "eval_images=60")
@@ -109,8 +111,9 @@ def test_colours_that_come_later_in_an_animation_are_kept():
 @pytest.mark.parametrize("drawn", [a_figure, frames])
 def test_tensorboard_holds_the_very_file_at_its_step(tmp_path, drawn):
     content, _ = rendered(drawn())
-    with SummaryWriter(str(tmp_path)) as writer:
-        log_picture(writer, "response", content, 70)
+    logger = TensorBoard(tmp_path, step=0)
+    logger.log_picture("response", content, 70)
+    logger.close()
     events = EventAccumulator(str(tmp_path)).Reload()
     assert events.Tags()["images"] == ["figure/response"]
     (event,) = events.Images("figure/response")
@@ -139,21 +142,21 @@ def test_a_figure_that_fails_is_told_of_once_and_stops_no_other(caplog):
     figures = {"bad": Failing(KeyError("z")), "worse": played, "good": lambda vae, view: a_figure()}
     chosen = Pictures(figures, named=())
     vae = torch.nn.Linear(1, 1).train()
-    assert [label for label, _, _ in draw(chosen, vae, None)] == ["good"]
+    assert [label for label, _, _ in draw_figures(chosen, vae, None)] == ["good"]
     assert caplog.messages == [
         "figure bad could not be drawn: KeyError: 'z'",
         "figure worse could not be drawn: RuntimeError: in the second frame",
     ]
     assert vae.training
     caplog.clear()
-    assert [label for label, _, _ in draw(chosen, vae, None)] == ["good"]  # at the next validation
+    assert [label for label, _, _ in draw_figures(chosen, vae, None)] == ["good"]  # at the next validation
     assert not caplog.messages
 
 
 @pytest.mark.parametrize("named", [True, False])
 def test_what_does_not_suit_the_data_is_told_of_only_if_somebody_named_it(caplog, named):
     figures = {"magnitude": Failing(NotDrawable("the data must have classes"))}
-    assert not list(draw(Pictures(figures, {"magnitude"} if named else ()), torch.nn.Linear(1, 1), None))
+    assert not list(draw_figures(Pictures(figures, {"magnitude"} if named else ()), torch.nn.Linear(1, 1), None))
     assert caplog.messages == ["figure magnitude is not to be had: the data must have classes"] * named
 
 
@@ -161,34 +164,34 @@ def test_figures_see_the_vae_as_it_scores(caplog):
     seen = []
     figures = {"a": lambda vae, view: seen.append((vae.training, torch.is_grad_enabled())) or a_figure()}
     vae = torch.nn.Linear(1, 1).train()
-    assert len(list(draw(Pictures(figures, ()), vae, None))) == 1
+    assert len(list(draw_figures(Pictures(figures, ()), vae, None))) == 1
     assert seen == [(False, False)]
     assert vae.training
 
 
 def test_a_users_own_style_changes_nothing():
     figures = {"a": lambda vae, view: a_figure("nats")}
-    (_, expected, _), *_ = draw(Pictures(figures, ()), torch.nn.Linear(1, 1), None)
+    (_, expected, _), *_ = draw_figures(Pictures(figures, ()), torch.nn.Linear(1, 1), None)
     with matplotlib.rc_context({"text.color": "red", "axes.labelcolor": "red", "axes.facecolor": "black"}):
-        (_, found, _), *_ = draw(Pictures(figures, ()), torch.nn.Linear(1, 1), None)
+        (_, found, _), *_ = draw_figures(Pictures(figures, ()), torch.nn.Linear(1, 1), None)
         assert matplotlib.rcParams["text.color"] == "red"
     assert found == expected
 
 
 def test_labels_say_what_was_set_and_who_named_it():
-    _, shown, _ = settings(["figure=[traversal,reconstruction]", "figure.traversal.image=7"])
-    chosen = choose(shown, ["schedules"])
+    _, shown, _ = scoring_settings(["figure=[traversal,reconstruction]", "figure.traversal.image=7"])
+    chosen = choose_figures(shown, ["schedules"])
     assert set(chosen.figures) == {"traversal-image7", "reconstruction", "schedules"}
     assert set(chosen.named) == set(chosen.figures)
-    assert set(choose(shown, ["schedules"], by_default=True).named) == {"schedules"}
-    everything = choose({}, "all")
+    assert set(choose_figures(shown, ["schedules"], by_default=True).named) == {"schedules"}
+    everything = choose_figures({}, "all")
     assert {"traversal", "reconstruction", "schedules"} <= set(everything.figures)
     assert not everything.named
 
 
 def test_an_unknown_setting_is_refused_by_name():
     with pytest.raises(ConfigError, match=r"figure\.traversal"):
-        choose({"traversal": {"_target_": "disvae.figure.traversal.traversal", "imgae": 7}}, [])
+        choose_figures({"traversal": {"_target_": "disvae.figure.traversal.traversal", "imgae": 7}}, [])
 
 
 # a run
@@ -197,7 +200,7 @@ def test_an_unknown_setting_is_refused_by_name():
 @pytest.fixture(scope="module")
 def trained(composed, tmp_path_factory) -> Run:
     run = Run(tmp_path_factory.mktemp("runs") / "run")
-    fit(Asked(run, resolved(composed(*SPRITES, *SMALL, *SHORT, *SHOWN)), brief=True))
+    train_run(Job(run, resolved(composed(*SPRITES, *SMALL, *SHORT, *SHOWN)), brief=True))
     return run
 
 
@@ -221,7 +224,7 @@ def test_a_run_draws_at_each_validation_and_at_the_end(trained):
 def test_pictures_cost_the_numbers_nothing(trained, composed, tmp_path):
     plain = Run(tmp_path / "plain")
     none = ("figure=[]", "final_figures=[]")
-    fit(Asked(plain, resolved(composed(*SPRITES, *SMALL, *SHORT, *none)), brief=True))
+    train_run(Job(plain, resolved(composed(*SPRITES, *SMALL, *SHORT, *none)), brief=True))
     assert plain.metrics() == trained.metrics()
     assert not plain.figures.exists()
     assert not pictures_of(plain)
@@ -305,21 +308,21 @@ class Killed(BaseException):
 
 
 def test_a_resumed_run_has_the_same_pictures(trained, composed, tmp_path, monkeypatch):
-    original = VAEModule.update
+    original = VAEModule.training_step
 
-    def update(self):
-        if self.step == 5:
+    def training_step(self, batch, batch_idx):
+        if self.global_step == 5:
             raise Killed
-        original(self)
+        return original(self, batch, batch_idx)
 
     again = Run(tmp_path / "again")
     config = resolved(composed(*SPRITES, *SMALL, *SHORT, *SHOWN))
     with monkeypatch.context() as patched:
-        patched.setattr(VAEModule, "update", update)
+        patched.setattr(VAEModule, "training_step", training_step)
         with pytest.raises(Killed):
-            fit(Asked(again, config, brief=True))
+            train_run(Job(again, config, brief=True))
     assert not again.figures.exists()
-    fit(Asked(again, config, brief=True))
+    train_run(Job(again, config, brief=True))
     assert files_of(again) == files_of(trained)
     assert pictures_of(again) == pictures_of(trained)
 
@@ -334,9 +337,9 @@ def test_a_run_killed_while_it_draws_draws_when_it_goes_on(trained, composed, tm
     with monkeypatch.context() as patched:
         patched.setattr(drawing, "write_atomically", killed)
         with pytest.raises(Killed):
-            fit(Asked(again, config, brief=True))
+            train_run(Job(again, config, brief=True))
     assert not again.finished()
-    fit(Asked(again, config, brief=True))
+    train_run(Job(again, config, brief=True))
     assert again.finished()
     assert files_of(again) == files_of(trained)
     assert pictures_of(again) == pictures_of(trained)
@@ -344,13 +347,11 @@ def test_a_run_killed_while_it_draws_draws_when_it_goes_on(trained, composed, tm
 
 def test_runs_trained_together_draw_what_they_draw_alone(trained, composed, tmp_path):
     packed = [
-        Asked(
-            Run(tmp_path / f"{seed}"), resolved(composed(*SPRITES, *SMALL, *SHORT, *SHOWN, f"seed={seed}")), brief=True
-        )
+        Job(Run(tmp_path / f"{seed}"), resolved(composed(*SPRITES, *SMALL, *SHORT, *SHOWN, f"seed={seed}")), brief=True)
         for seed in (0, 1)
     ]
     outcomes = {}
-    fit_together(packed, lambda i: None, outcomes.__setitem__)
+    train_jobs(packed, lambda i: None, outcomes.__setitem__)
     assert not any(isinstance(outcome, BaseException) for outcome in outcomes.values()), outcomes
     found, expected = pictures_of(packed[0].run), pictures_of(trained)
     assert {tag: list(steps) for tag, steps in found.items()} == {tag: list(steps) for tag, steps in expected.items()}
@@ -365,6 +366,6 @@ def test_runs_trained_together_draw_what_they_draw_alone(trained, composed, tmp_
 def test_the_defaults_that_do_not_suit_the_data_are_not_complained_of(composed, tiny, tmp_path, caplog):
     overrides = [text for text in tiny if "figure" not in text]
     run = Run(tmp_path / "clusters")
-    fit(Asked(run, resolved(composed(*overrides, "final_figures=all")), brief=True, usual_figures=True))
+    train_run(Job(run, resolved(composed(*overrides, "final_figures=all")), brief=True))
     assert "figure" not in caplog.text
     assert "traversal" not in run.drawn()

@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,10 +32,14 @@ class Page(HTMLParser):
         self.text = ""
         self.images: list[dict[str, str | None]] = []
         self.attributes: list[tuple[str, str | None]] = []
+        self.elements: list[tuple[str, tuple[str, ...]]] = []
+        self.ids: list[str | None] = []
         self.feed(content)
 
     def handle_starttag(self, tag, attrs):
         self.attributes += attrs
+        self.elements.append((tag, tuple(name for name, _ in attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
         if tag == "img":
             self.images.append(dict(attrs))
 
@@ -94,6 +100,14 @@ def written(run: Run) -> Page:
     return Page(write_page(run, run.report).read_text(encoding="utf-8"))
 
 
+def test_the_name_of_a_picture_is_text(run):
+    (run.figures / 'scatter"><i>.png"><script src=x>').write_bytes(png("red"))
+    page = written(run)
+    assert "<script src=x>" not in page.content
+    assert ("src", "x") not in page.attributes
+    assert any(image["alt"] == 'Scatter"><i>' for image in page.images)
+
+
 def test_it_shows_terms_scores_with_intervals_and_controls_pictures_and_where_they_come_from(run):
     page = written(run)
     for shown in (
@@ -115,10 +129,53 @@ def test_it_shows_terms_scores_with_intervals_and_controls_pictures_and_where_th
         assert f"data:image/png;base64,{base64.b64encode(png(colour)).decode()}" in sources
 
 
-def test_what_names_hold_is_no_markup(run):
-    content = written(run).content
-    assert "beta=4&lt;b&gt;-0123abcd" in content
-    assert "<such>" not in content
+def named(text: str, folder: Path, config: dict[str, Any]) -> Page:
+    """The page of a run that holds the text wherever a run can hold one."""
+    part = text.replace("/", "")  # what a file, a folder or a part of a tag can hold
+    run = Run(folder / f"a{part}")
+    run.path.mkdir()
+    config["dataset"] |= {"_target_": f"disvae.dataset.{text}.Class", f"setting{text}": text}
+    run.create(config, {"sessions": [{"command": text, "seconds": {f"stage{text}": 1.0}, "packages": {text: text}}]})
+    run.mark("failed", 7, error=f"{text}\nat line 3")
+    run.save_metrics(
+        {"val/elbo": -1.0, "val/reconstruction": 1.0, "val/kl": 1.0, f"val/term{part}": 1.0, "val/active_units": 4.0}
+        | {"val/overlap/mutual_information": 5.0, "val/overlap/mutual_information_limit": 9.2}
+    )
+    value = {"value": 0.25, "se": 0.01, "low": 0.23, "high": 0.27}
+    score = {"model": value, f"source{text}": value}
+    entry = {
+        "scores": {f"score{part}": score, f"score{part}/detail{text}": score},
+        "chance": {},
+        "failed": {f"other{text}": f"reason{text}"},
+        "settings": {"_target_": text, f"setting{text}": text},
+        "protocol": {"samples": 1000, "images": text, "codes": text, "transport": text},
+    }
+    run.save_scores({f"metric{text}": {f"label{text}": entry}})
+    run.figures.mkdir()
+    for file in (f"traversal-{part}.png", f"own{part}.png", f"traversal.{part}"):
+        (run.figures / file).write_bytes(png("red"))
+    with SummaryWriter(str(run.path)) as writer:
+        for step in (100, 200):
+            writer.add_scalar(f"val/term{part}", step, step)
+            writer.add_scalar(f"metric/label{part}/score", step, step)
+    return written(run)
+
+
+def test_no_text_of_a_run_writes_into_its_page(hostile, tmp_path, composed):
+    page = named(hostile, tmp_path, resolved(composed()))
+    plain = named("plain", tmp_path, resolved(composed()))
+    assert page.elements == plain.elements  # an element or attribute more would be the text's
+    part = hostile.replace("/", "")
+    forms = (hostile, part, hostile.replace("'", "''"))  # the last one is YAML's
+    assert sum(map(page.text.count, forms)) == plain.text.count("plain") > 20
+    assert {image["alt"] for image in page.images} >= {f"Traversal ({part})", f"term{part}"}
+
+
+def test_every_link_of_the_page_leads_to_a_section(run):
+    page = written(run)
+    links = [value[1:] for name, value in page.attributes if name == "href" and value and value.startswith("#")]
+    assert links == page.ids
+    assert links == ["pictures", "curves", "terms", "scores", "configuration", "where-it-comes-from"]
 
 
 def test_pictures_come_with_what_their_option_says_the_usual_ones_first(run, composed):

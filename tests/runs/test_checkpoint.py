@@ -1,17 +1,23 @@
 import os
+import random
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
+from disvae.config import ConfigError, resolved
 from disvae.runs.checkpoint import load, save
+from disvae.runs.folder import Run
+from disvae.training.job import Job
+from disvae.training.loop import train_run
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def python(code: str, *arguments: str) -> subprocess.Popen:
@@ -39,6 +45,57 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path):
     assert "make room or set out=PATH" in said
     assert load(path) == {"step": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def equal(one, other) -> bool:
+    """Whether two contents of checkpoints are the same to the bit and the type."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and [*one] == [*other] and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return type(one) is type(other) and len(one) == len(other) and all(map(equal, one, other))
+    return type(one) is type(other) and one == other
+
+
+@pytest.fixture(scope="module")
+def checkpoint(composed, tmp_path_factory) -> Path:
+    """The last checkpoint of a run."""
+    run = Run(tmp_path_factory.mktemp("runs") / "run")
+    train_run(Job(run, resolved(composed("dataset=clusters", "steps=5", "eval_images=20", "final=[]")), brief=True))
+    return run.last
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_flipped_byte_is_found_or_changes_nothing(checkpoint, tmp_path, seed):
+    content = bytearray(checkpoint.read_bytes())
+    rng = random.Random(seed)
+    at = rng.randrange(len(content))
+    content[at] ^= rng.randrange(1, 256)
+    damaged = tmp_path / "last.ckpt"
+    damaged.write_bytes(content)
+    try:
+        found = load(damaged)
+    except ConfigError as error:
+        said = str(error)
+    else:  # a date, say, or a filling between two tensors
+        assert equal(found, load(checkpoint))
+        return
+    assert said.startswith(f"{damaged} cannot be read (")
+    assert said.endswith("); delete it and give the run's command again with force=true")
+    assert "\n" not in said
+
+
+def test_every_flip_in_a_weight_is_found(checkpoint, tmp_path):
+    content = checkpoint.read_bytes()
+    with zipfile.ZipFile(checkpoint) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist() if "/data/" in entry.filename}
+        largest = archive.read(max(sizes, key=sizes.get))
+    start = content.index(largest)
+    for at in range(start, start + len(largest), len(largest) // 20):
+        (tmp_path / "last.ckpt").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(ConfigError, match="has another checksum than when it was written"):
+            load(tmp_path / "last.ckpt")
 
 
 @pytest.mark.slow

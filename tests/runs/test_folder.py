@@ -1,26 +1,13 @@
 import json
 import multiprocessing
-import os
+import shutil
+from pathlib import Path
 
 import pytest
 
 from disvae.config import ConfigError, resolved
 from disvae.runs import folder as runs
-from disvae.runs.folder import Run, readable, write_atomically
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "status.json"
-    write_atomically(path, "old")
-
-    def full_disk(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(ConfigError, match="No space left"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
+from disvae.runs.folder import Run, readable
 
 
 def test_the_same_configuration_finds_its_folder_under_another_spelling(composed, tmp_path):
@@ -65,10 +52,19 @@ def test_a_truncated_status_names_the_file_and_the_remedy(tmp_path):
         Run(tmp_path).status()
 
 
-def test_what_a_killed_checkpoint_writer_left_is_swept(tmp_path):
-    (tmp_path / ".last.ckpt.ab12").write_bytes(b"half")
+def test_only_what_a_killed_writer_left_is_swept(tmp_path):
+    halves = [
+        ".last.ckpt.12",
+        ".encoding-all.h5.7",
+        ".events.out.tfevents.1.host.3.0.figures.9",
+        "figures/.scatter.png.5",
+    ]
+    others = [".notes.12", ".last.ckpt.swp", ".env", "figures/.mine.png.5", ".ipynb_checkpoints/notes-checkpoint.txt"]
+    for name in halves + others:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"half")
     with Run(tmp_path).lock():
-        assert not list(tmp_path.glob(".last.ckpt.*"))
+        assert sorted(tree(tmp_path)) == sorted([*others, ".lock"])
 
 
 def test_provenance_says_where_numbers_come_from():
@@ -78,9 +74,118 @@ def test_provenance_says_where_numbers_come_from():
     json.dumps(made)
 
 
-def test_force_clears_the_folder_but_not_the_lock(tmp_path):
-    run = Run(tmp_path)
-    with run.lock():
-        (tmp_path / "last.ckpt").write_bytes(b"x")
-        run.clear()
-        assert [entry.name for entry in tmp_path.iterdir()] == [".lock"]
+USERS = {"notes.txt": "mine", "figures/paper.pdf": "mine", "figures/mine.png": "mine", "own/last.ckpt": "mine"}
+USERS |= {".ipynb_checkpoints/notes-checkpoint.txt": "mine", "log.txt": "all runs"}
+OLD = {
+    "config.yaml": "old",
+    "last.ckpt": "old",
+    "best.ckpt": "old",
+    "encoding.h5": "old",
+    "encoding-all.h5": "old",
+    "explore.html": "old",
+    "report.html": "old",
+    "events.out.tfevents.1.host.3.0": "old",
+    "events.out.tfevents.1.host.3.0.figures": "old",
+    "figures/scatter.png": "old",
+    "figures/traversal-image7.png": "old",
+    "metrics.json": '{"val/elbo": -2}',
+    "status.json": '{"state": "finished", "step": 20}',
+}
+NEW = {
+    "config.yaml": "new",
+    "last.ckpt": "new",
+    "encoding.h5": "new",
+    "events.out.tfevents.2.host.4.0": "new",
+    "figures/scatter.png": "new",
+    "metrics.json": '{"val/elbo": -1}',
+    "status.json": '{"state": "finished", "step": 20}',
+}
+
+
+def tree(folder):
+    """The text of every file below a folder by its name there."""
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def kept(folder):
+    """The `tree` without the lock and the repeat."""
+    return {name: text for name, text in tree(folder).items() if name != ".lock" and not name.startswith(".new/")}
+
+
+def fill(folder, files):
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
+@pytest.mark.parametrize("state", ["failed", "interrupted", "running", "diverged"])
+def test_a_repeat_that_is_not_finished_changes_nothing(tmp_path, state):
+    fill(tmp_path, OLD | USERS)
+    fill(tmp_path / ".new", NEW | {"status.json": json.dumps({"state": state, "step": 7})})
+    with Run(tmp_path).lock():
+        assert {
+            name: text for name, text in tree(tmp_path).items() if name[:5] not in (".new/", ".lock")
+        } == OLD | USERS
+    assert Run(tmp_path).finished()
+    assert Run(tmp_path).place(force=True).status()["step"] == 7
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+def test_a_repeat_takes_its_place_whole_whenever_it_is_killed(tmp_path, monkeypatch):
+    """Before each of its changes to the disk; the next one to lock the folder goes on."""
+    left = 0
+    seen = set()
+
+    def limited(change):
+        def changed(*arguments, **options):
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            return change(*arguments, **options)
+
+        return changed
+
+    for kill in range(1000):
+        run = Run(tmp_path / str(kill))
+        fill(run.path, OLD | USERS)
+        fill(run.path / ".new", NEW)
+        left = kill
+        with monkeypatch.context() as patch:
+            for name in ("unlink", "rename", "replace", "rmdir"):
+                patch.setattr(Path, name, limited(getattr(Path, name)))
+            patch.setattr(shutil, "rmtree", limited(shutil.rmtree))
+            try:
+                run.lock().release()
+            except Killed:
+                seen.add((run.state(), run.finished()))
+                assert (run.path / "config.yaml").exists()
+                assert run.last.exists()
+            else:
+                break
+        run.lock().release()
+        assert kept(run.path) == NEW | USERS
+        assert not {".new", ".done"} & {path.name for path in run.path.iterdir()}
+    assert kill > 15
+    assert seen == {("finished", True), ("killed", False)}
+    assert kept(run.path) == NEW | USERS
+
+
+def test_a_figures_folder_without_pictures_goes_with_the_last_one(tmp_path):
+    fill(tmp_path, OLD)
+    fill(tmp_path / ".new", {name: text for name, text in NEW.items() if "figures" not in name})
+    Run(tmp_path).lock().release()
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_repeat_is_in_use_while_its_run_is_locked(tmp_path):
+    repeat = Run(tmp_path).place(force=True)
+    repeat.make()
+    repeat.mark("running", 3)
+    with Run(tmp_path).lock():
+        assert repeat.state() == "running"
+    assert repeat.state() == "killed"
+    assert not (repeat.path / ".lock").exists()

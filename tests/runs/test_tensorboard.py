@@ -20,11 +20,11 @@ from tensorboard.plugins.hparams.list_session_groups import Handler
 
 from disvae.config import resolved
 from disvae.evaluate import evaluate
+from disvae.logger.tensorboard import TensorBoard
 from disvae.runs.folder import Run
 from disvae.runs.tensorboard import final, later_file, write_scores
-from disvae.training.callbacks import Curves, Member
-from disvae.training.loop import fit
-from disvae.training.run_trainer import Asked
+from disvae.training.job import Job
+from disvae.training.loop import train_run
 
 SCORES = {"metric/mig/histogram": 0.5, "metric/mig/histogram_se": 0.01, "metric/mig/histogram/shape": 0.4}
 TERMS = {"val/elbo": -90.0, "val/loss": 91.0, "val/kl_per_dimension/00": 1.0, "val/beta": 4.0, "held_out/elbo": -92.0}
@@ -32,11 +32,11 @@ TERMS = {"val/elbo": -90.0, "val/loss": 91.0, "val/kl_per_dimension/00": 1.0, "v
 
 def run(folder: Path, config: dict, metrics: dict[str, float] | None) -> None:
     """A run's events as training leaves them; without `metrics` it was interrupted after its first validation."""
-    curves = Curves(Member(Run(folder), config))
-    curves.open(0)
-    curves.write("train", {"elbo": -100.0}, 5)
-    curves.write("val", {"elbo": -95.0}, 10)
-    curves.close()
+    logger = TensorBoard(folder, step=0)
+    logger.begin(config)
+    logger.log_metrics({"train/elbo": -100.0}, 5)
+    logger.log_metrics({"val/elbo": -95.0}, 10)
+    logger.close()
     if metrics is not None:
         write_scores(folder, {tag: v for tag, v in metrics.items() if tag.startswith("metric")}, metrics, 20)
 
@@ -154,9 +154,9 @@ def test_terms_of_the_elbo_stand_together_and_so_do_overlap_and_structure(config
 def test_a_continued_run_keeps_one_row_one_layout_and_the_points_of_its_checkpoint(config, tmp_path):
     run(tmp_path / "a", config(), None)
     before = layout(tmp_path / "a")
-    again = Curves(Member(Run(tmp_path / "a"), config()))
-    again.open(7)  # the checkpoint came before the validation at 10
-    again.write("val", {"elbo": -94.0}, 10)
+    again = TensorBoard(tmp_path / "a", step=7)  # the checkpoint came before the validation at 10
+    again.begin(config())
+    again.log_metrics({"val/elbo": -94.0}, 10)
     again.close()
     assert layout(tmp_path / "a") == before
     events = EventAccumulator(str(tmp_path / "a")).Reload()
@@ -167,7 +167,7 @@ def test_a_continued_run_keeps_one_row_one_layout_and_the_points_of_its_checkpoi
 
 def test_a_run_without_scores_and_one_scored_later_fill_the_same_columns(composed, tiny, tmp_path):
     trained = Run(tmp_path / "clusters" / "beta=4-0123")
-    fit(Asked(trained, resolved(composed(*tiny, "metric=[]")), brief=True))
+    train_run(Job(trained, resolved(composed(*tiny, "metric=[]")), brief=True))
     columns, rows = compared(tmp_path)
     assert "final/elbo" in metrics_of(columns)
     assert not [tag for tag in metrics_of(columns) if tag.startswith("final/without_labels/active_units/")]

@@ -37,7 +37,9 @@ BAD = [
     (CODES, FACTORS + 0.31, r"factor a must hold class indices, got 0\.31.*bin it first"),
     (CODES + 0j, FACTORS, "must be real numbers"),
     (CODES * 1e31, FACTORS, r"finite and at most 1e\+30"),
-    (CODES, FACTORS + np.nan, "factor a must hold class indices, got nan"),
+    (CODES, np.where(np.arange(40).reshape(20, 2) == 7, np.nan, FACTORS), "factor b .*got nan in row 3: leave such"),
+    (CODES, np.where(np.arange(40).reshape(20, 2) == 8, -np.inf, FACTORS), "factor a .*got -inf in row 4: leave such"),
+    (CODES, FACTORS.astype(str), "factor a must hold class indices, got .*'0'.*: number its classes"),
 ]
 
 

@@ -10,7 +10,7 @@ from torch.distributions import (
     Normal,
 )
 
-from disvae.statistics.densities import covariance_of_pair, density_of_latent, density_of_pair, spread
+from disvae.statistics.densities import covariance_of_pair, density_of_latent, density_of_pair, widths
 from disvae.student_t import StudentT
 
 X, Y = torch.linspace(-5, 5, 101), torch.linspace(-6, 6, 121)
@@ -93,5 +93,5 @@ def test_what_has_no_known_latents_is_refused():
 def test_a_student_t_without_a_standard_deviation_is_as_wide_as_its_scale(df):
     scale = positive(4, 3)
     dist = Independent(StudentT(torch.tensor(df), random(4, 3), scale), 1)
-    torch.testing.assert_close(spread(dist), scale)
+    torch.testing.assert_close(widths(dist), scale)
     torch.testing.assert_close(covariance_of_pair(dist, (0, 2))[1], torch.diag(scale[1, [0, 2]].square()))

@@ -14,7 +14,6 @@ from disvae.statistics.information import (
     mutual_information,
     neighbour_information,
     plug_in_bias,
-    top_two_by_chance,
 )
 
 
@@ -90,18 +89,13 @@ def test_no_information_is_exactly_none():
     assert mutual_information(np.repeat(np.arange(30), 7)[:, None], v)[0, 0] == 0  # every pair once
 
 
-def test_bias_and_order_of_plug_in_information_by_chance():
+def test_bias_of_plug_in_information_by_chance():
     rng = np.random.default_rng(0)
     factors = np.stack([rng.integers(size, size=4000) for size in (3, 10)], 1)
     drawn = np.sort(
         [mutual_information(bins(rng.normal(size=(4000, 6)), 12, "quantile"), factors) for _ in range(60)], axis=1
     )
     np.testing.assert_allclose(drawn.mean((0, 1)), plug_in_bias(12, factors), rtol=0.04)
-    best, second = top_two_by_chance(12, factors, 6)
-    np.testing.assert_allclose(drawn[:, -1].mean(0), best, rtol=0.05)
-    np.testing.assert_allclose(drawn[:, -2].mean(0), second, rtol=0.05)
-    assert (best > 1.1 * plug_in_bias(12, factors)).all()
-    np.testing.assert_allclose(top_two_by_chance(12, factors, 1), [plug_in_bias(12, factors), [0, 0]], rtol=0.01)
 
 
 def test_gap_is_to_the_second_best_or_to_nothing():

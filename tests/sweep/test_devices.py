@@ -20,7 +20,7 @@ def hold(connection, gpus, per_device):
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     """Start a job that leases; its end of a pipe and its process."""
-    monkeypatch.setattr(devices, "folder", lambda: tmp_path / "leases")
+    monkeypatch.setattr(devices, "lease_folder", lambda: tmp_path / "leases")
     context = multiprocessing.get_context("fork")
     started = []
 

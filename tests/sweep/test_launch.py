@@ -11,9 +11,9 @@ import joblib
 
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
-from disvae.sweep.pool import processes
+from disvae.sweep.pool import process_context
 from disvae.sweep.record import Sweep as Record
-from disvae.sweep.worker import Outcome, work
+from disvae.sweep.worker import JobOutcome, do_jobs
 from disvae.training.job import Task
 
 DRY = (
@@ -141,6 +141,24 @@ def test_a_job_that_is_killed_is_among_the_failed_and_the_others_finish(sweep):
     assert (state(run)["state"], state(run)["error"]) == ("failed", "killed by SIGKILL; out of memory?")
 
 
+def test_a_repeat_whose_process_is_killed_goes_on_from_its_checkpoint(sweep):
+    command = (*DRY, "steps=600", "eval_every=600", "checkpoint_every=10", "seed=0")
+    assert sweep.run(*command)[0] == 0
+    [run] = sweep.runs()
+    repeat, metrics = Run(run).place(force=True), Run(run).metrics()
+    process = sweep.start(*command, "force=true")
+    until(lambda: repeat.status()["step"] > 0)
+    os.kill(repeat.status()["pid"], signal.SIGKILL)
+    assert Run(run).finished()
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    assert "crashed, later again" in output
+    assert (run / "log.txt").read_text().count("Continuing from step") == 1
+    assert len(Run(run).provenance()["sessions"]) == 2, "those of the repeat"
+    assert Run(run).metrics() == metrics
+    assert not repeat.path.exists()
+
+
 def test_sweeps_at_once_do_each_run_once_under_whatever_names(sweep):
     commands = [("beta=1", "seed=range(4)")] * 2 + [("seed=range(2,6)", "beta=1,1.0")]
     together = [sweep.start(*DRY, *command, "launcher.processes=2") for command in commands]
@@ -199,13 +217,13 @@ class WithHelpers:
 
 
 def test_a_process_ends_at_once_with_its_helpers(tmp_path):
-    context = processes()
+    context = process_context()
     ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=([WithHelpers(Run(tmp_path))], theirs, [], 1))
+    process = context.Process(target=do_jobs, args=([WithHelpers(Run(tmp_path))], theirs, [], 1))
     process.start()
     theirs.close()
     assert ours.poll(60)
-    assert ours.recv() == (0, Outcome("elsewhere"))
+    assert ours.recv() == (0, JobOutcome("elsewhere"))
     process.join(30)
     assert process.exitcode == 0
     for pid in json.loads((tmp_path / "pids").read_text()):

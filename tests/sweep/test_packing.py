@@ -5,7 +5,7 @@ import pytest
 from disvae.config import ConfigError, check_values, options
 from disvae.runs.folder import Run
 from disvae.sweep.entry import Entry
-from disvae.sweep.packing import kind, most, packs, packs_on_cpu, spread
+from disvae.sweep.packing import even_parts, kind, make_packs, most, packs_on_cpu
 from disvae.training.job import Task
 
 BASE = ("dataset=clusters", "objective=decomposition", "alpha=1")
@@ -95,6 +95,10 @@ def test_only_jobs_at_the_same_step_go_together(task):
     interrupted = kind(at(100))
     assert interrupted == kind(at(100, "beta=3", state="failed")) == kind(at(100, "beta=4", state="running"))
     assert kind(at(100, "force=true")) == kind(task("force=true")) == kind(task()), "it begins anew"
+    repeat = at(500, "force=true", state="finished").run.place(force=True)
+    repeat.make()
+    repeat.mark("interrupted", 100)
+    assert kind(task("seed=5", "force=true")) == interrupted, "it goes on with the repeat"
 
 
 def test_what_is_trained_or_cannot_be_read_goes_alone(task):
@@ -127,25 +131,25 @@ def test_what_is_trained_or_cannot_be_read_goes_alone(task):
     ],
 )
 def test_packs_are_even_and_leave_no_slot_idle(jobs, limit, slots, sizes):
-    made = spread(["a"] * jobs, [limit] * jobs, slots)
+    made = even_parts(["a"] * jobs, [limit] * jobs, slots)
     assert sorted(map(len, made)) == sorted(sizes)
     assert [i for pack in made for i in pack] == list(range(jobs)), "in the order they were given"
 
 
 def test_two_kinds_on_two_slots_are_two_packs():
-    assert spread(["a", "b"] * 3, [16] * 6, 2) == [[0, 2, 4], [1, 3, 5]]
-    assert spread(["a", "b"] * 3, [16] * 6, 1) == [[0, 2, 4], [1, 3, 5]]
+    assert even_parts(["a", "b"] * 3, [16] * 6, 2) == [[0, 2, 4], [1, 3, 5]]
+    assert even_parts(["a", "b"] * 3, [16] * 6, 1) == [[0, 2, 4], [1, 3, 5]]
 
 
 def test_each_kind_has_its_own_limit_and_none_goes_alone():
-    made = spread(["mlp", "conv"] * 4 + [None, None], [16, 1] * 4 + [16, 16], 1)
+    made = even_parts(["mlp", "conv"] * 4 + [None, None], [16, 1] * 4 + [16, 16], 1)
     assert made == [[0, 2, 4, 6], [1], [3], [5], [7], [8], [9]]
 
 
 @pytest.mark.parametrize("jobs", range(1, 40))
 @pytest.mark.parametrize(("limit", "slots"), [(1, 3), (5, 1), (5, 2), (16, 2), (16, 8), (3, 7)])
 def test_every_job_is_in_one_pack_and_no_pack_is_too_large(jobs, limit, slots):
-    made = spread([str(i % 3) for i in range(jobs)], [limit] * jobs, slots)
+    made = even_parts([str(i % 3) for i in range(jobs)], [limit] * jobs, slots)
     assert sorted(i for pack in made for i in pack) == list(range(jobs))
     assert max(map(len, made)) <= limit
     assert len(made) >= min(jobs, slots), "no slot idles"
@@ -153,7 +157,7 @@ def test_every_job_is_in_one_pack_and_no_pack_is_too_large(jobs, limit, slots):
 
 
 def test_no_jobs_are_no_packs():
-    assert packs([], 2) == []
+    assert make_packs([], 2) == []
 
 
 def test_again_twin_and_unpackable_entries_go_alone(task):
@@ -161,7 +165,7 @@ def test_again_twin_and_unpackable_entries_go_alone(task):
     entries[1].attempts = 1
     entries[3].twin = "seed=0"
     entries[4].most = 1
-    made = packs(entries, 1)
+    made = make_packs(entries, 1)
     assert [[entries.index(entry) for entry in pack] for pack in made] == [[0, 2, 5], [1], [3], [4]]
     assert len({entry.pack for entry in entries}) == len(made)
 

@@ -19,7 +19,7 @@ from disvae.sweep import pool as pool_module
 from disvae.sweep import worker
 from disvae.sweep.devices import Device
 from disvae.sweep.entry import Entry
-from disvae.sweep.packing import packs
+from disvae.sweep.packing import make_packs
 from disvae.sweep.pool import Pool
 from disvae.system.signals import Interrupted
 
@@ -182,7 +182,7 @@ def sweep(tmp_path, monkeypatch):
         for number, stream in enumerate(("stdout", "stderr"), 1):  # the process's, not pytest's
             monkeypatch.setattr(sys, stream, os.fdopen(number, "w", closefd=False))
         shown = Shown()
-        pack = partial(packs, slots=slots)
+        pack = partial(make_packs, slots=slots)
         pool = Pool(
             multiprocessing.get_context("fork"),
             shown,
@@ -407,7 +407,7 @@ def test_a_training_that_breaks_down_as_a_whole_is_tried_again_one_by_one(sweep,
 
 
 def test_a_pack_holds_one_lease(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr("disvae.sweep.devices.folder", lambda: tmp_path / "leases")
+    monkeypatch.setattr("disvae.sweep.devices.lease_folder", lambda: tmp_path / "leases")
     gpus = [Device("GPU-a", "3"), Device("GPU-b", "5")]
     entries, _ = sweep(devices=gpus, a="finish", b="finish")
     assert set(states(entries).values()) == {"finished"}
@@ -415,7 +415,7 @@ def test_a_pack_holds_one_lease(sweep, tmp_path, monkeypatch):
 
 
 def test_members_wait_for_a_gpu_together(sweep, hold, tmp_path, monkeypatch):
-    monkeypatch.setattr("disvae.sweep.devices.folder", lambda: tmp_path / "leases")
+    monkeypatch.setattr("disvae.sweep.devices.lease_folder", lambda: tmp_path / "leases")
     (tmp_path / "leases").mkdir()
     free = hold(tmp_path / "leases" / "GPU-a-0.lock")
 

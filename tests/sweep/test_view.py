@@ -2,6 +2,7 @@ import io
 import time
 
 import pytest
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from disvae.sweep.entry import Entry, time_left, together
@@ -187,11 +188,11 @@ def test_the_same_run_twice_and_a_repetition_are_said(entries, capsys, tmp_path)
     entries[1].twin = "seed=0"
     entries[1].settle("elsewhere")
     entries[2].settle("elsewhere")
-    entries[3].task.force = True
+    entries[3].config = OmegaConf.create({"force": True})
     summary(entries, tmp_path / "x.json", tmp_path)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert {"skipped: the same run as another job 1", "skipped: finished by another process 1"} < set(lines)
-    assert any("force=true begins every job anew" in line for line in lines)
+    assert any("without force=true it does what is not finished" in line for line in lines)
     text = io.StringIO()
     shown = Lines(Console(file=text), entries, 2)
     shown.ended(entries[1])

@@ -43,6 +43,13 @@ def test_training_is_left_of_a_run_that_is_not_finished_or_is_forced(task):
     assert task("force=true").left() == "training"
 
 
+def test_force_is_dropped_where_there_is_nothing_to_repeat(task):
+    assert not task("force=true").claimed().force
+    assert not task("force=true").claimed().force, "an empty folder holds nothing"
+    finish(task("seed=1"), val__elbo=-2.5)
+    assert task("seed=1", "force=true").claimed().force
+
+
 def test_scores_are_left_of_a_finished_run_that_lacks_a_metric_somebody_typed(task):
     finish(task(), val__elbo=-2.5)
     assert task("metric=[sparsity]").left() == "scores"

@@ -258,6 +258,23 @@ def test_what_concerns_one_run_ends_that_one(asked):
     assert other.run.status()["state"] == "failed"
 
 
+def test_runs_that_are_repeated_together_keep_what_they_hold_until_they_are_finished(asked, monkeypatch):
+    first = [asked(f"run{seed}", f"seed={seed}") for seed in (0, 1)]
+    assert together(*first) == [True, True]
+    before = [one.run.last.read_bytes() for one in first]
+    forced = [asked(f"run{seed}", f"seed={seed}", force=True) for seed in (0, 1)]
+    stop_at(monkeypatch, 9)
+    assert [outcome.exit_status for outcome in together(*forced)] == [143, 143]
+    assert [one.run.last.read_bytes() for one in first] == before
+    assert all(one.run.finished() for one in first)
+    assert together(*forced) == [True, True]
+    for one in first:
+        assert one.run.finished()
+        assert [step for step, _ in curve(one.run, "train/loss")] == [5, 10, 15, 20]
+        assert [session["packed"] for session in one.run.provenance()["sessions"]] == [2, 2]
+        assert not one.run.place(force=True).path.exists()
+
+
 def test_an_error_of_the_training_itself_ends_all_and_keeps_their_checkpoints(asked, monkeypatch):
     original = Packed.update
 

@@ -9,15 +9,15 @@ from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-Draw = Callable[..., Tensor]
+RandomFunction = Callable[..., Tensor]
 
 
-def _of(homes: Iterable[Any], names: str) -> dict[Any, Draw]:
+def _of(homes: Iterable[Any], names: str) -> dict[Any, RandomFunction]:
     functions = [getattr(home, name) for home in homes for name in names.split() if hasattr(home, name)]
     return {function: function for function in functions}
 
 
-def _in_new(fill: Draw) -> Draw:
+def _in_new(fill: RandomFunction) -> RandomFunction:
     """`fill` in place of a new tensor, laid out as the one given."""
 
     def drawn(like: Tensor, *args: Any, generator: Generator, **kwargs: Any) -> Tensor:
@@ -26,7 +26,7 @@ def _in_new(fill: Draw) -> Draw:
     return drawn
 
 
-def _like(fill: Draw) -> Draw:
+def _like(fill: RandomFunction) -> RandomFunction:
     """`fill` in place of a new tensor, made like the one given."""
 
     def drawn(like: Tensor, *, generator: Generator, **options: Any) -> Tensor:
@@ -111,7 +111,7 @@ class MembersNoise(TorchFunctionMode):
                 ) from error
             raise
 
-    def _draw(self, func: Any, draw: Draw, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    def _draw(self, func: Any, draw: RandomFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         for name in ("generator", "out"):
             if kwargs.get(name) is not None:
                 raise NotImplementedError(f"{_name(func)} must draw without {name}= in packed runs")

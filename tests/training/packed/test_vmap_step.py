@@ -9,8 +9,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from disvae.build import make, make_vae
+from disvae.build import make_vae
 from disvae.config import resolved
+from disvae.instantiate import make
 from disvae.training.module import NORM, VAEModule, step_seed
 from disvae.training.packed.vmap_step import Pack, structure
 from disvae.training.schedule_inputs import AnyStep

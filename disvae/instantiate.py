@@ -1,0 +1,173 @@
+"""From a node of a configuration to the object it describes: the one place that decides which code a `_target_` runs.
+
+A configuration is data, and a run's folder may come from anybody. So a node is checked as a whole before anything is
+built: its `_target_` must be defined in the room of the family that the node stands for, and every other key must be a
+parameter of that class or function. Nothing else is imported, since importing a module runs it. Imports no torch.
+"""
+
+import collections.abc
+import importlib
+import inspect
+import re
+import reprlib
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Union, get_args, get_origin
+
+from disvae.config import ConfigError
+
+PACKAGES = ("disvae",)
+"""Packages whose families a `_target_` may name: the options of a family are the modules of PACKAGE.FAMILY."""
+
+ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+"""Kinds of parameters that name no setting, *args and **kwargs."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A checked node: the class or function it names, and its settings, some of which are parts themselves."""
+
+    key: str
+    target: Callable[..., Any]
+    settings: dict[str, Any]
+
+    def function(self) -> Callable[..., Any]:
+        """Return the target with its settings, the parts among them built."""
+        built = {name: value.build() if isinstance(value, _Part) else value for name, value in self.settings.items()}
+        return partial(self.target, **built)
+
+    def build(self, **arguments: Any) -> Any:
+        """Return the object; a value that it refuses raises ConfigError."""
+        try:
+            return self.function()(**arguments)
+        except (ValueError, OSError) as error:
+            raise error if isinstance(error, ConfigError) else ConfigError(f"{self.key}: {error}") from error
+
+
+def make(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:
+    """Return the object that the resolved node at `key` describes; `arguments` are added as they are.
+
+    Raises:
+        ConfigError: a target outside its family, a key that is no setting, a value of the wrong type, or one that the
+            object refuses.
+    """
+    return _checked(node, key.partition(".")[0], key, given=arguments).build(**arguments)
+
+
+def prepared(node: Mapping[str, Any], key: str, positional: int) -> Callable[..., Any]:
+    """Return the function that the resolved node at `key` describes, to be called with its `positional` arguments.
+
+    Raises:
+        ConfigError: a target outside its family, a key that is no setting, or a value of the wrong type.
+    """
+    return _checked(node, key.partition(".")[0], key, positional).function()
+
+
+def _checked(node: Any, family: str, key: str, positional: int = 0, given: Collection[str] = ()) -> _Part:
+    """Compare a node, and the nodes within it, with the signatures of their targets.
+
+    The target's first `positional` parameters and those in `given` are the program's, no settings.
+
+    Raises:
+        ConfigError: naming the first key that does not fit, its value and what it must be.
+    """
+    target = _target(node.get("_target_") if isinstance(node, Mapping) else node, family, key)
+    parameters = inspect.signature(target).parameters
+    kinds = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)  # type: ignore[misc]
+    for name in given:
+        if name not in parameters:
+            raise ConfigError(f"{key}._target_ must be a {family} that takes {name}, got {node['_target_']!r}")
+    own = [name for name in list(parameters)[positional:] if name not in given and parameters[name].kind not in ANY]
+    settings = {}
+    for name, value in node.items():
+        where, kind = f"{key}.{name}", kinds.get(name, Any)
+        if name == "_target_":
+            continue
+        if name not in own:
+            raise ConfigError(f"{where} is no setting of {target.__name__}; it has {', '.join(own) or 'none'}")
+        inner = next(filter(None, map(_family, _options(kind))), "")
+        if inner and isinstance(value, Mapping):
+            settings[name] = _checked(value, inner, where)
+        elif _fits(value, kind):
+            settings[name] = value
+        elif inner:
+            raise ConfigError(f"{where} is a {inner}, not {_short(value)}: type {name}={_short(value).strip(chr(39))}")
+        else:
+            raise ConfigError(f"{where} must be {_say(kind)}, got {_short(value)}")
+    missing = [name for name in own if name not in node and parameters[name].default is inspect.Parameter.empty]
+    if missing:
+        raise ConfigError(f"{key}.{missing[0]} is missing: {target.__name__} needs {', '.join(missing)}")
+    return _Part(key, target, settings)
+
+
+def _target(path: Any, family: str, key: str) -> Callable[..., Any]:
+    """Return the public class or function at `path`, which must be defined in the room of `family`.
+
+    Raises:
+        ConfigError: it is private or from elsewhere; nothing of it was imported.
+    """
+    rooms = [f"{package}.{family}" for package in PACKAGES]
+    refused = ConfigError(f"{key}._target_ must be a class or function of {' or '.join(rooms)}, got {_short(path)}")
+    room = next((room for room in rooms if isinstance(path, str) and path.startswith(f"{room}.")), None)
+    if room is None or not re.fullmatch(r"(\.[A-Za-z]\w*){2,}", path.removeprefix(room), re.ASCII):
+        raise refused
+    module, _, name = path.rpartition(".")
+    try:
+        target = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}._target_ names nothing that exists: {path!r} ({error})") from error
+    # A module's names include what it imported, from os or from another family.
+    if not (inspect.isclass(target) or inspect.isfunction(target)) or not target.__module__.startswith(f"{room}."):
+        raise refused
+    return typing.cast(Callable[..., Any], target)
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """Return the alternatives of an annotation: of `int | None` they are int and NoneType."""
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _family(kind: Any) -> str:
+    """Return the family whose contract an annotation names, `schedule` for disvae.schedule.Schedule, or nothing."""
+    package, _, family = getattr(kind, "__module__", "").partition(".")
+    return family if inspect.isclass(kind) and package in PACKAGES else ""
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a YAML value can be an argument annotated `kind`; without one it can be any single value."""
+    origin = get_origin(kind)
+    if origin is Literal:
+        return value in get_args(kind)
+    if len(_options(kind)) > 1:
+        return any(_fits(value, option) for option in _options(kind))
+    if origin in (list, tuple, collections.abc.Sequence):
+        item = get_args(kind)[0]
+        return isinstance(value, list) and all(_fits(element, item) for element in value)
+    if kind is type(None):
+        return value is None
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind) if kind in (bool, str) else not (_family(kind) or isinstance(value, (Mapping, list)))
+
+
+def _say(kind: Any) -> str:
+    """Return an annotation in the words of an error message."""
+    if get_origin(kind) is Literal:
+        return " or ".join(map(repr, get_args(kind)))
+    if len(_options(kind)) > 1:
+        return " or ".join(map(_say, _options(kind)))
+    names = {
+        float: "a number", int: "a whole number", bool: "true or false", str: "a name", type(None): "null",
+        Any: "a single value",
+    }  # fmt: skip
+    return names.get(kind, str(kind))
+
+
+def _short(value: Any) -> str:
+    """Return a value as a message shows it; of nested containers, which may be huge, only the beginning."""
+    return repr(value) if isinstance(value, str) else reprlib.repr(value)

@@ -1,0 +1,46 @@
+"""What of a configuration decides a run's numbers, and the hash that names the run's folder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NOT_IDENTITY = (
+    "out",
+    "force",
+    "preview",
+    "log_every",
+    "checkpoint_every",
+    "experiment",
+    "metric",
+    "final",
+    "figure",
+    "final_figures",
+    "logger",
+    "report",
+    "score",
+    "optimize",
+    "launcher",
+    "zip",
+)
+"""Keys that do not change what is trained."""
+
+WHERE_IT_RUNS = ("accelerator", "devices", "strategy", "graph", "profiler", "detect_anomaly")
+"""The trainer's keys that say where and how, not what."""
+
+
+def _canonical(node: Any) -> Any:
+    """beta=6 and beta=6.0 are one run."""
+    if isinstance(node, Mapping):
+        return {str(key): _canonical(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_canonical(child) for child in node]
+    return float(node) if isinstance(node, int) and not isinstance(node, bool) else node
+
+
+def identity(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a resolved configuration decides a run's numbers, in one spelling."""
+    kept = {key: value for key, value in tree.items() if key not in NOT_IDENTITY}
+    kept["trainer"] = {key: value for key, value in tree["trainer"].items() if key not in WHERE_IT_RUNS}
+    for optional in ("callbacks", "scheduler"):  # runs made before there were any keep their hash
+        if not kept.get(optional):
+            kept.pop(optional, None)
+    return {key: _canonical(value) for key, value in kept.items()}

@@ -1,0 +1,52 @@
+"""Where a run's numbers come from: command, commit, versions and machine."""
+
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def now() -> str:
+    """The time of day, with its zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or installed from a wheel
+    return answer.stdout.strip()
+
+
+def provenance(device: str, threads: int) -> dict[str, Any]:
+    """Command, commit, versions and machine of a session of a run; who trains adds data_checksum and wall_s."""
+    changes = _git("status", "--porcelain", "--untracked-files=no", ".")
+    packages = ("disvae", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"  # run from the source tree
+    return {
+        "command": shlex.join(sys.orig_argv),
+        "started": now(),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": None if changes is None else bool(changes),
+        "python": platform.python_version(),
+        "packages": versions,
+        "device": device,
+        "threads": threads,
+        "machine": platform.platform(),
+    }

@@ -1,0 +1,69 @@
+"""One table for the terminal and the pages: which rows and columns, to which digits."""
+
+from rich.console import Console
+
+from disvae.runs.tables import Cell, Head, Table, failures, number, scores_table, terms_table
+from disvae.runs.terminal import rich_table
+
+MODEL = {"value": 0.25, "se": 0.01, "low": 0.23, "high": 0.27}
+PCA = {"value": 0.0123456, "se": None, "low": None, "high": None}
+ENTRIES = {
+    "mig": {
+        "scores": {"histogram": {"model": MODEL, "pca": PCA}, "histogram/shape": {"model": MODEL}},
+        "chance": {"histogram": 0.00034},
+        "failed": {"ica": "no end", "untrained": "no end"},
+    },
+    "jemmig": {"scores": {"jemmig": {"model": MODEL}}, "chance": {}, "failed": {"ica": "no end", "pca": "no rows"}},
+}
+
+
+def texts(rows) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in rows]
+
+
+def test_a_number_has_the_digits_that_its_interval_leaves_it():
+    assert number(0.19634, 0.0361) == "0.196 ±0.036"
+    assert number(123.456, 7.2) == "123.5 ±7.2"
+    assert number(123.456, 30) == "123 ±30"
+    assert number(0.123456, None) == number(0.123456, float("inf")) == "0.1235"
+    assert number(-1e-15, 0) == "0 ±0"
+
+
+def test_terms_have_a_row_each_and_a_column_for_each_stage_with_values():
+    metrics = {"val/kl": 2.0, "val/kl_se": 0.1, "val/kl_per_dimension/00": 1.0, "train/kl": 2.125, "metric/mig/x": 0.3}
+    of = terms_table({"train/kl": 2.125, **metrics})
+    assert [head.text for head in of.heads] == ["nats per image", "last batch", "validation"]
+    assert texts(of.rows) == [["kl", "2.125", "2.00 ±0.20"]]
+
+
+def test_scores_have_arrows_baselines_chance_and_details_as_hints():
+    of = scores_table(ENTRIES)
+    assert [head.text for head in of.heads] == ["score", "model", "pca", "chance"]
+    assert texts(of.rows) == [
+        ["mig/histogram ↑", "0.250 ±0.020", "0.01235", "0.00034"],
+        ["jemmig/jemmig ↓", "0.250 ±0.020", "", ""],
+    ]
+    assert of.rows[0][0].hint == "shape 0.25"
+    assert of.rows[0][2].value == "0.0123456"
+    assert [head.text for head in scores_table({"jemmig": ENTRIES["jemmig"]}).heads] == ["score", "model"]
+
+
+def test_each_reason_is_said_once_with_all_that_it_concerns():
+    assert failures(ENTRIES) == ["mig (ica, untrained), jemmig (ica): no end", "jemmig (pca): no rows"]
+
+
+def test_the_terminal_shows_every_cell_as_it_is():
+    best, tied, other = Cell("0.52 ★", kind="best"), Cell("0.51 ≈"), Cell("0.11")
+    heads = [Head("group [bold]", is_text=True), Head("mig ↑")]
+    rows = [[Cell(f"[red]{i}"), cell] for i, cell in enumerate((best, tied, other))]
+    screen = Console(width=80)
+    with screen.capture() as capture:
+        screen.print(rich_table(Table(heads, rows, references=[[Cell("pca"), Cell("0.05")]])))
+    shown = [line for line in capture.get().splitlines() if "0." in line]
+    assert [line.split() for line in shown] == [
+        ["[red]0", "0.52", "★"],
+        ["[red]1", "0.51", "≈"],
+        ["[red]2", "0.11"],
+        ["pca", "0.05"],
+    ]
+    assert "group [bold]" in capture.get()

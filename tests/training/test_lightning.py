@@ -1,0 +1,204 @@
+"""Lightning as people know it: module, data, checkpoints, callbacks, loggers, schedulers and the trainer's settings."""
+
+import csv
+import inspect
+import os
+import signal
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from disvae.config import ConfigError, resolved
+from disvae.runs.checkpoint import load
+from disvae.runs.folder import Run
+from disvae.training import trainer as trainer_module
+from disvae.training.callbacks import Checkpoints
+from disvae.training.job import Job
+from disvae.training.loop import train_run
+from disvae.training.module import VAEModule
+from disvae.training.run_trainer import Stopped
+
+
+@pytest.fixture
+def train(composed, tiny, tmp_path):
+    """Train a tiny configuration in a folder of `tmp_path`; a further call with the same name goes on in it."""
+
+    def run(name: str, *overrides: str) -> Run:
+        found = Run(tmp_path / name)
+        train_run(Job(found, resolved(composed(*tiny, *overrides)), brief=True))
+        return found
+
+    return run
+
+
+def points(run: Run, tag: str) -> list[tuple[int, float]]:
+    events = EventAccumulator(str(run.path)).Reload()
+    return [(point.step, point.value) for point in events.Scalars(tag)]
+
+
+def stop_after(monkeypatch, steps: int) -> None:
+    """Let a signal arrive during the step after `steps` others, once."""
+    original, sent = VAEModule.training_step, []
+
+    def training_step(self, batch, batch_idx):
+        if self.global_step == steps and not sent:
+            sent.append(steps)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(VAEModule, "training_step", training_step)
+
+
+def test_a_checkpoint_is_loaded_as_lightning_loads_one(train):
+    run = train("run", "objective=decomposition", "prior=mixture", "alpha=1")
+    module = VAEModule.load_from_checkpoint(run.last)
+    assert not module.training
+    assert load(run.last)["hyper_parameters"]["N"] == module.N
+    for name, value in load(run.last)["state_dict"].items():
+        assert torch.equal(module.state_dict()[name], value), name
+    x = torch.rand(3, *load(run.last)["hyper_parameters"]["x_shape"])
+    assert module.vae.encode(x).mean.shape == (3, module.vae.prior.z_dim)
+
+
+def test_a_damaged_checkpoint_is_not_loaded(train):
+    run = train("run")
+    content = bytearray(run.last.read_bytes())
+    weight = next(value for value in load(run.last)["state_dict"].values() if value.numel() > 100)
+    content[content.index(weight.numpy().tobytes())] ^= 1
+    run.last.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"last\.ckpt"):
+        VAEModule.load_from_checkpoint(run.last)
+
+
+def test_the_trainers_step_is_the_step_and_a_batch_is_one_step(train, monkeypatch):
+    seen = []
+    original = VAEModule.on_train_batch_end
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        seen.append((self.trainer.global_step, batch_idx, len(batch.x)))
+        original(self, outputs, batch, batch_idx)
+
+    monkeypatch.setattr(VAEModule, "on_train_batch_end", on_train_batch_end)
+    train("run", "batch_size=50")
+    assert seen == [(step, step - 1, 50) for step in range(1, 21)]
+
+
+def test_what_a_module_logs_goes_to_the_runs_loggers_at_the_step(train, monkeypatch):
+    original = VAEModule.training_step
+
+    def training_step(self, batch, batch_idx):
+        self.log("mine", float(self.global_step + 1))
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(VAEModule, "training_step", training_step)
+    assert points(train("run"), "mine") == [(5, 5), (10, 10), (15, 15), (20, 20)]
+
+
+def test_every_scalar_of_tensorboard_goes_to_every_logger(train):
+    run = train("run", "logger=[tensorboard,csv]", "final=[active_units]", "metric=[active_units]")
+    with (run.path / "csv" / "from-step-0" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    events = EventAccumulator(str(run.path)).Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"train/loss", "val/elbo", "metric/active_units/count", "final/elbo"} <= tags
+    assert tags <= rows[0].keys()
+    for tag in ("train/loss", "val/elbo"):
+        table = [(int(row["step"]), float(row[tag])) for row in rows if row[tag]]
+        assert table == [(step, pytest.approx(value)) for step, value in points(run, tag)]
+
+
+@pytest.mark.parametrize("package", ["wandb", "mlflow"])
+def test_a_logger_whose_package_is_missing_says_what_to_install(train, monkeypatch, package):
+    monkeypatch.setattr("disvae.logger.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=f"logger={package} needs the package {package}: pip install {package}"):
+        train("run", f"logger=[{package}]")
+
+
+def test_early_stopping_ends_a_run_that_has_stopped_improving(train):
+    settings = ("callbacks=[early_stopping]", "callbacks.early_stopping.patience=1", "eval_every=2")
+    run = train("run", *settings, "callbacks.early_stopping.min_delta=1000")
+    assert run.finished()
+    assert run.status()["step"] == 4  # the first validation is the best, the second ends the run
+    assert load(run.last)["global_step"] == 4
+    assert points(run, "val/elbo")[-1][0] == 4
+
+
+def test_the_learning_rate_is_a_curve(train):
+    run = train("run", "callbacks=[lr_monitor]", "scheduler=step", "scheduler.every=10", "optimizer.lr=0.01")
+    assert points(run, "train/lr/0") == [
+        (step, pytest.approx(lr)) for step, lr in ((5, 0.01), (10, 0.01), (15, 0.005), (20, 0.005))
+    ]
+
+
+def test_the_cosine_ends_at_its_last_value(train):
+    run = train("run", "scheduler=cosine", "scheduler.last=0.001", "optimizer.lr=0.01", "log_every=1",
+                "callbacks=[lr_monitor]")  # fmt: skip
+    lr = dict(points(run, "train/lr/0"))
+    assert lr[1] == pytest.approx(0.01)
+    assert lr[11] == pytest.approx(0.0055)
+    assert lr[20] < 0.0012
+
+
+@pytest.mark.parametrize("stop", [7, 9, 10])
+@pytest.mark.parametrize("scheduler", ["cosine", "plateau"])
+def test_a_resumed_run_with_a_scheduler_and_callbacks_equals_the_uninterrupted_one(train, monkeypatch, scheduler, stop):
+    settings = (f"scheduler={scheduler}", "eval_every=5", "callbacks=[early_stopping,lr_monitor]", "log_every=1")
+    if scheduler == "plateau":
+        settings += ("scheduler.patience=0", "scheduler.factor=0.1", "optimizer.lr=0.1")
+    whole = train("whole", *settings)
+    stop_after(monkeypatch, stop)
+    with pytest.raises(Stopped):
+        train("stopped", *settings)
+    stopped = train("stopped", *settings)
+    assert points(stopped, "train/lr/0") == points(whole, "train/lr/0")
+    for name, value in load(whole.last)["state_dict"].items():
+        assert torch.equal(load(stopped.last)["state_dict"][name], value), name
+    assert stopped.metrics() == whole.metrics()
+
+
+def test_every_setting_of_the_trainer_works_or_is_refused_by_name():
+    works = {"accelerator", "devices", "precision", "gradient_clip_val", "deterministic", "benchmark", "profiler",
+             "detect_anomaly"}  # fmt: skip
+    assert set(inspect.signature(pl.Trainer).parameters) == works | trainer_module.INSTEAD.keys()
+
+
+@pytest.mark.parametrize("key", sorted(trainer_module.INSTEAD))
+def test_a_setting_that_would_change_a_run_is_refused_by_name(train, key):
+    with pytest.raises(ConfigError, match=rf"trainer\.{key} is set by disvae: "):
+        train("run", f"+trainer.{key}=1")
+
+
+def test_the_profiler_leaves_its_table_in_the_runs_folder(train):
+    run = train("run", "+trainer.profiler=simple")
+    (table,) = run.path.glob("*profile*")
+    assert "training_step" in table.read_text()
+    with pytest.raises(ConfigError, match=r"trainer\.profiler must be simple, advanced or null, got 'x'"):
+        train("other", "+trainer.profiler=x")
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed(train, monkeypatch):
+    whole = train("whole")
+    stop_after(monkeypatch, 11)
+    with pytest.raises(Stopped):
+        train("run")
+    run = Run(whole.path.parent / "run")
+    content = load(run.last)
+    torch.save({key: content[key] for key in ("global_step", "state_dict", "optimizer_states", "terms", "best_elbo")},
+               run.last)  # fmt: skip
+    train("run")
+    assert run.metrics() == whole.metrics()
+
+
+def test_a_checkpoint_due_at_a_validation_is_written_once_and_after_it(train, monkeypatch):
+    written = []
+    original = Checkpoints.write
+
+    def write(self, trainer, path):
+        written.append((path.name, trainer.global_step, self.member.built.evaluated_at))
+        original(self, trainer, path)
+
+    monkeypatch.setattr(Checkpoints, "write", write)
+    train("run", "eval_every=10", "checkpoint_every=10")
+    assert [entry for entry in written if entry[0] == "last.ckpt"] == [("last.ckpt", 10, 10), ("last.ckpt", 20, 20)]
