@@ -20,9 +20,9 @@ def docstrings() -> Iterator[tuple[str, str]]:
     for path in sorted(ROOT.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-                if text := ast.get_docstring(node):
-                    yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}", text
+            documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            if documented and (text := ast.get_docstring(node)):
+                yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}", text
             if isinstance(node, (ast.Module, ast.ClassDef)):
                 for before, after in zip(node.body, node.body[1:], strict=False):
                     if isinstance(before, (ast.Assign, ast.AnnAssign)) and isinstance(after, ast.Expr):

@@ -22,8 +22,13 @@ PARTS = {
 """Titles of the parts, in the order in which they are measured by default."""
 
 MODELS = knobs.options("model")
-LISTS = {"parts": list(PARTS), "objectives": knobs.options("objective"), "models": MODELS, "packed_models": MODELS}
-NAMES = {"device": ["auto", "cpu", "cuda"], "precision": list(PRECISIONS)}
+LIST_SETTINGS = {
+    "parts": list(PARTS),
+    "objectives": knobs.options("objective"),
+    "models": MODELS,
+    "packed_models": MODELS,
+}
+CHOICES = {"device": ["auto", "cpu", "cuda"], "precision": list(PRECISIONS)}
 
 
 def composed(name: str, overrides: Sequence[str]) -> DictConfig:
@@ -72,10 +77,10 @@ def _whole(value: Any) -> bool:
 def _must(key: str, value: Any) -> str | None:
     """Return what the value of a setting must be if it is something else."""
     several = isinstance(value, list) and bool(value)
-    if key in LISTS and not (several and set(value) <= set(LISTS[key])):
-        return f"a list of {', '.join(LISTS[key])}"
-    if key in NAMES and value not in NAMES[key]:
-        return ", ".join(NAMES[key])
+    if key in LIST_SETTINGS and not (several and set(value) <= set(LIST_SETTINGS[key])):
+        return f"a list of {', '.join(LIST_SETTINGS[key])}"
+    if key in CHOICES and value not in CHOICES[key]:
+        return ", ".join(CHOICES[key])
     if key in ("batch_sizes", "pack") and not (several and all(map(_whole, value))):
         return "a list of whole numbers of at least 1"
     if key in ("rounds", "threads") and not (_whole(value) or (key, value) == ("threads", "auto")):

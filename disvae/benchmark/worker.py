@@ -35,7 +35,7 @@ def _serve(pipe: Connection, threads: int, loop: Callable[..., None], arguments:
         pass  # the parent says so
 
 
-class Worker:
+class BenchmarkWorker:
     """A process that runs `loop(turn, *arguments)`, which makes steps without end and calls `turn` before each.
 
     `peak` is the most bytes it held, `cpu_s` the time that a step took of the cores when steps were last made.
