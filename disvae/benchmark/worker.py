@@ -67,7 +67,7 @@ class BenchmarkWorker:
         self._pipe.send(n)
         self._wait()
 
-    def __enter__(self) -> "Worker":
+    def __enter__(self) -> "BenchmarkWorker":
         return self
 
     def __exit__(self, *error: object) -> None:
