@@ -16,8 +16,8 @@ from disvae.benchmark.__main__ import benchmark
 from disvae.benchmark.measure import flop
 from disvae.benchmark.reference import PlainVAE, plain
 from disvae.benchmark.settings import settings
-from disvae.benchmark.step_process import StepProcess
 from disvae.benchmark.table import show
+from disvae.benchmark.worker import BenchmarkWorker
 from disvae.benchmark.workloads import bare, training_of
 from disvae.config import ConfigError, options
 from disvae.model.conv import Conv
@@ -132,7 +132,7 @@ def failing(turn):
 
 def test_a_process_that_fails_says_why():
     with pytest.raises(ConfigError, match="a process of the benchmark failed: ValueError: no such thing"):
-        StepProcess(failing)
+        BenchmarkWorker(failing)
 
 
 @pytest.mark.parametrize(

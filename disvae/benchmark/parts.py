@@ -13,8 +13,8 @@ import torch
 from disvae.benchmark.measure import Runner, flop, per_step, product_rate
 from disvae.benchmark.reference import plain
 from disvae.benchmark.settings import configuration
-from disvae.benchmark.step_process import StepProcess
-from disvae.benchmark.table import Measured
+from disvae.benchmark.table import TableRow
+from disvae.benchmark.worker import BenchmarkWorker
 from disvae.benchmark.workloads import Overrides, bare, training_of, whole
 from disvae.config import ConfigError
 from disvae.dataset import Images
@@ -57,7 +57,7 @@ class Benchmark:
     def _per_step(self, **runners: Runner) -> dict[str, float]:
         return per_step(runners, self.settings["seconds"], self.settings["rounds"])
 
-    def reference(self) -> Iterator[Measured]:
+    def reference(self) -> Iterator[TableRow]:
         """Measure the plain loop and ours, each in a process of its own: same network, images and batch."""
         for batch_size in self.settings["batch_sizes"]:
             case = self._case("conv", "beta_vae", batch_size)
@@ -65,7 +65,7 @@ class Benchmark:
             data = training_of(self.folder, case).runs[0].built.data
             np.save(file, data.images.take(data.train_rows[: SAMPLE // 5]).to(torch.uint8).numpy())
             usual = (file, batch_size, config["z_dim"], config["beta"], self.device)
-            with StepProcess(plain, *usual) as theirs, StepProcess(whole, self.folder, case) as ours:
+            with BenchmarkWorker(plain, *usual) as theirs, BenchmarkWorker(whole, self.folder, case) as ours:
                 times = self._per_step(plain=theirs, ours=ours)
                 yield {
                     "batch": batch_size,
@@ -77,11 +77,11 @@ class Benchmark:
                     "ours_bytes": ours.peak,
                 }
 
-    def steps(self) -> Iterator[Measured]:
+    def steps(self) -> Iterator[TableRow]:
         """Measure bare steps of each network, objective and batch size, on a GPU with and without a graph."""
         names = product(*(self.settings[key] for key in ("models", "objectives", "batch_sizes")))
         for model, objective, batch_size in names:
-            row: Measured = {"network": model, "objective": objective, "batch": batch_size}
+            row: TableRow = {"network": model, "objective": objective, "batch": batch_size}
             case = self._case(model, objective, batch_size)
             try:
                 eager = bare(self.folder, (*case, "trainer.graph=false"))
@@ -93,11 +93,11 @@ class Benchmark:
             except ConfigError as error:
                 yield row | {"not_measured": str(error)}
 
-    def loop(self) -> Iterator[Measured]:
+    def loop(self) -> Iterator[TableRow]:
         """Measure Lightning's loop beside the bare step, then the parts of a run."""
         for model in self.settings["models"]:
             case = self._case(model, "beta_vae")
-            with StepProcess(whole, self.folder, case) as loop:
+            with BenchmarkWorker(whole, self.folder, case) as loop:
                 times = self._per_step(bare=bare(self.folder, case), loop=loop)
             yield {
                 "network": model,
@@ -106,7 +106,7 @@ class Benchmark:
                 **self._parts_of(case, math.ceil(10 * self.settings["seconds"] / times["loop"])),
             }
 
-    def _parts_of(self, case: Overrides, half: int) -> Measured:
+    def _parts_of(self, case: Overrides, half: int) -> TableRow:
         """Return the seconds a step of a run's parts by Lightning's profiler; `terms` wait for the device."""
         steps = 2 * max(10, min(10_000, half))
         lengths = (f"steps={steps}", f"eval_every={steps}", f"checkpoint_every={steps // 2}")
@@ -132,7 +132,7 @@ class Benchmark:
         usual = {"saves": 500, "evals": 1000}  # steps between two of them; one of each was made
         return {f"{name}_s": seconds / usual.get(name, steps) for name, seconds in taken.items()}
 
-    def pack(self) -> Iterator[Measured]:
+    def pack(self) -> Iterator[TableRow]:
         """Measure K runs in one step beside one run alone."""
         if self.settings["precision"] == "bf16-mixed":
             yield {"not_measured": "runs in bf16-mixed cannot be packed: type precision=32-true"}
@@ -141,7 +141,10 @@ class Benchmark:
             case = self._case(model, "beta_vae")
             for K in self.settings["pack"]:
                 runs = [(*case, f"seed={seed}") for seed in range(K)]
-                with StepProcess(whole, self.folder, *runs) as packed, StepProcess(whole, self.folder, case) as alone:
+                with (
+                    BenchmarkWorker(whole, self.folder, *runs) as packed,
+                    BenchmarkWorker(whole, self.folder, case) as alone,
+                ):
                     times = self._per_step(packed=packed, alone=alone)
                     yield {
                         "network": model,
@@ -153,7 +156,7 @@ class Benchmark:
                         "alone_bytes": alone.peak,
                     }
 
-    def data(self) -> Iterator[Measured]:
+    def data(self) -> Iterator[TableRow]:
         """Measure the bytes of each format of images in memory, and how fast batches are gathered from it."""
         images = training_of(self.folder, self._case("conv", "beta_vae")).runs[0].built.dataset.images
         n = min(SAMPLE, len(images))

@@ -9,7 +9,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from disvae.config import PRECISIONS, ConfigError, check_values, conf_dir, options, resolved
+from disvae import config as knobs
+from disvae.config import PRECISIONS, ConfigError
 
 PARTS = {
     "reference": "A step of a plain loop and of Lightning's with ours: β-VAE, Burgess network, sprites",
@@ -20,16 +21,14 @@ PARTS = {
 }
 """Titles of the parts, in the order in which they are measured by default."""
 
-MAY_LIST = {
+MODELS = knobs.options("model")
+LIST_SETTINGS = {
     "parts": list(PARTS),
-    "objectives": options("objective"),
-    "models": options("model"),
-    "packed_models": options("model"),
+    "objectives": knobs.options("objective"),
+    "models": MODELS,
+    "packed_models": MODELS,
 }
-"""Names that a list may hold."""
-
-MAY_BE = {"device": ("auto", "cpu", "cuda"), "precision": PRECISIONS}
-"""Names one of which is chosen."""
+CHOICES = {"device": ["auto", "cpu", "cuda"], "precision": list(PRECISIONS)}
 
 
 def composed(name: str, overrides: Sequence[str]) -> DictConfig:
@@ -39,7 +38,7 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
         ConfigError: an override has a key or a value that does not exist.
     """
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):
             return compose(name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error
@@ -52,8 +51,8 @@ def configuration(overrides: Sequence[str]) -> dict[str, Any]:
         ConfigError: naming the key, its value and what it must be.
     """
     cfg = composed("config", overrides)
-    check_values(cfg)
-    return resolved(cfg)
+    knobs.check_values(cfg)
+    return knobs.resolved(cfg)
 
 
 def settings(arguments: Sequence[str]) -> dict[str, Any]:
@@ -78,10 +77,10 @@ def _whole(value: Any) -> bool:
 def _must(key: str, value: Any) -> str | None:
     """Return what the value of a setting must be if it is something else."""
     several = isinstance(value, list) and bool(value)
-    if key in MAY_LIST and not (several and set(value) <= set(MAY_LIST[key])):
-        return f"a list of {', '.join(MAY_LIST[key])}"
-    if key in MAY_BE and value not in MAY_BE[key]:
-        return ", ".join(MAY_BE[key])
+    if key in LIST_SETTINGS and not (several and set(value) <= set(LIST_SETTINGS[key])):
+        return f"a list of {', '.join(LIST_SETTINGS[key])}"
+    if key in CHOICES and value not in CHOICES[key]:
+        return ", ".join(CHOICES[key])
     if key in ("batch_sizes", "pack") and not (several and all(map(_whole, value))):
         return "a list of whole numbers of at least 1"
     if key in ("rounds", "threads") and not (_whole(value) or (key, value) == ("threads", "auto")):

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-Measured = dict[str, Any]
+TableRow = dict[str, Any]
 
 
 def digits(number: float) -> str:
@@ -26,7 +26,7 @@ UNITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
 """How the title of a column and its numbers are written, by the ending of the key."""
 
 
-def show(title: str, rows: Iterable[Measured], screen: Console) -> None:
+def show(title: str, rows: Iterable[TableRow], screen: Console) -> None:
     """Print rows under the names of their keys."""
     rows = list(rows)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)

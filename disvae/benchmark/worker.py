@@ -35,7 +35,7 @@ def _serve(pipe: Connection, threads: int, loop: Callable[..., None], arguments:
         pipe.send(ConfigError(f"a process of the benchmark failed: {type(error).__name__}: {error}"))
 
 
-class StepProcess:
+class BenchmarkWorker:
     """A process that runs `loop(turn, *arguments)`, which makes steps without end and calls `turn` before each.
 
     `peak` is the most bytes it held, `cpu_s` the time that a step took of the cores when steps were last made.
@@ -71,7 +71,7 @@ class StepProcess:
         self._pipe.send(n)
         self._wait()
 
-    def __enter__(self) -> "StepProcess":
+    def __enter__(self) -> "BenchmarkWorker":
         return self
 
     def __exit__(self, *error: object) -> None:
