@@ -153,5 +153,10 @@ class Data:
         """Gather the images at `rows` on `device`, where the dataset's images are kept from then on."""
         if self.images.data.device != device:
             self.images = self.images.to(device)
-        x, x_extra = (self.images.take(rows[name].to(device)) for name in ("index", "extra"))
+        x, x_extra = (self.images.take(send(rows[name], device)) for name in ("index", "extra"))
         return Batch(x, x_extra)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Return `values` on `device`; a GPU gets them from pinned memory, for else the program waits until it is idle."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
