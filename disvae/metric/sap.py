@@ -90,9 +90,7 @@ def one_against_rest(z: np.ndarray, factors: np.ndarray, C: float) -> list[tuple
     w = b = np.zeros(len(hinges.size))
     step = np.ones(len(hinges.size))
     here = hinges(w, b)
-    for _ in range(
-        100
-    ):  # about ten are needed; full steps hardly ever fail, and halving one finds the minimum
+    for _ in range(100):  # about ten are needed; full steps hardly ever fail, and halving one finds the minimum
         value, by_w, by_b, ww, wb, bb = here
         determinant = np.maximum(ww * bb - wb * wb, 1)  # at least 1, but for rounding
         to_w, to_b = (bb * by_w - wb * by_b) / determinant, (ww * by_b - wb * by_w) / determinant
