@@ -1,45 +1,49 @@
-"""Runs trained together: each as if alone, whatever becomes of the others."""
+"""Jobs of one process: each run as if it had been alone, whatever becomes of the others."""
 
+import logging
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from disvae.batches import Chunks
 from disvae.config import ConfigError, resolved
+from disvae.objective.beta_tc import BetaTC
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import InUse, Run
-from disvae.training.loop import fit, fit_together
-from disvae.training.packed.module import Packed
-from disvae.training.run_trainer import Asked, Stopped
+from disvae.training.job import Job
+from disvae.training.job_group import train_jobs
+from disvae.training.loop import train
+from disvae.training.packed.module import PackedModule
+from disvae.training.run_trainer import Stopped
 
 TOLERANCE = 1e-3
 """Of terms after 20 steps, relative; float32 rounding that training has made larger."""
 
 
 @pytest.fixture
-def asked(composed, tiny, tmp_path):
-    """A run asked for, in a folder of `tmp_path`."""
+def job(composed, tiny, tmp_path):
+    """Return a function that makes a job in a folder of `tmp_path`."""
 
-    def make(name: str, *overrides: str, **options) -> Asked:
-        return Asked(Run(tmp_path / name), resolved(composed(*tiny, *overrides)), brief=True, **options)
+    def make(name: str, *overrides: str) -> Job:
+        return Job(Run(tmp_path / name), resolved(composed(*tiny, *overrides)), brief=True)
 
     return make
 
 
-def together(*runs: Asked) -> list[bool | BaseException]:
-    """How each of them ended."""
+def together(*jobs: Job) -> list[bool | BaseException]:
+    """Return how each job of one process ended."""
     outcomes: dict[int, bool | BaseException] = {}
 
     def done(i: int, outcome: bool | BaseException) -> None:
         assert i not in outcomes
         outcomes[i] = outcome
 
-    fit_together(runs, lambda i: None, done)
-    return [outcomes[i] for i in range(len(runs))]
+    train_jobs(jobs, lambda i: None, done)
+    return [outcomes[i] for i in range(len(jobs))]
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -67,13 +71,13 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_run_leaves_the_folder_it_would_have_left_alone(asked, kind):
+def test_each_run_leaves_the_folder_it_would_have_left_alone(job, kind):
     settings = [(*kind, f"seed={seed}") for seed in (0, 1, 2)]
-    packed = [asked(f"packed{i}", *overrides) for i, overrides in enumerate(settings)]
+    packed = [job(f"packed{i}", *overrides) for i, overrides in enumerate(settings)]
     assert together(*packed) == [True, True, True]
     for i, overrides in enumerate(settings):
-        alone = asked(f"alone{i}", *overrides)
-        assert fit(alone)
+        alone = job(f"alone{i}", *overrides)
+        assert train(alone)
         run = packed[i].run
         names = {path.name for path in run.path.iterdir() if not path.name.startswith("events")}
         assert names == {path.name for path in alone.run.path.iterdir() if not path.name.startswith("events")}
@@ -93,26 +97,47 @@ def test_each_run_leaves_the_folder_it_would_have_left_alone(asked, kind):
         assert run.last.stat().st_size < 1.2 * alone.run.last.stat().st_size  # its own tensors, not the stack's
 
 
+def at_step(monkeypatch, step: int, act: Callable[[PackedModule], None]) -> None:
+    """Do something to packed runs right after their gradients and weights of the step that follows `step` others."""
+    original = PackedModule.make_step
+
+    def make_step(self, inputs, now):
+        rows = original(self, inputs, now)
+        if now == step:
+            act(self)
+        return rows
+
+    monkeypatch.setattr(PackedModule, "make_step", make_step)
+
+
 def stop_at(monkeypatch, step: int) -> None:
     """Let a signal arrive in the middle of a step, once."""
-    original = Packed.update
     sent = []
 
-    def update(self):
-        if self.step == step and not sent:
+    def send(module):
+        if not sent:
             sent.append(step)
             os.kill(os.getpid(), signal.SIGTERM)
-        original(self)
 
-    monkeypatch.setattr(Packed, "update", update)
+    at_step(monkeypatch, step, send)
+
+
+def break_at(monkeypatch, step: int) -> None:
+    """Let the second of the packed runs have weights that are not finite after `step` + 1 steps."""
+
+    def fill(module):
+        with torch.no_grad():
+            next(module.all[1].parameters()).fill_(torch.nan)
+
+    at_step(monkeypatch, step, fill)
 
 
 @pytest.mark.parametrize("stop", [3, 9, 16])
 @pytest.mark.parametrize("objective", ["beta_tc", "factor_vae"])
-def test_stopped_runs_go_on_together_to_the_same_numbers(asked, monkeypatch, stop, objective):
-    def runs(where: str) -> list[Asked]:
+def test_stopped_runs_go_on_together_to_the_same_numbers(job, monkeypatch, stop, objective):
+    def runs(where: str) -> list[Job]:
         kind = (f"objective={objective}", "batch_size=50")
-        return [asked(f"{where}{seed}", *kind, f"seed={seed}") for seed in (0, 1)]
+        return [job(f"{where}{seed}", *kind, f"seed={seed}") for seed in (0, 1)]
 
     whole = runs("whole")
     assert together(*whole) == [True, True]
@@ -128,20 +153,20 @@ def test_stopped_runs_go_on_together_to_the_same_numbers(asked, monkeypatch, sto
         assert same_to_the_bit(one.run, other.run)
 
 
-def test_a_run_begun_with_others_goes_on_alone(asked, monkeypatch):
+def test_a_run_begun_with_others_goes_on_alone(job, monkeypatch):
     stop_at(monkeypatch, 9)
-    first, second = asked("first"), asked("second", "seed=1")
+    first, second = job("first"), job("second", "seed=1")
     together(first, second)
-    assert fit(first)
-    alone = asked("alone")
-    fit(alone)
+    assert train(first)
+    alone = job("alone")
+    train(alone)
     assert first.run.metrics()["val/elbo"] == pytest.approx(alone.run.metrics()["val/elbo"], rel=TOLERANCE)
 
 
-def test_a_run_that_diverges_ends_at_once_and_the_others_go_on(asked):
+def test_a_run_that_diverges_ends_at_once_and_the_others_go_on(job):
     kind = ("objective=decomposition", "alpha=0", "checkpoint_every=5")
     fine, bad, good = (
-        asked(name, *kind, f"seed={seed}", f"beta={beta}")
+        job(name, *kind, f"seed={seed}", f"beta={beta}")
         for name, seed, beta in (("fine", 0, "1"), ("bad", 1, "3e38"), ("good", 2, "2"))
     )
     outcomes = together(fine, bad, good)
@@ -152,32 +177,22 @@ def test_a_run_that_diverges_ends_at_once_and_the_others_go_on(asked):
     assert bad.run.status()["state"] == "diverged"
     assert not bad.run.metrics()
     for one in (fine, good):
-        alone = asked(f"alone-{one.run.path.name}", *kind)
-        alone = Asked(alone.run, one.config, brief=True)
-        fit(alone)
+        alone = Job(Run(one.run.path.with_name(f"alone-{one.run.path.name}")), one.config, brief=True)
+        train(alone)
         assert one.run.metrics()["val/elbo"] == pytest.approx(alone.run.metrics()["val/elbo"], rel=TOLERANCE)
 
 
-def test_a_run_that_diverges_in_the_middle_of_a_chunk_costs_the_others_no_step(asked, monkeypatch):
-    monkeypatch.setattr(Chunks, "PACE", 1e9)  # chunks double: 13 is in the middle of one
-    update = Packed.update
-
-    def update_and_break(self):
-        update(self)
-        if self.step == 12:
-            with torch.no_grad():
-                next(self.everyone[1].parameters()).fill_(torch.nan)
-
-    monkeypatch.setattr(Packed, "update", update_and_break)
+def test_a_run_that_diverges_in_the_middle_costs_the_others_no_step(job, monkeypatch):
+    break_at(monkeypatch, 12)
     kind = ("log_every=1", "checkpoint_every=5")
-    fine, bad, good = runs = [asked(f"run{seed}", *kind, f"seed={seed}") for seed in range(3)]
+    fine, bad, good = runs = [job(f"run{seed}", *kind, f"seed={seed}") for seed in range(3)]
     assert [outcome is True for outcome in together(*runs)] == [True, False, True]
     assert "step 13: " in bad.run.status()["error"]
     assert load(bad.run.last)["global_step"] == 10
     assert [step for step, _ in curve(bad.run, "train/loss")] == list(range(1, 14))
     for one in (fine, good):
-        alone = Asked(Run(one.run.path.with_name(f"alone-{one.run.path.name}")), one.config, brief=True)
-        fit(alone)
+        alone = Job(Run(one.run.path.with_name(f"alone-{one.run.path.name}")), one.config, brief=True)
+        train(alone)
         assert load(one.run.last)["global_step"] == 20
         assert load(one.run.best)["global_step"] == load(alone.run.best)["global_step"]
         for tag in ("train/loss", "val/elbo"):
@@ -185,67 +200,67 @@ def test_a_run_that_diverges_in_the_middle_of_a_chunk_costs_the_others_no_step(a
         assert one.run.metrics()["val/elbo"] == pytest.approx(alone.run.metrics()["val/elbo"], rel=TOLERANCE)
 
 
-def test_runs_split_otherwise_are_trained_apart(asked):
+def test_runs_split_otherwise_are_trained_apart(job):
     halves = (("split.validation=0", "split.held_out=0.2"), ("split.validation=0.2", "split.held_out=0"))
-    runs = [asked(f"run{i}", "batch_size=50", *half) for i, half in enumerate(halves)]
+    runs = [job(f"run{i}", "batch_size=50", *half) for i, half in enumerate(halves)]
     assert together(*runs) == [True, True]
     held_out = [any(name.startswith("held_out/") for name in one.run.metrics()) for one in runs]
     assert held_out == [True, False]
-    together(*reversed(again := [asked(f"again{i}", "batch_size=50", *half) for i, half in enumerate(halves)]))
+    together(*reversed(again := [job(f"again{i}", "batch_size=50", *half) for i, half in enumerate(halves)]))
     assert [one.run.metrics() for one in again] == [one.run.metrics() for one in runs]
 
 
-def test_when_all_diverge_each_says_so(asked):
-    outcomes = together(*(asked(f"run{seed}", "beta=3e38", f"seed={seed}") for seed in (0, 1)))
+def test_when_all_diverge_each_says_so(job):
+    outcomes = together(*(job(f"run{seed}", "beta=3e38", f"seed={seed}") for seed in (0, 1)))
     assert [getattr(outcome, "exit_status", None) for outcome in outcomes] == [4, 4]
 
 
-def test_what_does_not_fit_together_is_trained_alone_to_the_bit(asked, monkeypatch):
+def test_what_does_not_fit_together_is_trained_alone_to_the_bit(job, monkeypatch):
     sizes = []
-    original = Packed.__init__
+    original = PackedModule.__init__
 
-    def init(self, members, failed):
+    def init(self, members, *arguments, **settings):
         sizes.append(len(members))
-        original(self, members, failed)
+        original(self, members, *arguments, **settings)
 
-    monkeypatch.setattr(Packed, "__init__", init)
+    monkeypatch.setattr(PackedModule, "__init__", init)
     kind = ("objective=beta_tc", "batch_size=50")
     runs = [
-        asked("a", *kind),
-        asked("b", *kind, "objective.estimator=mss"),
-        asked("c", *kind, "seed=1", "beta=2", "schedule@schedule.beta=cosine"),
-        asked("d", *kind, "z_dim=3"),
+        job("a", *kind),
+        job("b", *kind, "objective.estimator=mss"),
+        job("c", *kind, "seed=1", "beta=2", "schedule@schedule.beta=cosine"),
+        job("d", *kind, "z_dim=3"),
     ]
     assert together(*runs) == [True] * 4
     assert sizes == [2]
-    alone = asked("alone", *kind, "z_dim=3")
-    fit(alone)
+    alone = job("alone", *kind, "z_dim=3")
+    train(alone)
     assert same_to_the_bit(runs[3].run, alone.run)
 
 
-def test_runs_in_bfloat16_are_trained_one_after_another(asked):
+def test_runs_in_bfloat16_are_trained_one_after_another(job):
     kind = ("trainer.precision=bf16-mixed",)
-    assert together(asked("a", *kind), asked("b", *kind, "seed=1")) == [True, True]
-    alone = asked("alone", *kind, "seed=1")
-    fit(alone)
+    assert together(job("a", *kind), job("b", *kind, "seed=1")) == [True, True]
+    alone = job("alone", *kind, "seed=1")
+    train(alone)
     assert same_to_the_bit(Run(alone.run.path.parent / "b"), alone.run)
 
 
-def test_runs_at_different_steps_do_not_become_one(asked, monkeypatch):
+def test_runs_at_different_steps_do_not_become_one(job, monkeypatch):
     stop_at(monkeypatch, 9)
-    together(asked("a"), asked("b", "seed=1"))
-    assert together(asked("a"), asked("b", "seed=1"), asked("c", "seed=2")) == [True] * 3
-    alone = asked("alone", "seed=2")
-    fit(alone)
+    together(job("a"), job("b", "seed=1"))
+    assert together(job("a"), job("b", "seed=1"), job("c", "seed=2")) == [True] * 3
+    alone = job("alone", "seed=2")
+    train(alone)
     assert same_to_the_bit(Run(alone.run.path.parent / "c"), alone.run)
 
 
-def test_what_concerns_one_run_ends_that_one(asked):
-    finished, busy, damaged, other, fine = (asked(f"run{seed}", f"seed={seed}") for seed in range(5))
-    fit(finished)
+def test_what_concerns_one_run_ends_that_one(job):
+    finished, busy, damaged, other, fine = (job(f"run{seed}", f"seed={seed}") for seed in range(5))
+    train(finished)
     damaged.run.path.mkdir()
     damaged.run.last.write_bytes(b"no checkpoint")
-    other = Asked(other.run, {**other.config, "objective": {**other.config["objective"], "beta": -1}}, brief=True)
+    other = Job(other.run, {**other.config, "objective": {**other.config["objective"], "beta": -1}}, brief=True)
     lock = busy.run.lock()
     outcomes = together(finished, busy, damaged, other, fine)
     lock.release()
@@ -258,16 +273,12 @@ def test_what_concerns_one_run_ends_that_one(asked):
     assert other.run.status()["state"] == "failed"
 
 
-def test_an_error_of_the_training_itself_ends_all_and_keeps_their_checkpoints(asked, monkeypatch):
-    original = Packed.update
+def test_an_error_of_the_training_itself_ends_all_and_keeps_their_checkpoints(job, monkeypatch):
+    def fail(module):
+        raise RuntimeError("the device is gone")
 
-    def update(self):
-        if self.step == 12:
-            raise RuntimeError("the device is gone")
-        original(self)
-
-    monkeypatch.setattr(Packed, "update", update)
-    runs = [asked(f"run{seed}", f"seed={seed}", "checkpoint_every=5") for seed in (0, 1)]
+    at_step(monkeypatch, 12, fail)
+    runs = [job(f"run{seed}", f"seed={seed}", "checkpoint_every=5") for seed in (0, 1)]
     for outcome, one in zip(together(*runs), runs, strict=True):
         assert str(outcome) == "the device is gone"
         assert one.run.status()["state"] == "failed"
@@ -276,22 +287,22 @@ def test_an_error_of_the_training_itself_ends_all_and_keeps_their_checkpoints(as
     assert together(*runs) == [True, True]
 
 
-def test_what_is_printed_says_whose_it_is(asked):
+def test_what_is_printed_says_whose_it_is(job):
     turns: list[int | None] = []
-    fit_together([asked("a"), asked("b", "seed=1")], turns.append, lambda i, outcome: None)
+    train_jobs([job("a"), job("b", "seed=1")], turns.append, lambda i, outcome: None)
     assert turns == [0, 1, None, 0, 1]
 
 
-def test_a_signal_before_training_ends_all(asked, monkeypatch):
+def test_a_signal_before_training_ends_all(job, monkeypatch):
     def build(*args: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("disvae.training.run_trainer.build", build)
-    outcomes = together(asked("a"), asked("b", "seed=1"))
+    outcomes = together(job("a"), job("b", "seed=1"))
     assert [getattr(outcome, "exit_status", None) for outcome in outcomes] == [130, 130]
 
 
-def test_a_folder_is_free_as_soon_as_its_run_has_ended(asked, tmp_path):
+def test_a_folder_is_free_as_soon_as_its_run_has_ended(job, tmp_path):
     free: list[bool] = []
 
     def done(i: int, outcome: bool | BaseException) -> None:
@@ -299,5 +310,5 @@ def test_a_folder_is_free_as_soon_as_its_run_has_ended(asked, tmp_path):
         free.append(True)
         lock.release()
 
-    fit_together([asked("a"), asked("b", "seed=1")], lambda i: None, done)
+    train_jobs([job("a"), job("b", "seed=1")], lambda i: None, done)
     assert free == [True, True]
