@@ -178,14 +178,14 @@ def test_a_job_has_the_numbers_of_the_run_alone_and_keeps_them_when_the_disk_is_
 
 
 def test_several_devices_of_one_run_are_refused_in_one_line(sweep):
-    for multirun, wanted in ((False, 2), (True, 1)):
-        status, output = sweep.run(*DRY, "trainer.devices=2", "seed=0", multirun=multirun)
-        assert status == wanted, output
-        assert "a sweep uses all devices, a run each" in output
-        assert "Traceback" not in output
-        assert sweep.runs() == []
     status, output = sweep.run(*DRY, "trainer.devices=2", multirun=False)
     assert (status, len(output.splitlines())) == (2, 1)
+    assert "trainer.devices" in output
+    assert "a sweep uses all devices, a run each" in output
+    status, output = sweep.run(*DRY, "trainer.devices=2", "seed=0")
+    assert status == 1
+    assert "Traceback" not in output
+    assert sweep.runs() == []
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_starts(sweep):

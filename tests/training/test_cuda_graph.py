@@ -348,7 +348,9 @@ def test_after_a_recording_that_failed_torch_can_be_used_as_before(monkeypatch, 
     stand_in = SimpleNamespace(clone_state=lambda: "fresh", graphsafe_set_state=states.append)
     monkeypatch.setattr(torch.cuda, "default_generators", (None, stand_in))
     with pytest.raises(RuntimeError, match="previous error"):
-        cuda_graph.Captured(lambda inputs: inputs["x"], {"x": torch.ones(1)}, [stand_in], SimpleNamespace(device_index=1))
+        cuda_graph.Captured(
+            lambda inputs: inputs["x"], {"x": torch.ones(1)}, [stand_in], SimpleNamespace(device_index=1)
+        )
     assert told == ([] if ended else [("end", 1, (0, 7)), ("release", 1, (0, 7))])
     assert failed == ([] if ended else [own])
     assert states == ["fresh", "fresh"]
