@@ -4,21 +4,10 @@ import itertools
 
 import pytest
 import torch
+from on_points import POINTS, N, module_of
 
-from disvae.build import check_together, make, make_vae
+from disvae.build import check_together
 from disvae.config import options, resolved
-from disvae.training.module import VAEModule
-
-N = 200
-POINTS = (1, 1, 2)
-
-
-def module_of(config, seed=0, x_shape=POINTS):
-    """A module in training mode, with a prior that has seen images where it wants to."""
-    torch.manual_seed(seed)
-    vae = make_vae(config, x_shape)
-    vae.prior.initialise(torch.rand(100, *x_shape))
-    return VAEModule.of({**config, "seed": seed}, vae, make(config["objective"], "objective"), x_shape, N).train()
 
 
 @pytest.fixture(scope="session")

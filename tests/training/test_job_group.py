@@ -28,8 +28,8 @@ TOLERANCE = 1e-3
 def job(composed, tiny, tmp_path):
     """Return a function that makes a job in a folder of `tmp_path`."""
 
-    def make(name: str, *overrides: str) -> Job:
-        return Job(Run(tmp_path / name), resolved(composed(*tiny, *overrides)), brief=True)
+    def make(name: str, *overrides: str, force: bool = False) -> Job:
+        return Job(Run(tmp_path / name), resolved(composed(*tiny, *overrides)), force=force, brief=True)
 
     return make
 

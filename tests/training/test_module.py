@@ -9,8 +9,8 @@ import copy
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import POINTS
 from device import META, NoWaitForCopies, OnDevice, stand_in_for_a_gpu
+from on_points import POINTS
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from disvae.batches import Batch

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from conftest import POINTS, N, module_of
 from device import META, NoWaitForCopies, OnDevice, Recordable, stand_in_for_a_gpu
+from on_points import POINTS, N, module_of
 from torch import nn
 
 from disvae.batches import Batch
