@@ -198,7 +198,7 @@ def test_runs_are_compared_by_their_agreement_on_the_same_images(run, tmp_path, 
 
 
 BAD = [
-    ([], "name a run's folder"),
+    ([], "name the folder of a run"),
     (["RUN", "metric=[nothing]"], "metric"),
     (["RUN", "metric=[mig]", "metric.mig.bin=3"], "bin"),
     (["RUN", "metric=[mig]", "metric.mig.bins=1"], "bins must be at least 2, got 1"),
@@ -207,14 +207,14 @@ BAD = [
     (["RUN", "score.controls=[noise]"], "score.controls must be a list of untrained, pca, ica, rotation"),
     (["RUN", "score.images=test"], "score.images must be validation or held_out or all, got 'test'"),
     (["RUN", "beta=4"], "beta"),
-    (["RUN", "metric=[udr]"], "udr is of several runs"),
-    (["NOWHERE"], "is no trained run's folder"),
+    (["RUN", "metric=[udr]"], "udr needs several runs"),
+    (["NOWHERE"], "is not the folder of a trained run"),
     (["RUN", "metric=null"], "metric must be one or a list of .*got null"),
     (["RUN", "metric=[../objective/vae]"], "metric must be one or a list of"),
     (["RUN", "metric=[mig]", "metric.mig=null"], "metric.mig must be a setting.s value"),
-    (["RUN", "+foo=1"], "foo is read by nothing"),
+    (["RUN", "+foo=1"], "foo is not a setting"),
     (["RUN", "RUN", "metric=[udr]"], "the same run is named twice"),
-    (["RUN", "metric=[component_nmi]"], "nothing could be scored"),
+    (["RUN", "metric=[component_nmi]"], "no metric could be computed"),
 ]
 
 
@@ -330,7 +330,7 @@ def test_a_file_that_declares_twelve_gigabytes_is_one_line_and_exit_2(tmp_path):
 
 @pytest.mark.parametrize("target", ["", "/nowhere/scores.json"])
 def test_a_place_that_cannot_be_written_is_named_before_anything_is_computed(tmp_path, target):
-    with pytest.raises(ConfigError, match="must be a file in a folder that is there"):
+    with pytest.raises(ConfigError, match="must be a file in an existing folder"):
         score([str(tmp_path / "codes.npz"), f"json={target}"])
 
 
@@ -424,7 +424,7 @@ def test_sigterm_ends_evaluate_in_order_and_leaves_no_process(run):
 
 def test_settings_of_runs_are_refused_for_files(tmp_path):
     np.savez(tmp_path / "codes.npz", codes=np.zeros((5, 2)))
-    with pytest.raises(ConfigError, match=r"score\.images=all is for runs"):
+    with pytest.raises(ConfigError, match=r"score\.images=all applies to runs"):
         score([str(tmp_path / "codes.npz"), "score.images=all"])
 
 

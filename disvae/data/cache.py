@@ -92,4 +92,4 @@ def _read(path: Path) -> tuple[Arrays, str] | None:
 
 
 def _unwritable(path: Path, error: OSError) -> OSError:
-    return OSError(f"the cache folder {path.parent} cannot be used ({error}): set DISVAE_CACHE_DIR to a folder with free space")
+    return OSError(f"the cache folder {path.parent} cannot be used ({error}): set DISVAE_CACHE_DIR to another one")

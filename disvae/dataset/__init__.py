@@ -23,7 +23,7 @@ class Images:
         row = (-(-prod(self.x_shape) // 8),) if self.packed else self.x_shape
         if tuple(data.shape[1:]) != row:
             raise ValueError(f"images must be (N, {', '.join(map(str, row))}), got {tuple(data.shape)}")
-        pixels = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8): the pixels of each byte value
+        pixels = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8): pixels of each byte
         # The eight pixels are stored as one integer, so that a byte needs a single look-up.
         self._unpacked = torch.from_numpy(pixels.view(np.int64)[:, 0]).to(data.device)
 

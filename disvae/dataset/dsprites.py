@@ -71,7 +71,7 @@ def _pack(path: Path) -> dict[str, np.ndarray]:
     factors = class_indices(classes, LATENTS)
     images = np.empty((len(classes), 512), dtype=np.uint8)
     if len(images) == IMAGES and not {file_checksum(path), file_checksum(path, "md5")} & {HDF5_SHA256, NPZ_MD5}:
-        log.warning("%s has the size of dSprites but not the checksum of an official file; it is used all the same", path)
+        log.warning("%s has the size of dSprites but not the checksum of an official file; it is used anyway", path)
     log.info("packing %s (only once on this machine)", path)
     done = 0
     with tqdm(total=len(images), desc="packing dSprites", unit=" images", unit_scale=True, disable=None) as bar:

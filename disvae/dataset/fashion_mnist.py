@@ -77,7 +77,7 @@ def _split(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
-    """Return the uint8 values (n, *item) of an IDX file: two zeros, 8 for uint8, the number of axes, lengths, values."""
+    """Return the uint8 values (n, *item) of an IDX file: two zeros, 8 for uint8, number of axes, lengths, values."""
     expected = f"expected an IDX file of 1 to 100,000 items of uint8 {item}"
     try:
         with gzip.open(path) as file:

@@ -85,7 +85,7 @@ class Run:
 
     @classmethod
     def find(cls, out: Path, dataset: str, name: str, config: Mapping[str, Any]) -> "Run":
-        """Return the run of this configuration: the folder that ends with its hash, or else a new `out/dataset/name-hash`."""
+        """Return the run of this configuration: the folder with its hash, or else a new `out/dataset/name-hash`."""
         return cls(_with_hash_of(out / dataset / f"{name}-{digest(config)}"))
 
     def claimed(self) -> "Run":
@@ -248,7 +248,7 @@ class Run:
         write_atomically(self.path / "metrics.json", json.dumps(metrics, indent=1) + "\n")
 
     def written(self, form: str = "{}") -> list[Path]:
-        """Return the files in the folder that a repeat replaces; `form` is a pattern around the pattern of their names."""
+        """Return the files that a repeat replaces; `form` is a pattern around the pattern of their names."""
         pictures = rf"({'|'.join(map(re.escape, options('figure')))})(-.*)?\.(png|gif)"
         places = [(self.path, NAMES), (self.figures, pictures)]
         return [

@@ -118,7 +118,7 @@ def notes(run: Run) -> list[str]:
     if "val/active_units" in metrics:  # not for a posterior without a mean
         active = round(metrics["val/active_units"])
         if active == 0:
-            said.append("posterior collapse: the codes carry no information about the images; try a lower beta or a warm-up")
+            said.append("posterior collapse: the codes say nothing about the images; try a lower beta or a warm-up")
         else:
             said.append(f"{active} of {z_dim} latents are active (variance of their mean over images above 0.01)")
     limit = metrics["val/overlap/mutual_information_limit"]

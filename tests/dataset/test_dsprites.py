@@ -103,7 +103,7 @@ def test_another_layout_is_refused_in_one_line(tmp_path, write, images, classes,
 
 
 def test_missing_path_says_what_to_do():
-    with pytest.raises(ValueError, match=r"dataset.path must be .*, got /none.hdf5; without dataset.path it is downloaded"):
+    with pytest.raises(ValueError, match=r"dataset.path must be .*, got /none.hdf5; without dataset.path it"):
         DSprites("/none.hdf5")
 
 

@@ -94,7 +94,7 @@ def test_every_flip_in_a_weight_is_found(checkpoint, tmp_path):
     start = content.index(largest)
     for at in range(start, start + len(largest), len(largest) // 20):
         (tmp_path / "last.ckpt").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-        with pytest.raises(ConfigError, match="the checksum of .* is wrong"):
+        with pytest.raises(ConfigError, match=r"the checksum of .* is wrong"):
             load(tmp_path / "last.ckpt")
 
 
