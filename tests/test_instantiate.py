@@ -22,7 +22,7 @@ from disvae.explore import explore
 from disvae.instantiate import make, prepared
 from disvae.runs.folder import Run
 from disvae.training.job import Job
-from disvae.training.loop import train as train_job
+from disvae.training.loop import train_run
 
 GIVEN: dict[str, dict[str, Any]] = {
     "prior": {"z_dim": 2},
@@ -223,7 +223,7 @@ def trained(composed, tmp_path_factory) -> Path:
     """A finished run on few images."""
     folder = tmp_path_factory.mktemp("runs") / "sprites" / "defaults-0123"
     weights = ("objective=decomposition", "alpha=1", "schedule@schedule.beta=linear")
-    train_job(Job(Run(folder), resolved(composed(*SPRITES, *MLP, *FEW, *weights)), brief=True))
+    train_run(Job(Run(folder), resolved(composed(*SPRITES, *MLP, *FEW, *weights)), brief=True))
     return folder
 
 
