@@ -12,8 +12,8 @@ from disvae.runs.folder import Run
 from disvae.runs.tables import Table, failures, scores_table, terms_table
 from disvae.system.duration import duration
 
-INTERVAL = "±: 95 % confidence interval"
-"""Explanation of the ± in tables."""
+INTERVAL = "± half the 95 % confidence interval"
+"""Caption that explains the ± in tables."""
 
 
 def rich_table(of: Table, **options: Any) -> rich.Table:
