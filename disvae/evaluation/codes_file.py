@@ -14,9 +14,7 @@ from disvae.config import ConfigError
 from disvae.data import array_file
 from disvae.runs.atomic import write_atomically
 
-CODES_ADVICE = (
-    "expected an HDF5 file, or an NPZ file as numpy.savez('codes.npz', codes=codes, factors=factors) writes it"
-)
+CODES_ADVICE = "write HDF5, or NPZ with numpy.savez('codes.npz', codes=codes, factors=factors)"
 
 
 def read_codes(path: Path) -> dict[str, np.ndarray]:
