@@ -469,7 +469,7 @@ def test_scores_of_earlier_weights_do_not_stay_beside_later_ones(composed, tmp_p
     train_run(Job(run, config, brief=True))
     assert run.scores()["metric"].keys() == {"sparsity"}
     assert not any("mig" in tag for tag in run.metrics())
-    dropped = f"dropped from {run.path / 'scores.json'}, because last.ckpt has changed since they were computed: metric/mig"
+    dropped = f"dropped from {run.path / 'scores.json'}, because last.ckpt has changed: metric/mig"
     assert [record.message for record in caplog.records if "dropped" in record.message] == [dropped]
 
 

@@ -163,7 +163,7 @@ def _save(run: Run, name: str, found: Mapping[str, Any], coming: Collection[str]
         ]
     if dropped:
         log.warning(
-            "dropped from %s, because last.ckpt has changed since they were computed: %s",
+            "dropped from %s, because last.ckpt has changed: %s",
             run.path / "scores.json",
             ", ".join(sorted(dropped)),
         )
