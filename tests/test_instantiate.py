@@ -195,7 +195,7 @@ ADAM = {"_target_": "disvae.optimizer.adam.adam", "lr": 1e-3, "betas": [0.9, 0.9
         ("objective", {**BETA_VAE, "beta": {"value": 2}}, "objective.beta._target_ must be a class or function of"),
         ("objective", {**BETA_VAE, "beta": {**CONSTANT, "value": -1}}, "objective.beta: value must be non-negative"),
         ("objective", {**BETA_VAE, "_target_": "disvae.objective.vae.VAE", "x": 1},
-         "objective.x is not a setting of VAE, which has none"),
+         "objective.x is not a setting of ELBO, which has none"),
         ("optimizer", {**ADAM, "weight_decay": 0.1},
          "optimizer.weight_decay is not a setting of adam, which has lr, betas, eps, amsgrad"),
     ],
@@ -304,8 +304,8 @@ def train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
          "optimizer.weight_decay is not a setting of adam, which has lr, betas, eps, amsgrad"),
         (["+metric.mine._target_=shutil.copyfile", "+metric.mine.src=s", "+metric.mine.dst=written"],
          "metric.mine must be one of active_units"),
-        (["--experimental-rerun=job.pickle"], "--experimental-rerun would run what a pickle holds"),
-        (["--exp", "job.pickle"], "--experimental-rerun would run what a pickle holds"),
+        (["--experimental-rerun=job.pickle"], "--experimental-rerun would run code in a pickle"),
+        (["--exp", "job.pickle"], "--experimental-rerun would run code in a pickle"),
     ],
 )  # fmt: skip
 def test_the_command_line_names_what_it_refuses(tmp_path, arguments, said):

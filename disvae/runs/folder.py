@@ -283,9 +283,10 @@ class Run:
                     self.figures.rmdir()
                 repeat.path.rename(done.path)
             if done.path.is_dir():
-                for path in sorted(done.written(), key=lambda path: path.name == "status.json"):
+                files = [path for path in done.path.rglob("*") if path.is_file()]  # those of loggers and profilers, too
+                for path in sorted(files, key=lambda path: path.name == "status.json"):
                     target = self.path / path.relative_to(done.path)
-                    target.parent.mkdir(exist_ok=True)
+                    target.parent.mkdir(parents=True, exist_ok=True)
                     path.replace(target)
                 shutil.rmtree(done.path)
         except OSError as error:

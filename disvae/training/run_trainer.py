@@ -64,11 +64,17 @@ def make_loggers(config: Mapping[str, Any], folder: Path, step: int) -> list[Log
     """
     loggers: list[Logger] = []
     for name, node in config["logger"].items():
-        logger = make(node, f"logger.{name}", folder=folder, step=step)
-        if isinstance(logger, TensorBoard):
-            logger.begin(config)
-        else:
-            logger.log_hyperparams(settings.flat_settings(config))
+        try:
+            logger = make(node, f"logger.{name}", folder=folder, step=step)
+            if isinstance(logger, TensorBoard):
+                logger.begin(config)
+            else:
+                logger.log_hyperparams(settings.flat_settings(config))
+        except ConfigError:
+            raise
+        except Exception as error:  # of a service or its package: no address, no account, no network
+            reason = str(error).partition("\n")[0]
+            raise ConfigError(f"logger.{name} cannot begin: {type(error).__name__}: {reason}") from error
         loggers.append(logger)
     return loggers
 

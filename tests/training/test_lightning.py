@@ -202,3 +202,16 @@ def test_a_checkpoint_due_at_a_validation_is_written_once_and_after_it(train, mo
     monkeypatch.setattr(Checkpoints, "write", write)
     train("run", "eval_every=10", "checkpoint_every=10")
     assert [entry for entry in written if entry[0] == "last.ckpt"] == [("last.ckpt", 10, 10), ("last.ckpt", 20, 20)]
+
+
+def test_a_repeat_brings_the_files_of_every_logger(composed, tiny, tmp_path):
+    run = Run(tmp_path / "run")
+    config = resolved(composed(*tiny, "logger=[tensorboard,csv]", "+trainer.profiler=simple"))
+    table = run.path / "csv" / "from-step-0" / "metrics.csv"
+    train_run(Job(run, config, brief=True))
+    first = table.read_text()
+    table.write_text("old")
+    train_run(Job(run, config, force=True, brief=True))
+    assert table.read_text() == first
+    assert list(run.path.glob("*profile*"))
+    assert not list(run.path.glob(".new"))
