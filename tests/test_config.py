@@ -21,6 +21,14 @@ from disvae.system.help import help_text
         ("split.held_out=0.9", "split.held_out must be a finite number from 0 to 0.5, got 0.9"),
         ("preview=everything", "preview must be schedule or null"),
         ("force=1", "force must be true or false"),
+        *(
+            (
+                f"trainer.devices={devices}",
+                f"trainer.devices must be 1 or one GPU's number in a list, got {said}: a sweep uses all devices, "
+                "a run each",
+            )
+            for devices, said in (("2", "2"), ("[0,1]", "[0, 1]"), ("auto", "'auto'"), ("-1", "-1"))
+        ),
     ],
 )
 def test_a_bad_setting_is_named_with_its_value(composed, override, said):

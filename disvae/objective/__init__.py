@@ -9,7 +9,18 @@ from disvae.vae import Draw
 
 
 class Objective(nn.Module):
-    """Terms in nats: sums over pixels and latents, means over the batch."""
+    """Terms in nats: sums over pixels and latents, means over the batch.
+
+    Several runs can be trained by one vectorised step, and the steps of a run can be replayed as a CUDA graph. Both ask
+    two things of `forward`:
+
+    - Its Python must not branch on a weight, nor turn one into a number (`float(weight)`), since a weight may be a
+      tensor there. The exception is `schedule.is_zero`, which has the same value in all runs of a pack. A weight is a
+      schedule, or a constructor argument annotated `float`.
+    - It may use `draw.step` only as the argument of its schedules: `self.beta(draw.step)`.
+
+    An objective that does otherwise trains as well, but more slowly: each run alone, step by step. A line says why.
+    """
 
     extra_batches: int = 0
     """How many further independent batches the objective needs; their codes are in `Draw.z_extra`."""

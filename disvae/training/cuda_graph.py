@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from disvae.batches import Batch, send
-from disvae.training.module import NORM, VAEModule, clip_gradients, step_seed
+from disvae.training.module import NORM, VAEModule, clip_gradients, seed_noise, step_seed
 from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class GraphedVAEModule(WholeStep, VAEModule):
         step = self.global_step
         (weights,) = self.schedules.at([step])
         inputs = {"x": batch.x, "x_extra": batch.x_extra, "weights": send(weights, batch.x.device)}
-        row = self.recorder(inputs, step, lambda: torch.manual_seed(step_seed(self.seed, step)))
+        row = self.recorder(inputs, step, lambda: seed_noise(step_seed(self.seed, step), batch.x.device))
         self.rows.append(row)
         return row[self.names.index("loss")]
 

@@ -20,7 +20,7 @@ from disvae.training.trainer import set_up
 
 log = logging.getLogger(__name__)
 
-SHARED = ("dataset", "split", "trainer", "batch_size", "steps", "eval_every", "checkpoint_every", "log_every")
+SHARED = ("dataset", "split", "trainer", "batch_size", "steps", "eval_every", "log_every")
 """Settings that packed runs have in common, beside their structure."""
 
 TrainOutcome = bool | BaseException

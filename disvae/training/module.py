@@ -33,6 +33,16 @@ def step_seed(seed: int, step: int) -> int:
     return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) % 2**63
 
 
+def seed_noise(seed: int, device: torch.device) -> None:
+    """Seed the default generators of the CPU and of `device`, and no others.
+
+    torch.manual_seed asks every GPU and, as long as none is in use, formats and keeps a stack of frames for later.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 def names_of(terms: Mapping[str, Tensor], axes: int = 0) -> list[str]:
     """Return a name for each number in `terms`: a vector (D,) becomes `name/00`, `name/01` ... after `axes` axes."""
     names = []
@@ -76,7 +86,7 @@ class Evaluation:
         self.images = images
         self.totals: dict[str, list[Tensor]] = {}
         self.encodings: list[Tensor] = []
-        torch.manual_seed(step_seed(module.seed, -1))
+        seed_noise(step_seed(module.seed, -1), module.device)
 
     def add(self, batch: Batch) -> None:
         """Add a block of images, weighted by its size."""
@@ -204,7 +214,7 @@ class VAEModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; the noise is a function of (seed, step)."""
-        torch.manual_seed(step_seed(self.seed, self.global_step))
+        seed_noise(step_seed(self.seed, self.global_step), self.device)
         self.terms = self.compute_terms(batch, self.global_step)
         return self.terms["loss"]
 

@@ -14,7 +14,7 @@ from disvae.runs.folder import Run
 from disvae.sweep.pool import process_context
 from disvae.sweep.record import Sweep as Record
 from disvae.sweep.worker import JobOutcome, do_jobs
-from disvae.training.job import Task
+from disvae.training.job import Job
 
 DRY = (
     "dataset=clusters",
@@ -49,7 +49,7 @@ def test_every_job_that_can_be_is_done_and_every_other_says_why(sweep, composed)
     raising = ["beta=1", "z_dim=2", "optimizer.lr=0.001", "seed=4"]
     config = composed(*DRY, *raising)
     config.out = str(sweep.folder / "outputs")
-    folder = Task.of(config, [*DRY, *raising], choices).run.path
+    folder = Job.of(config, [*DRY, *raising], choices).run.path
     (folder / "log.txt").mkdir(parents=True)  # its process cannot open its log: an exception like any other
     axes = (
         "beta=1,-1,1,1,1",
@@ -195,6 +195,17 @@ def test_a_job_has_the_numbers_of_the_run_alone_and_keeps_them_when_the_disk_is_
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_several_devices_of_one_run_are_refused_in_one_line(sweep):
+    status, output = sweep.run(*DRY, "trainer.devices=2", multirun=False)
+    assert (status, len(output.splitlines())) == (2, 1)
+    assert "trainer.devices" in output
+    assert "a sweep uses all devices, a run each" in output
+    status, output = sweep.run(*DRY, "trainer.devices=2", "seed=0")
+    assert status == 1
+    assert "Traceback" not in output
+    assert sweep.runs() == []
+
+
 def test_a_place_that_cannot_be_written_is_said_before_anything_starts(sweep):
     (sweep.folder / "file").touch()
     status, output = sweep.run(*DRY, "seed=0,1", "out=file/x")
@@ -205,14 +216,17 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_starts(sweep):
 
 @dataclass
 class WithHelpers:
-    """A task that leaves joblib's processes behind."""
+    """A job that leaves joblib's processes behind when it is asked what remains: nothing."""
 
     run: Run
     overrides: tuple[str, ...] = ()
 
-    def do(self, **_):
+    def remaining(self):
         pids = joblib.Parallel(n_jobs=2)(joblib.delayed(os.getpid)() for _ in range(4))
         (self.run.path / "pids").write_text(json.dumps(pids))
+        return ""
+
+    def typed(self, *beginnings):
         return False
 
 

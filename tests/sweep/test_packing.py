@@ -6,20 +6,20 @@ from disvae.config import ConfigError, check_values, options
 from disvae.runs.folder import Run
 from disvae.sweep.entry import Entry
 from disvae.sweep.packing import even_parts, kind, make_packs, most, packs_on_cpu
-from disvae.training.job import Task
+from disvae.training.job import Job
 
 BASE = ("dataset=clusters", "objective=decomposition", "alpha=1")
 
 
 @pytest.fixture
-def task(composed, tmp_path):
-    """A job's task by its overrides; the last of two for the same key wins."""
+def job(composed, tmp_path):
+    """Return a function that makes a job of overrides; the last of two for the same key wins."""
 
-    def make(*overrides: str) -> Task:
+    def make(*overrides: str) -> Job:
         given = [*BASE, *overrides]
         last = {override.partition("=")[0].lstrip("+"): override for override in given}
         choices = {key: value.partition("=")[2] for key, value in last.items() if key in ("objective", "dataset")}
-        return Task.of(composed(*last.values(), f"out={tmp_path}"), list(last.values()), choices)
+        return Job.of(composed(*last.values(), f"out={tmp_path}"), list(last.values()), choices)
 
     return make
 
@@ -33,11 +33,11 @@ def task(composed, tmp_path):
         ("schedule@schedule.beta=linear", "schedule@schedule.alpha=cyclical"),
         ("schedule@schedule.beta=linear", "schedule.beta.until=0.5"),
         ("schedule@schedule.beta=linear", "schedule.beta.start=2", "beta=0"),
-        ("log_every=7", "checkpoint_every=9", "final=[]", "metric=[]", "launcher.retries=3"),
+        ("checkpoint_every=9", "final=[]", "metric=[]", "launcher.retries=3"),
     ],
 )
-def test_jobs_that_differ_in_seed_weights_or_what_is_no_part_of_a_run_are_of_one_kind(task, overrides):
-    assert kind(task()) == kind(task(*overrides)) is not None
+def test_jobs_that_differ_in_seed_weights_or_what_is_no_part_of_a_run_are_of_one_kind(job, overrides):
+    assert kind(job()) == kind(job(*overrides)) is not None
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,7 @@ def test_jobs_that_differ_in_seed_weights_or_what_is_no_part_of_a_run_are_of_one
         ("batch_size=100",),
         ("steps=100",),
         ("eval_every=100",),
+        ("log_every=7",),
         ("objective=beta_vae", "alpha=0"),
         ("model=conv",),
         ("model.encoder_hidden=[50]",),
@@ -66,49 +67,58 @@ def test_jobs_that_differ_in_seed_weights_or_what_is_no_part_of_a_run_are_of_one
         ("objective.released_mixture_kl=true",),
     ],
 )
-def test_jobs_of_other_shapes_numbers_of_steps_or_places_are_of_another_kind(task, overrides):
-    other = kind(task(*overrides))
+def test_jobs_of_other_shapes_numbers_of_steps_or_places_are_of_another_kind(job, overrides):
+    other = kind(job(*overrides))
     assert other is not None
-    assert other != kind(task())
+    assert other != kind(job())
 
 
-def test_the_objectives_own_numbers_may_differ_but_not_in_being_zero(task):
-    kinds = [kind(task("objective=beta_tc", "alpha=0", f"objective.mi_weight={weight}")) for weight in (1, 0.5, 0, 0.0)]
+def test_the_objectives_own_numbers_may_differ_but_not_in_being_zero(job):
+    kinds = [kind(job("objective=beta_tc", "alpha=0", f"objective.mi_weight={weight}")) for weight in (1, 0.5, 0, 0.0)]
     assert kinds[0] == kinds[1] != kinds[2] == kinds[3]
 
 
-@pytest.mark.parametrize("devices", ["2", "[0,1]", "auto", "-1"])
-def test_who_trains_on_several_devices_goes_alone(task, devices):
-    assert kind(task(f"trainer.devices={devices}")) is None
-    assert kind(task("trainer.devices=[0]")) is not None
+@pytest.mark.parametrize(
+    "own",
+    [
+        "callbacks=[early_stopping]",
+        "scheduler=cosine",
+        "logger=[tensorboard,csv]",
+        "trainer.precision=bf16-mixed",
+    ],
+)
+def test_a_run_whose_step_or_trainer_is_its_own_goes_alone(job, own):
+    assert kind(job(own)) is None
+    assert kind(job("logger=[]")) is not None
+    assert kind(job("trainer.devices=[0]")) is not None
 
 
-def test_only_jobs_at_the_same_step_go_together(task):
+def test_only_jobs_at_the_same_step_go_together(job):
     def at(step, *overrides, state="interrupted"):
-        made = task("seed=5", *overrides)
+        made = job("seed=5", *overrides)
         made.run.path.mkdir(parents=True, exist_ok=True)
         made.run.mark(state, step)
         return made
 
-    assert kind(at(0)) == kind(task())
-    assert kind(at(100)) != kind(task())
+    assert kind(at(0)) == kind(job())
+    assert kind(at(100)) != kind(job())
     interrupted = kind(at(100))
     assert interrupted == kind(at(100, "beta=3", state="failed")) == kind(at(100, "beta=4", state="running"))
-    assert kind(at(100, "force=true")) == kind(task("force=true")) == kind(task()), "it begins anew"
+    assert kind(at(100, "force=true")) == kind(job("force=true")) == kind(job()), "it begins anew"
     repeat = at(500, "force=true", state="finished").run.place(force=True)
     repeat.make()
     repeat.mark("interrupted", 100)
-    assert kind(task("seed=5", "force=true")) == interrupted, "it goes on with the repeat"
+    assert kind(job("seed=5", "force=true")) == interrupted, "it goes on with the repeat"
 
 
-def test_what_is_trained_or_cannot_be_read_goes_alone(task):
-    finished = task("metric=[component_nmi]")
+def test_what_is_trained_or_cannot_be_read_goes_alone(job):
+    finished = job("metric=[component_nmi]")
     finished.run.path.mkdir(parents=True)
     finished.run.mark("finished", 500)
     finished.run.save_metrics({"val/elbo": 1.0})
-    assert finished.left() == "scores"
+    assert finished.remaining() == "scores"
     assert kind(finished) is None
-    damaged = task("seed=1")
+    damaged = job("seed=1")
     damaged.run.path.mkdir(parents=True)
     (damaged.run.path / "status.json").write_text("?")
     assert kind(damaged) is None
@@ -160,8 +170,8 @@ def test_no_jobs_are_no_packs():
     assert make_packs([], 2) == []
 
 
-def test_again_twin_and_unpackable_entries_go_alone(task):
-    entries = [Entry([], task=task(f"seed={i}"), most=16) for i in range(6)]
+def test_again_twin_and_unpackable_entries_go_alone(job):
+    entries = [Entry([], job=job(f"seed={i}"), most=16) for i in range(6)]
     entries[1].attempts = 1
     entries[3].twin = "seed=0"
     entries[4].most = 1
@@ -190,5 +200,5 @@ def test_pack_takes_a_number_or_auto(composed, value):
     check_values(composed(f"launcher.pack={value}"))
 
 
-def test_a_run_is_the_same_packed_or_alone(task):
-    assert task("launcher.pack=4").run == task().run == Run(task("launcher.pack=1").run.path)
+def test_a_run_is_the_same_packed_or_alone(job):
+    assert job("launcher.pack=4").run == job().run == Run(job("launcher.pack=1").run.path)

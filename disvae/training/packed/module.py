@@ -107,6 +107,7 @@ class PackedModule(WholeStep):
         self.names: list[str] = []
         self.rows: list[Tensor] = []  # (K, T) of the steps since the last fetch
         self._evaluation: Evaluation | None = None
+        self._chosen: Tensor | None = None  # numbers of the live members on the device, once a member is lost
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return one optimiser over the members' stacked parameters, in the state of their checkpoints."""
@@ -132,12 +133,11 @@ class PackedModule(WholeStep):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Make the members' steps and return the sum of their losses."""
-        step, chosen = self.global_step, [self.all.index(member) for member in self.live]
-        weights = send(torch.cat([self.schedules[k].at([step]) for k in chosen]), batch.x.device)
+        step = self.global_step
+        weights = send(torch.cat([schedules.at([step]) for schedules in self.schedules]), batch.x.device)
         x, x_extra = batch.x, batch.x_extra
-        if len(chosen) < len(self.all):
-            rows = send(torch.tensor(chosen), batch.x.device)
-            x, x_extra = x[rows], x_extra[rows]
+        if self._chosen is not None:
+            x, x_extra = x[self._chosen], x_extra[self._chosen]
         inputs = {"x": x, "x_extra": x_extra, "weights": weights}
         rows = self.recorder(inputs, step, lambda: self.pack.seed(step), self.pack.generators)
         self.rows.append(rows)
@@ -160,7 +160,8 @@ class PackedModule(WholeStep):
         """
         if not self.rows:
             return
-        rows, self.rows = torch.stack(self.rows).cpu(), []  # (n, K, T)
+        fetched, self.rows = torch.stack(self.rows), []
+        rows, device = fetched.cpu(), fetched.device  # (n, K, T)
         lost: dict[int, Diverged] = {}
         for k, member in enumerate(self.live):
             try:
@@ -177,6 +178,9 @@ class PackedModule(WholeStep):
             raise lost[k]
         self.pack = self.pack.without(lost)
         self.live = list(self.pack.members)
+        self.schedules = [ScheduleInputs(member.objective) for member in self.live]
+        # A list as an index would be copied to the device at each step, which waits for it.
+        self._chosen = torch.tensor([self.all.index(member) for member in self.live], device=device)
         self.recorder.forget()
 
     def checkpoint_of(self, member: VAEModule) -> dict[str, Any]:
@@ -202,7 +206,8 @@ class PackedModule(WholeStep):
         self._evaluation = None
 
     def on_validation_epoch_start(self) -> None:
-        """Begin evaluations on the validation samples."""
+        """Begin evaluations on the validation samples, of the members that have not diverged."""
+        self.fetch_terms()
         self._begin_evaluations(self.trainer.val_dataloaders)
 
     def on_test_epoch_start(self) -> None:

@@ -5,10 +5,12 @@ and the numbers of one, be they NaN, do not reach the others.
 """
 
 import copy
+import traceback
 import typing
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +28,9 @@ from disvae.vae import VAE
 
 # Gamma.rsample's clamp runs member by member under vmap: K small calls, nothing a user could change.
 warnings.filterwarnings("ignore", "There is a performance drop because .* batching rule for aten::clamp_")
+
+_NOT_OURS = (str(Path(torch.__file__).parent), __file__, str(Path(__file__).with_name("noise.py")))
+"""Files that a vectorised step passes through, whatever the objective."""
 
 _MODULE = frozenset(vars(nn.Module()))
 
@@ -55,7 +60,8 @@ def structure(module: VAEModule, optimizer: Optimizer) -> Hashable:
 def refusal(members: Sequence[VAEModule], batch: Batch) -> str | None:
     """Return why the steps of runs of one structure cannot be vectorised, or None if they can.
 
-    Copies of the runs make a step on a few images. An objective that branches on a weight fails in it, for example.
+    Copies of the runs make a step on a few images. An objective that branches on a weight fails in it, for example; the
+    reason names the line of ours, or of the objective, where it failed.
     """
     copies = [copy.deepcopy(member) for member in members]
     weights = torch.cat([ScheduleInputs(member.objective).at([0]) for member in copies]).to(batch.x.device)
@@ -64,8 +70,11 @@ def refusal(members: Sequence[VAEModule], batch: Batch) -> str | None:
     x, x_extra = (images[:8].expand(len(copies), *images[:8].shape) for images in (batch.x, batch.x_extra))
     try:
         pack.gradients(x, x_extra, weights)
-    except (RuntimeError, TypeError, ValueError) as error:
-        return str(error).partition("\n")[0]
+    except Exception as error:  # whatever it is: if it concerns the run, the run fails with it alone, too
+        frames = traceback.extract_tb(error.__traceback__)
+        place = [frame for frame in frames if not frame.filename.startswith(_NOT_OURS)][-1]
+        said = str(error).partition("\n")[0]
+        return f"{type(members[0].objective).__name__} cannot be packed, {place.filename}, line {place.lineno}: {said}"
     return None
 
 

@@ -1,24 +1,19 @@
 """Packed runs against the same runs alone."""
 
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import POINTS, N, module_of
+from device import META, NoWaitForCopies, OnDevice, Recordable, stand_in_for_a_gpu
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from disvae.build import make_vae
-from disvae.config import resolved
-from disvae.instantiate import make
-from disvae.training.module import NORM, VAEModule, step_seed
+from disvae.batches import Batch
+from disvae.training.module import NORM, step_seed
 from disvae.training.packed.vmap_step import Pack, structure
-from disvae.training.schedule_inputs import AnyStep
+from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
 
-N = 200
 B = 17
-POINTS = (1, 1, 2)
 PAIR = {"schedule.beta.value": (1.0, 3.0, 0.5), "schedule.alpha.value": (4.0, 1.0, 2.0)}
 
 
@@ -35,26 +30,11 @@ def settings(config, **changes):
     return changed
 
 
-def member(config, seed, x_shape=POINTS):
-    torch.manual_seed(seed)
-    vae = make_vae(config, x_shape)
-    vae.prior.initialise(torch.rand(100, *x_shape))
-    module = VAEModule(
-        vae,
-        make(config["objective"], "objective"),
-        optimizer=lambda groups: make(config["optimizer"], "optimizer", params=groups),
-        data=SimpleNamespace(train_rows=range(N)),
-        seed=seed,
-        eval_samples=10,
-    )
-    return module.train()
-
-
 def members(config, x_shape=POINTS, **of_each):
     """One member for each seed; keys of `of_each` hold a value for each."""
     count = len(next(iter(of_each.values()), range(3)))
     return [
-        member(settings(config, **{key: values[k] for key, values in of_each.items()}), 10 + k, x_shape)
+        module_of(settings(config, **{key: values[k] for key, values in of_each.items()}), 10 + k, x_shape)
         for k in range(count)
     ]
 
@@ -66,13 +46,12 @@ def images(modules, x_shape, step, b=B):
 
 
 def weights(modules, step):
-    return torch.stack([module.weights.at([step])[0] for module in modules])
+    return torch.cat([ScheduleInputs(module.objective).at([step]) for module in modules])
 
 
 def alone(module, optimizer, x, x_extra, step, clip=None):
     """A plain step of one run."""
     torch.manual_seed(step_seed(module.seed, step))
-    module.weights.feed(module.weights.at([step])[0])
     optimizer.zero_grad()
     terms = module.objective(module.vae(x, step=step, N=module.N, x_extra=x_extra))
     terms["loss"].backward()
@@ -138,20 +117,6 @@ COMBINATIONS = [
     "likelihood=laplace likelihood.learn=per_pixel",
     *(f"optimizer={name}" for name in ("adam", "amsgrad", "adagrad")),
 ]
-
-
-@pytest.fixture(scope="session")
-def configured(composed):
-    """A resolved configuration; classifiers are small."""
-
-    def make_config(overrides):
-        config = resolved(composed(*([] if "dataset=" in overrides else ["dataset=clusters"]), *overrides.split()))
-        for node in (config["objective"], config["objective"].get("divergence", {})):
-            if "width" in node:
-                node.update(width=20, layers=2)
-        return config
-
-    return make_config
 
 
 @pytest.mark.parametrize("overrides", COMBINATIONS)
@@ -330,7 +295,7 @@ STRUCTURE = {
 @pytest.mark.parametrize("change", STRUCTURE)
 def test_structure_is_all_but_seeds_schedules_and_weights(configured, change):
     base = "objective=beta_tc beta=4"
-    one, other = (member(configured(overrides), 0) for overrides in (base, f"{base} {change}"))
+    one, other = (module_of(configured(overrides)) for overrides in (base, f"{base} {change}"))
     same = structure(one, one.configure_optimizers()) == structure(other, other.configure_optimizers())
     assert same == STRUCTURE[change]
 
@@ -356,55 +321,56 @@ def test_autocast_is_refused(configured):
         pack.step(*images(modules, POINTS, 0), 0, weights(modules, 0))
 
 
-class Recordable(TorchDispatchMode):
-    """Fails at what a captured graph cannot hold: waits for the device, in kernels too, and copies from the host."""
-
-    WAITS = ("_local_scalar_dense", "is_nonzero", "_is_all_true", "equal", "nonzero", "masked_select", "_unique2")
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        masks = [leaf for leaf in tree_leaves(args[1:]) if isinstance(leaf, torch.Tensor) and leaf.dtype == torch.bool]
-        assert name not in self.WAITS, f"{name} waits for the device"
-        assert name != "normal", "torch.normal looks at its standard deviations: use rsample or normal_"
-        assert not (name.startswith("index") and masks), "indexing by a mask waits for the device"
-        assert name != "lift_fresh", "torch.tensor of numbers is a copy from the host"
-        return func(*args, **(kwargs or {}))
-
-
-class OnDevice(TorchDispatchMode):
-    """Fails at a tensor that is not on the meta device, which stands for any but the host."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, torch.Tensor)]
-        assert all(tensor.device.type == "meta" for tensor in tensors), f"{func} on a tensor of the host"
-        return out
-
-
 @pytest.mark.parametrize("overrides", COMBINATIONS)
 def test_a_step_neither_waits_for_the_device_nor_copies_from_the_host(configured, overrides):
     modules = members(configured(overrides), **DIFFERENT)
     x, x_extra = images(modules, POINTS, 0)
     now = weights(modules, 0)
     pack = Pack(modules, optimizers(modules), gradient_clip_val=1.0)
-    alone_member = member(configured(overrides), 0)
-    alone_member.weights.feed(now[0])
+    alone_member = module_of(configured(overrides))
+    ScheduleInputs(alone_member.objective).feed(now[0])
     with Recordable():
         pack.gradients(x, x_extra, now)
-        draw = alone_member.vae(x[0], step=AnyStep(), N=N, x_extra=x_extra[0])
-        alone_member.objective(draw)["loss"].backward()
+        alone_member.compute_terms(Batch(x[0], x_extra[0]), TracedStep())["loss"].backward()
 
 
 @pytest.mark.parametrize("overrides", COMBINATIONS)
 def test_a_step_makes_all_its_tensors_on_the_device(configured, overrides):
-    module = member(configured(overrides), 0)
-    x, x_extra = (tensor[0].to("meta") for tensor in images([module], POINTS, 0))
-    module.weights.feed(module.weights.at([0])[0].to("meta"))
-    module.to("meta")
+    module = module_of(configured(overrides)).to(META)
+    x, x_extra = (tensor[0].to(META) for tensor in images([module], POINTS, 0))
+    ScheduleInputs(module.objective).feed(weights([module], 0)[0].to(META))
     with OnDevice():
-        loss = module.objective(module.vae(x, step=AnyStep(), N=N, x_extra=x_extra))["loss"]
+        loss = module.compute_terms(Batch(x, x_extra), TracedStep())["loss"]
         if "learn_df" not in overrides:  # the gradient of a gamma draw is not known to the meta device
             loss.backward()
+
+
+@pytest.mark.slow
+def test_a_packed_step_of_every_combination_neither_waits_for_the_device_nor_mixes_devices(combinations, monkeypatch):
+    stand_in_for_a_gpu(monkeypatch)
+    copies = NoWaitForCopies()
+    copies.watching = True
+    failed = {}
+    for names, module in combinations.items():
+        modules = [copy.deepcopy(module).to(META) for _ in range(2)]
+        for k, one in enumerate(modules):
+            one.seed = k
+            for name in ("gamma", "mi_weight", "lambda_od"):
+                if hasattr(one.objective, name):
+                    setattr(one.objective, name, k + 1.0)
+        now = weights(modules, 3).to(META)
+        pack = Pack(modules, optimizers(modules), gradient_clip_val=1.0)
+        x, x_extra = (tensor.to(META) for tensor in images(modules, POINTS, 0))
+        pack.seed(3)
+        try:
+            with copies:
+                terms = pack.gradients(x, x_extra, now)
+            pack.update()
+        except (AssertionError, NotImplementedError, RuntimeError) as error:
+            failed[names] = str(error).partition("\n")[0]
+            continue
+        assert terms["loss"].shape == terms[NORM].shape == (2,)
+    assert not failed
 
 
 @pytest.mark.slow

@@ -1,0 +1,56 @@
+"""Every objective with every divergence, prior and posterior that it goes with, on points in a plane."""
+
+import itertools
+
+import pytest
+import torch
+
+from disvae.build import check_together, make, make_vae
+from disvae.config import options, resolved
+from disvae.training.module import VAEModule
+
+N = 200
+POINTS = (1, 1, 2)
+
+
+def module_of(config, seed=0, x_shape=POINTS):
+    """A module in training mode, with a prior that has seen images where it wants to."""
+    torch.manual_seed(seed)
+    vae = make_vae(config, x_shape)
+    vae.prior.initialise(torch.rand(100, *x_shape))
+    return VAEModule.of({**config, "seed": seed}, vae, make(config["objective"], "objective"), x_shape, N).train()
+
+
+@pytest.fixture(scope="session")
+def configured(composed):
+    """Return a function that resolves the configuration of overrides in one string; classifiers are small."""
+
+    def make_config(overrides):
+        config = resolved(composed(*([] if "dataset=" in overrides else ["dataset=clusters"]), *overrides.split()))
+        for node in (config["objective"], config["objective"].get("divergence", {})):
+            if "width" in node:
+                node.update(width=20, layers=2)
+        return config
+
+    return make_config
+
+
+@pytest.fixture(scope="session")
+def combinations(configured):
+    """Return a module for each combination of these four groups that can go together; they are to be copied."""
+    objectives = {name: f"objective={name}" for name in options("objective") if name != "decomposition"}
+    for name in options("divergence"):
+        objectives[f"decomposition {name}"] = f"objective=decomposition alpha=5 divergence={name}"
+    objectives = {name: configured(overrides) for name, overrides in objectives.items()}
+    priors = {name: configured(f"prior={name}")["prior"] for name in options("prior")}
+    posteriors = {name: configured(f"posterior={name}")["posterior"] for name in options("posterior")}
+    found = {}
+    for names in itertools.product(objectives, priors, posteriors):
+        config = {**objectives[names[0]], "prior": priors[names[1]], "posterior": posteriors[names[2]]}
+        try:
+            module = module_of(config)
+            check_together(module.vae, module.objective, torch.rand(20, *POINTS), N)
+        except ValueError:
+            continue
+        found[" ".join(names)] = module
+    return found
