@@ -306,7 +306,10 @@ def test_collapsed_codes_score_zero_and_that_is_said(tmp_path, capsys):
             {"codes": np.zeros((5, 2)), "factors": np.full((5, 2), np.inf), "factor_names": ["x", "y"]},
             "factor x must hold class indices, got inf in row 0: leave such rows out",
         ),
-        ({"codes": np.zeros((5, 2)), "factors": np.zeros((5, 2)), "factor_names": ["x", "x"]}, "names of their own"),
+        (
+            {"codes": np.zeros((5, 2)), "factors": np.zeros((5, 2)), "factor_names": ["x", "x"]},
+            "factors must have different names",
+        ),
         ({"codes": np.zeros((5, 2)), "population": np.array("many")}, "population must be a whole number"),
         ({"codes": np.zeros((5, 2)), "population": np.array(3)}, "population must be .* at least 5, got 3"),
         ({"codes": np.zeros((5, 2)), "controls/pca": np.zeros((4, 2))}, r"controls/pca must be \(5, D\)"),
