@@ -1,4 +1,4 @@
-"""A run's configuration to everything it trains with."""
+"""The parts of a run, built from its configuration: dataset, batches, VAE and objective."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from disvae.objective import Objective
 from disvae.vae import VAE
 
 LOOK = 10_000
-"""Training images, drawn by seed, that a prior may be initialised from."""
+"""Number of training images, drawn by seed, from which a prior may be initialised."""
 
 
 @dataclass
 class Built:
-    """The parts of a run that its configuration names."""
+    """The parts of a run that are built from its configuration."""
 
     dataset: Dataset
     data: Data
@@ -29,7 +29,7 @@ class Built:
 
 
 def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
-    """The VAE of a resolved configuration for images of `x_shape` (C, H, W)."""
+    """Return the VAE of a resolved configuration, with initial weights, for images of shape (C, H, W)."""
     z_dim = config["z_dim"]
     prior = make(config["prior"], "prior", z_dim=z_dim)
     posterior = make(config["posterior"], "posterior", z_dim=z_dim)
@@ -40,14 +40,14 @@ def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
 
 
 def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
-    """Return dataset (unless it is given), batches, VAE and objective of a resolved configuration.
+    """Build dataset (unless it is given), batches, VAE and objective of a resolved configuration.
 
     Raises:
-        ConfigError: naming the key, its value and what to type, also for parts that cannot go together.
+        ConfigError: a value is wrong or the parts do not fit together; the message says what to type.
     """
     if dataset is None:
         dataset = make(config["dataset"], "dataset")
-    torch.manual_seed(config["seed"])  # the weights
+    torch.manual_seed(config["seed"])  # decides the initial weights
     vae = make_vae(config, dataset.x_shape)
     objective = make(config["objective"], "objective")
     try:
@@ -70,14 +70,14 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
 
 @torch.no_grad()
 def check_together(vae: VAE, objective: Objective, x: Tensor, N: int) -> None:
-    """Raise ValueError when prior, posterior, likelihood, objective and images (B, C, H, W) cannot go together."""
+    """Raise ValueError if prior, posterior, likelihood, objective and images (B, C, H, W) do not fit together."""
     training = vae.training
-    vae.eval()  # so that a look changes no running statistics
+    vae.eval()  # keeps the running statistics of batch normalisation unchanged
     vae.likelihood.check(x)
     objective.check(vae(x, step=0, N=N))
     vae.train(training)
 
 
 def count(network: nn.Module) -> int:
-    """Trainable numbers of a network."""
+    """Return the number of trainable parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -1,22 +1,23 @@
-"""Compare runs: a table over seeds with intervals and ranks, a CSV of every run, and a report with figures.
+"""Compare runs: a ranked table with confidence intervals over seeds, a CSV of all runs, and a report with figures.
 
     python -m disvae.compare outputs
     python -m disvae.compare outputs/sprites objective=beta_vae,beta_tc beta=4 metric=[mig/histogram,factor_vae]
     python -m disvae.compare outputs/sweeps/SWEEP.json sort=val/elbo udr=true csv=all.csv report=all.html
 
-PATHs are run folders, folders of runs, records of sweeps. Runs that differ in the seed alone are a group; those of
-different datasets are compared apart.
+A path is a run folder, a folder of runs, or the record of a sweep. Runs that differ only in the seed form a group. Runs
+of different datasets are compared separately.
 
-  KNOB=VALUE,...    only the runs whose knob has one of the values: objective=beta_tc, optimizer.lr=1e-3
-  metric=[a,b]      columns: scores (mig/histogram), all of a metric (mig) or terms (elbo, kl, val/overlap/entropy)
-  by=beta,alpha     the axes that come first: x of the figures, then y of the heat maps
-  sort=mig/histogram  what groups are ranked by
-  traversals=false  none in the report: they load networks of the best and the median run (seconds to a minute)
-  udr=true          which seed UDR chooses without labels, computed where it is missing (minutes: images are encoded)
-  csv=FILE report=FILE  where to write; without, results.csv and report.html in the folder that holds the runs, or
-                    beside a sweep's record under its name; csv=none, report=none: not at all
+  SETTING=VALUE,...   compare only runs with one of these values: objective=beta_tc, optimizer.lr=1e-3
+  metric=[a,b]        columns: a score (mig/histogram), all scores of a metric (mig), or terms (elbo, kl)
+  by=beta,alpha       settings on the axes: x of the figures, then y of the heat maps
+  sort=mig/histogram  the score that ranks the groups
+  traversals=false    leave out traversals, which load the networks of the best and the median run (up to a minute)
+  udr=true            show which seed UDR selects without labels; missing UDR scores are computed (minutes)
+  csv=FILE            where to write all values (none: not at all); default: results.csv beside the runs
+  report=FILE         where to write the report (none: not at all); default: report.html beside the runs
 
-Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM.
+The default files for the record of a sweep are beside the record and have its name. The exit status is 2 for a wrong
+argument, 130 for Ctrl-C and 143 for SIGTERM.
 """
 
 import difflib
@@ -40,14 +41,14 @@ OPTIONS = ("metric", "by", "sort", "udr", "traversals", "csv", "report")
 
 
 def compare_paths(arguments: Sequence[str]) -> None:
-    """Compare what the arguments name: print it, write the CSV and the report.
+    """Compare the runs in the arguments: print a table, write the CSV and the report.
 
     Raises:
-        ConfigError: naming the argument and what to type.
+        ConfigError: an argument is wrong; the message says what to type.
     """
     places, overrides = paths(arguments, "path")
     if not places:
-        raise ConfigError("name runs' folders, a folder of runs or a sweep: python -m disvae.compare outputs")
+        raise ConfigError("name run folders, a folder of runs or a sweep's record: python -m disvae.compare outputs")
     options, where = _options(overrides)
     targets = {name: _target(name, options.get(name), places) for name in ("csv", "report")}
     with_udr, with_traversals = _flag("udr", options, False), _flag("traversals", options, True)
@@ -61,10 +62,10 @@ def compare_paths(arguments: Sequence[str]) -> None:
     if with_udr:
         from disvae.comparison import udr
 
-        print("UDR, where it is missing: each network encodes images, some seconds a run")
+        print("Computing missing UDR scores: each network encodes images, which takes some seconds")
         for comparison in comparisons:
             for group, reason in udr.compute(comparison).items():
-                log.warning("no UDR of %s: %s", group, reason)
+                log.warning("UDR of %s is not available: %s", group, reason)
         comparisons = compare(collect(places), where, chosen, by)
     _show(comparisons, chosen, sort, with_udr)
     print()
@@ -72,7 +73,7 @@ def compare_paths(arguments: Sequence[str]) -> None:
         from disvae.comparison.tables import write_csv
 
         write_csv(comparisons, targets["csv"])
-        print(f"every run and value:  {targets['csv']}")
+        print(f"all runs and values:  {targets['csv']}")
     if targets["report"] is not None:
         with loading():
             from disvae.comparison.report import write_report
@@ -106,7 +107,7 @@ def _options(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[S
     for override in overrides:
         key, _, value = override.partition("=")
         if not value:
-            raise ConfigError(f"{override} says nothing; give {key}=VALUE")
+            raise ConfigError(f"{override} has no value; type {key}=VALUE")
         if key in OPTIONS:
             options[key] = value
         else:
@@ -115,17 +116,17 @@ def _options(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[S
 
 
 def _list(text: str) -> list[str]:
-    """`a,b` or `[a,b]`; a value that is itself a list stays one: `[0.9, 0.999],[0.5, 0.999]`."""
+    """Return the values in `a,b` or `[a,b]`; a value may be a list itself: `[0.9, 0.999],[0.5, 0.999]`."""
     if re.fullmatch(r"\[[^\[\]\s]*\]", text):
         text = text[1:-1]
     return [part.strip() for part in re.findall(r"\[[^\]]*\]|[^,]+", text) if part.strip()]
 
 
 def tags_of(name: str, rows: Sequence[Row]) -> list[str]:
-    """The tags that a name on the command line stands for: a tag, its short form, or all scores of a metric.
+    """Return the tags of a name on the command line: a tag, a short form of a tag, or all scores of a metric.
 
     Raises:
-        ConfigError: no run has such a tag.
+        ConfigError: no run has a tag of this name.
     """
     known = list(dict.fromkeys(tag for row in rows for tag in row.metrics))
     for tag in (name, f"metric/{name}", f"val/{name}", f"val/overlap/{name}", f"val/structure/{name}"):
@@ -138,16 +139,16 @@ def tags_of(name: str, rows: Sequence[Row]) -> list[str]:
     close = difflib.get_close_matches(name, names, n=3)
     scores = [short(tag) for tag in known if tag.startswith("metric/") and tag.count("/") == 2]
     hint = f"did you mean {' or '.join(close)}?" if close else f"the runs have {', '.join(scores) or 'no scores'}"
-    raise ConfigError(f"{name} is no score or term of these runs; {hint}")
+    raise ConfigError(f"{name} is not a score or term of these runs; {hint}")
 
 
 def _target(name: str, given: str | None, places: Sequence[Path]) -> Path | None:
-    """Where the CSV or the report goes; None for nowhere."""
+    """Return the path of the CSV or the report, or None if it is not wanted."""
     if given == "none":
         return None
     if given is not None:
         if not Path(given).absolute().parent.is_dir() or Path(given).is_dir():
-            raise ConfigError(f"{name}={given} must be a file in a folder that is there")
+            raise ConfigError(f"{name}={given} must be a file in an existing folder")
         return Path(given)
     if len(places) == 1 and places[0].is_file():
         return places[0].with_suffix({"csv": ".csv", "report": ".html"}[name])
@@ -157,7 +158,7 @@ def _target(name: str, given: str | None, places: Sequence[Path]) -> Path | None
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line that compares runs."""
     command(lambda: __doc__ or "", compare_paths)
 
 

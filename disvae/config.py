@@ -1,4 +1,4 @@
-"""The configuration at the door: where conf/ lies, what the knobs may be, which of them are read. Imports no torch."""
+"""Checks of a configuration before anything is computed, and the options in conf/. Imports no torch."""
 
 import difflib
 import functools
@@ -12,48 +12,48 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha", "schedule.capacity")
-"""Nodes that act only if the chosen objective refers to them."""
+"""Settings that have an effect only if the chosen objective refers to them."""
 
 NEUTRAL = {"beta": 1, "alpha": 0}
-"""Values that change nothing where nothing reads them, so that one sweep may span several objectives."""
-
+"""Values that are allowed for every objective, so that one sweep can span several objectives."""
 
 FACTS = ("better", "unsupervised", "packs_on_cpu")
-"""Keys of an option's YAML that describe the option. They are no settings: no class gets them, no run stores them.
+"""Keys in the YAML of an option that describe the option. They are not passed to its class and not stored in runs.
 
-They stand in the YAML because they are needed where importing the option's class, and torch with it, takes too long.
+They are in the YAML because they are needed where importing the class, and torch with it, takes too long.
 """
 
 LISTS = ("metric", "figure", "callbacks", "logger")
-"""Groups of which several options are chosen, as a list."""
+"""Groups in which a list of several options may be chosen."""
 
 CONTROLS = ("untrained", "pca", "ica", "rotation")
-"""Negative controls: the encoder before training, the pixels' principal and independent components, turned codes."""
-
+"""Baselines: the untrained encoder, principal and independent components of the pixels, randomly rotated codes."""
 
 PRECISIONS = ("32-true", "tf32", "bf16-mixed")
-"""float32; on a GPU with rounded factors in its products; bfloat16 in the networks alone. float16 would need its loss
-scaled, float64 images of float64."""
+"""Allowed precisions: float32; TensorFloat-32 products on a GPU; bfloat16 in the networks only.
+
+float16 is missing because it needs loss scaling, and float64 because images are float32.
+"""
 
 
 class ConfigError(ValueError):
-    """The user asked for something that cannot be; the message names the key, the value and what to type."""
+    """An error in what the user asked for; the message names the key, the value and what to type."""
 
 
 def conf_dir() -> Path:
-    """conf/ of the source tree, or its copy inside an installed package."""
+    """Return the folder conf/ of the source tree, or its copy in an installed package."""
     packaged = Path(__file__).parent / "conf"
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
 
 
 def options(group: str) -> list[str]:
-    """The options of a group: the YAML files of its folder."""
+    """Return the options of a group, which are the YAML files in its folder."""
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
 @functools.cache
 def facts(group: str, option: str) -> dict[str, Any] | None:
-    """Return the FACTS that the YAML of an option states, or None where the group has no such option."""
+    """Return the FACTS in the YAML of an option, or None if the group has no such option."""
     if option not in options(group):
         return None
     text = (conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
@@ -78,10 +78,10 @@ def _number(key: str, value: Any, *, least: float, whole: bool, most: float = ma
 
 
 def check_values(cfg: DictConfig) -> None:
-    """Types and ranges of the top-level knobs, before anything is imported, drawn or built.
+    """Check types and ranges of the top-level settings, before anything is imported or built.
 
     Raises:
-        ConfigError: naming the key, what it must be and what it is.
+        ConfigError: a value is wrong; the message names the key, what it must be and what it is.
     """
     for key in ("beta", "alpha"):
         _number(key, cfg[key], least=0, whole=False)
@@ -124,7 +124,7 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
     if clip is not None:
         _number("trainer.gradient_clip_val", clip, least=0, whole=False)
     if clip == 0:
-        raise ConfigError("trainer.gradient_clip_val must be positive, or null to clip nothing, got 0")
+        raise ConfigError("trainer.gradient_clip_val must be positive, or null for no clipping, got 0")
 
 
 def _check_launcher(launcher: Mapping[str, Any]) -> None:
@@ -137,7 +137,7 @@ def _check_launcher(launcher: Mapping[str, Any]) -> None:
 
 
 def _check_optimize(cfg: DictConfig) -> None:
-    """The result that a sweeper searches for will be there."""
+    """Raise ConfigError if the run will not have the result that `optimize` names."""
     stage, _, name = str(cfg.optimize).partition("/")
     if stage.partition("-")[0] not in ("train", "val", "held_out", "metric") or not name:
         raise ConfigError(
@@ -147,15 +147,15 @@ def _check_optimize(cfg: DictConfig) -> None:
     at_end = set(cfg.get("metric") or ()) | set(options("metric") if cfg.final == "all" else cfg.final)
     if stage.startswith("metric") and metric not in at_end:
         raise ConfigError(
-            f"optimize={cfg.optimize} needs {metric} among the metrics at the end: final=all or final=[{metric}]"
+            f"optimize={cfg.optimize} needs the metric {metric} after the last step: type final=all or final=[{metric}]"
         )
 
 
 def check_score(score: Mapping[str, Any]) -> None:
-    """Types and values of how scores are computed.
+    """Check types and values of the settings in `score`.
 
     Raises:
-        ConfigError: naming the key, what it must be and what it is.
+        ConfigError: a value is wrong; the message names the key, what it must be and what it is.
     """
     for key, allowed in (("images", ("validation", "held_out", "all")), ("codes", ("mean", "sample"))):
         if score[key] not in allowed:
@@ -170,16 +170,16 @@ def check_score(score: Mapping[str, Any]) -> None:
 
 
 def check_names(arguments: Iterable[str]) -> None:
-    """Refuse an option of a group that is written as a path, before Hydra composes anything.
+    """Refuse an option that is written as a path, before Hydra composes the configuration.
 
-    Hydra would read that file and run the callbacks it names before a job can look at its choices. The flags for a
-    folder of one's own, --config-dir, --config-path and --config-name, and hydra.searchpath are let through: whoever
-    types them asks for that folder's configuration, callbacks included, as one who starts a program of one's own.
+    Hydra would read the file at that path and run the callbacks in it before a job could check its choices. The flags
+    --config-dir, --config-path, --config-name and hydra.searchpath are allowed: a user who types them wants the
+    configuration of that folder, callbacks included.
 
     Raises:
-        ConfigError: naming the group, the value and the group's options.
+        ConfigError: an option is a path; the message names the group, the value and the options.
     """
-    groups = {path.name.casefold() for path in conf_dir().iterdir() if path.is_dir()}  # some disks know no case
+    groups = {path.name.casefold() for path in conf_dir().iterdir() if path.is_dir()}  # some file systems ignore case
     for argument in arguments:
         key, _, value = argument.partition("=")
         group = key.strip("+~ \t").partition("@")[0]
@@ -188,17 +188,17 @@ def check_names(arguments: Iterable[str]) -> None:
 
 
 def check_lists(overrides: Iterable[str]) -> None:
-    """Check, before Hydra looks for files, that metric=[...] and figure=[...] name options and that no fact is set.
+    """Check, before Hydra looks for files, that lists such as metric=[...] name options and that no fact is set.
 
     Raises:
-        ConfigError: naming the wrong option and the right ones, or the fact.
+        ConfigError: an option does not exist (the message lists the existing ones), or a fact is set.
     """
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         group, _, setting = key.partition(".")
         fact = next((name for name in setting.split(".") if name in FACTS), None)
         if fact:
-            raise ConfigError(f"{key}: {fact} describes an option and is no setting; leave {override} out")
+            raise ConfigError(f"{key}: {fact} describes an option and cannot be set; leave out {override}")
         if group not in LISTS:
             continue
         names = [] if setting else re.findall(r"[^\s,\[\]]+", value)
@@ -209,14 +209,14 @@ def check_lists(overrides: Iterable[str]) -> None:
             )
         if setting and "." not in setting and value in ("null", ""):
             raise ConfigError(
-                f"{key} must be a setting's value, got {value or 'nothing'}; {group}=[...] chooses {group}s"
+                f"{key} must be the value of a setting, got {value or 'nothing'}; {group}=[a,b] chooses several options"
             )
 
 
 def nodes(group: str, chosen: Mapping[str, Any], names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The options of a group that are `chosen` by metric=[...], say, and those of `names`, as resolved nodes by label.
+    """Return the options of a group that are `chosen`, or listed in `names`, as resolved nodes by label.
 
-    One with other settings than its YAML's carries them in its label: `mig-bins40`.
+    The label is the option's name and its settings that differ from the YAML: `mig-bins40`.
     """
     found = {}
     for name in dict.fromkeys([*chosen, *names]):
@@ -230,21 +230,21 @@ def nodes(group: str, chosen: Mapping[str, Any], names: Iterable[str]) -> dict[s
 
 
 def check_choices(choices: Mapping[str, str | None]) -> None:
-    """Every chosen option is a file of its own group's folder, so that `objective=../x` reads nothing from elsewhere.
+    """Check that every chosen option is in the folder of its group, so that `objective=../x` reads no other file.
 
     Raises:
-        ConfigError: naming the group and its options.
+        ConfigError: an option is a path; the message names the group and its options.
     """
     for group, option in choices.items():
         group = group.partition("@")[0]
         if group.startswith("hydra/") or option is None:
             continue
-        if "/" in option or ".." in option:  # of metric=[a,b] nothing is here: its targets are checked when built
+        if "/" in option or ".." in option:  # targets of lists, metric=[a,b], are checked later
             raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {option!r}")
 
 
 def _references(node: Any) -> set[str]:
-    """Names in every `${name}` of an unresolved configuration node."""
+    """Return the names in every `${name}` of an unresolved configuration node."""
     if isinstance(node, Mapping):
         return set().union(*(_references(child) for child in node.values()))
     if isinstance(node, list):
@@ -260,14 +260,14 @@ def _node(tree: Any, dotted: str) -> Any:
 
 @functools.cache
 def own_keys() -> frozenset[str]:
-    """The top-level keys of conf/: knobs and groups. Any other is a user's variable that something must refer to."""
+    """Return the top-level keys of conf/, settings and groups; other keys are variables that a user adds."""
     groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    knobs = {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")}
-    return frozenset(groups | {"score"} | knobs - {"defaults"})
+    settings = {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")}
+    return frozenset(groups | {"score"} | settings - {"defaults"})
 
 
 def read_keys(cfg: DictConfig) -> set[str]:
-    """The nodes of BY_REFERENCE that the chosen groups refer to, directly or through one another."""
+    """Return the settings of BY_REFERENCE that the chosen options refer to, directly or through each other."""
     tree = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(tree, dict)
     roots = {key: node for key, node in tree.items() if key not in ("hydra", "schedule", "divergence", *NEUTRAL)}
@@ -280,10 +280,10 @@ def read_keys(cfg: DictConfig) -> set[str]:
 
 
 def check_settings(cfg: DictConfig, overrides: Iterable[str], objective: str) -> None:
-    """A knob that nothing reads is an error, unless its value is the neutral one.
+    """Refuse a setting that has no effect, unless its value is allowed for every objective.
 
     Raises:
-        ConfigError: naming the override, the objective that ignores it and those that do not.
+        ConfigError: a setting has no effect; the message names the objectives that read it.
     """
     read = read_keys(cfg)
     referred = {name.partition(".")[0] for name in _references(OmegaConf.to_container(cfg, resolve=False))}
@@ -291,24 +291,25 @@ def check_settings(cfg: DictConfig, overrides: Iterable[str], objective: str) ->
     for name in map(str, cfg):
         if name not in own | referred:
             close = difflib.get_close_matches(name, own, n=1)
-            raise ConfigError(f"{name} is read by nothing" + (f"; did you mean {close[0]}?" if close else ""))
+            raise ConfigError(f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else ""))
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         key = key.partition("@")[2] or key
-        knob = next((name for name in BY_REFERENCE if key == name or key.startswith(f"{name}.")), None)
-        if knob is None or knob in read or (key in NEUTRAL and cfg[key] == NEUTRAL[key]):
+        setting = next((name for name in BY_REFERENCE if key == name or key.startswith(f"{name}.")), None)
+        if setting is None or setting in read or (key in NEUTRAL and cfg[key] == NEUTRAL[key]):
             continue
         if f"schedule.{key}" in read:
-            raise ConfigError(f"{override} has no effect: schedule.{key}.value replaces it; give one of the two")
+            raise ConfigError(f"{override} has no effect: schedule.{key}.value replaces it; leave out one of them")
         raise ConfigError(
-            f"{override} has no effect: objective={objective} does not read {knob}; {', '.join(readers(knob))} do"
-            + (f" (only {key}={NEUTRAL[key]} goes with every objective)" if key in NEUTRAL else "")
+            f"{override} has no effect: objective={objective} does not read {setting}; it is read by "
+            + ", ".join(readers(setting))
+            + (f" (only {key}={NEUTRAL[key]} is allowed for every objective)" if key in NEUTRAL else "")
         )
 
 
-def readers(knob: str) -> list[str]:
-    """The objectives that read a knob, as `objective=NAME`."""
-    through = {"beta": "schedule.beta", "alpha": "schedule.alpha"}.get(knob, knob)
+def readers(setting: str) -> list[str]:
+    """Return the objectives that read a setting of BY_REFERENCE, as `objective=NAME`."""
+    through = {"beta": "schedule.beta", "alpha": "schedule.alpha"}.get(setting, setting)
     found = []
     for name in options("objective"):
         tree = OmegaConf.to_container(OmegaConf.load(conf_dir() / "objective" / f"{name}.yaml"), resolve=False)
@@ -318,12 +319,12 @@ def readers(knob: str) -> list[str]:
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """Return the configuration as plain containers, references resolved, without facts and what nothing reads."""
+    """Return the resolved configuration as plain containers, without FACTS and without settings that nothing reads."""
     read = read_keys(cfg)
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     tree: dict[str, Any] = _settings(OmegaConf.to_container(own, resolve=True, throw_on_missing=True))
     for name in tree.keys() - (own_keys() - {"divergence", "schedule", "experiment"}):
-        tree.pop(name)  # their readers now hold the values
+        tree.pop(name)  # the values are now in the nodes that refer to them
     for name in NEUTRAL:
         if name not in read:
             tree.pop(name)
@@ -331,7 +332,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def devices(trainer: Mapping[str, Any]) -> int:
-    """How many devices a run trains on; 0 where that is left to the machine."""
+    """Return the number of devices that a run trains on, or 0 if the machine decides."""
     chosen = trainer["devices"]
     if isinstance(chosen, Sequence) and not isinstance(chosen, str):
         return len(set(chosen))

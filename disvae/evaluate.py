@@ -1,14 +1,14 @@
-"""Score and draw a trained run again, with other metrics, figures, images or seeds; several runs, also their agreement.
+"""Score and draw trained runs again, with other metrics, figures, images or seeds, or score their agreement.
 
     python -m disvae.evaluate outputs/sprites/RUN
     python -m disvae.evaluate run=outputs/sprites/RUN metric=[dci,mig] metric.mig.bins=40 score.images=all
     python -m disvae.evaluate outputs/sprites/RUN figure=[traversal] figure.traversal.image=7
     python -m disvae.evaluate outputs/sprites/RUN outputs/sprites/RUN metric=[udr]
 
-The folder is all that is needed. Its scores.json and metrics.json take the new scores beside the old; a metric that is
-computed again in the same way replaces what it had; pictures go to its folder figures/ and to TensorBoard. Without
-metric= and figure= it is every metric that suits the data and takes seconds, and every figure that suits them.
-Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM, which leave what was scored.
+A run folder is all that is needed. New scores are added to its scores.json and metrics.json; a metric with the same
+settings replaces its old scores. Pictures are written to its folder figures/ and to TensorBoard. Without metric= and
+figure=, all metrics that fit the data and take seconds are computed, and all figures that fit the data are drawn.
+The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for SIGTERM; finished scores are kept.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,19 +22,19 @@ from disvae.system.imports import loading
 
 
 def evaluate(arguments: Sequence[str]) -> None:
-    """Score and draw the runs that the arguments name, and print a table for each.
+    """Score and draw the runs in the arguments, and print a table for each run.
 
     Raises:
-        ConfigError: naming the argument and what to type.
+        ConfigError: an argument is wrong; the message says what to type.
     """
     folders, overrides = paths(arguments, "run")
     if not folders:
-        raise ConfigError("name a run's folder: python -m disvae.evaluate outputs/DATASET/RUN")
+        raise ConfigError("name the folder of a run: python -m disvae.evaluate outputs/DATASET/RUN")
     chosen, shown, score = scoring_settings(overrides)
     runs = [Run(folder) for folder in folders]
     for run in runs:
         if not (run.path / "config.yaml").is_file() or not run.last.is_file():
-            raise ConfigError(f"{run.path} is no trained run's folder: it holds no config.yaml or no last.ckpt")
+            raise ConfigError(f"{run.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
     with loading():
         from disvae.evaluation import run_scores as evaluation
         from disvae.pictures import run_figures as drawing
@@ -74,17 +74,17 @@ def _show(run: Run, stages: Sequence[str], labels: Collection[str], said: str) -
     if said:
         screen.print(said, highlight=False)
     if not any(entry["scores"] for scored in found.values() for label, entry in scored.items() if label in labels):
-        raise ConfigError("nothing could be scored")
+        raise ConfigError("no metric could be computed: see the reasons above")
 
 
 def _say_written(run: Run, written: Collection[str]) -> None:
     if not written:
-        raise ConfigError(f"{run.path}: nothing could be drawn")
+        raise ConfigError(f"{run.path}: no figure could be drawn: see the reasons above")
     print(f"Drawn in {run.figures}: {', '.join(written)}")
 
 
 def main() -> None:
-    """The command line."""
+    """Run the evaluation command line."""
     command(lambda: score_help(__doc__ or "", figures=True), evaluate, kept="scored")
 
 

@@ -1,14 +1,14 @@
-"""Write a page with a slider for each latent of a trained run, which decodes in the browser.
+"""Write an HTML page with a slider for each latent of a trained run; the browser decodes the codes.
 
     python -m disvae.explore outputs/sprites/RUN
     python -m disvae.explore run=outputs/sprites/RUN out=page.html
 
-The page is one HTML file that needs no server and no network: open it, send it, keep it. It holds the decoder's
-weights, 12 real images with their codes and codes drawn from the prior.
+The page is one HTML file that needs no server and no network. It holds the weights of the decoder, 12 real images with
+their codes, and codes drawn from the prior.
 
-  out=FILE          where to write; without, explore.html in the run's folder
+  out=FILE          where to write the page; default: explore.html in the run folder
 
-Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM.
+The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for SIGTERM.
 """
 
 from collections.abc import Sequence
@@ -22,20 +22,20 @@ from disvae.system.imports import loading
 
 
 def explore(arguments: Sequence[str]) -> None:
-    """Write the page of the run that the arguments name.
+    """Write the page of the run in the arguments.
 
     Raises:
-        ConfigError: naming the argument and what to type.
+        ConfigError: an argument is wrong; the message says what to type.
     """
     target = [argument.removeprefix("out=") for argument in arguments if argument.startswith("out=")]
     folders, overrides = paths([argument for argument in arguments if not argument.startswith("out=")], "run")
     if overrides:
-        raise ConfigError(f"{overrides[0]} is no option: run=PATH and out=FILE are")
+        raise ConfigError(f"{overrides[0]} is not an option; the options are run=PATH and out=FILE")
     if len(folders) != 1 or len(target) > 1:
-        raise ConfigError("name one run's folder: python -m disvae.explore outputs/DATASET/RUN")
+        raise ConfigError("name the folder of one run: python -m disvae.explore outputs/DATASET/RUN")
     run = Run(folders[0])
     if not (run.path / "config.yaml").is_file() or not run.last.is_file():
-        raise ConfigError(f"{run.path} is no trained run's folder: it holds no config.yaml or no last.ckpt")
+        raise ConfigError(f"{run.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
     file = Path(target[0]) if target else run.path / "explore.html"
     with loading():
         from disvae.explorer.contents import page_of
@@ -45,7 +45,7 @@ def explore(arguments: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line that writes explorer pages."""
     command(lambda: __doc__ or "", explore, kept="written")
 
 

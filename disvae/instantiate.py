@@ -1,8 +1,8 @@
-"""From a node of a configuration to the object it describes: the one place that decides which code a `_target_` runs.
+"""Objects from the nodes of a configuration: the only place that decides which code a `_target_` may run.
 
-A configuration is data, and a run's folder may come from anybody. So a node is checked as a whole before anything is
-built: its `_target_` must be defined in the room of the family that the node stands for, and every other key must be a
-parameter of that class or function. Nothing else is imported, since importing a module runs it. Imports no torch.
+A run folder may come from another person, so its configuration is not trusted. A node is checked completely before
+anything is built: its `_target_` must be defined in the package of its family, and every other key must be a parameter
+of that class or function. No other module is imported, because importing a module runs its code. Imports no torch.
 """
 
 import collections.abc
@@ -20,27 +20,27 @@ from typing import Any, Literal, Union, get_args, get_origin
 from disvae.config import ConfigError
 
 PACKAGES = ("disvae",)
-"""Packages whose families a `_target_` may name: the options of a family are the modules of PACKAGE.FAMILY."""
+"""Packages that a `_target_` may refer to: the options of a family are the modules of PACKAGE.FAMILY."""
 
 ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-"""Kinds of parameters that name no setting, *args and **kwargs."""
+"""Kinds of parameters that are not settings: *args and **kwargs."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A checked node: the class or function it names, and its settings, some of which are parts themselves."""
+    """A checked node: a class or function and its settings, which may be parts themselves."""
 
     key: str
     target: Callable[..., Any]
     settings: dict[str, Any]
 
     def function(self) -> Callable[..., Any]:
-        """Return the target with its settings, the parts among them built."""
+        """Return the target with its settings filled in; settings that are parts are built."""
         built = {name: value.build() if isinstance(value, _Part) else value for name, value in self.settings.items()}
         return partial(self.target, **built)
 
     def build(self, **arguments: Any) -> Any:
-        """Return the object; a value that it refuses raises ConfigError."""
+        """Build and return the object, or raise ConfigError if it refuses a value."""
         try:
             return self.function()(**arguments)
         except (ValueError, OSError) as error:
@@ -48,31 +48,32 @@ class _Part:
 
 
 def make(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:
-    """Return the object that the resolved node at `key` describes; `arguments` are added as they are.
+    """Return the object that the resolved node at `key` describes; `arguments` are passed to its class unchecked.
 
     Raises:
-        ConfigError: a target outside its family, a key that is no setting, a value of the wrong type, or one that the
-            object refuses.
+        ConfigError: the target is not in its family, a key is not a setting, a value has the wrong type, or the object
+            refuses a value.
     """
     return _checked(node, key.partition(".")[0], key, given=arguments).build(**arguments)
 
 
 def prepared(node: Mapping[str, Any], key: str, positional: int) -> Callable[..., Any]:
-    """Return the function that the resolved node at `key` describes, to be called with its `positional` arguments.
+    """Return the function that the resolved node at `key` describes; a caller passes `positional` arguments.
 
     Raises:
-        ConfigError: a target outside its family, a key that is no setting, or a value of the wrong type.
+        ConfigError: the target is not in its family, a key is not a setting, or a value has the wrong type.
     """
     return _checked(node, key.partition(".")[0], key, positional).function()
 
 
 def _checked(node: Any, family: str, key: str, positional: int = 0, given: Collection[str] = ()) -> _Part:
-    """Compare a node, and the nodes within it, with the signatures of their targets.
+    """Compare a node, and the nodes inside it, with the signatures of their targets, and return the checked node.
 
-    The target's first `positional` parameters and those in `given` are the program's, no settings.
+    The first `positional` parameters of the target and the parameters in `given` are not settings: the program passes
+    them.
 
     Raises:
-        ConfigError: naming the first key that does not fit, its value and what it must be.
+        ConfigError: a key does not fit; the message names the first one, its value and what it must be.
     """
     target = _target(node.get("_target_") if isinstance(node, Mapping) else node, family, key)
     parameters = inspect.signature(target).parameters
@@ -87,7 +88,7 @@ def _checked(node: Any, family: str, key: str, positional: int = 0, given: Colle
         if name == "_target_":
             continue
         if name not in own:
-            raise ConfigError(f"{where} is no setting of {target.__name__}; it has {', '.join(own) or 'none'}")
+            raise ConfigError(f"{where} is not a setting of {target.__name__}, which has {', '.join(own) or 'none'}")
         inner = next(filter(None, map(_family, _options(kind))), "")
         if inner and isinstance(value, Mapping):
             settings[name] = _checked(value, inner, where)
@@ -104,10 +105,10 @@ def _checked(node: Any, family: str, key: str, positional: int = 0, given: Colle
 
 
 def _target(path: Any, family: str, key: str) -> Callable[..., Any]:
-    """Return the public class or function at `path`, which must be defined in the room of `family`.
+    """Return the public class or function at `path`, which must be defined in the package of `family`.
 
     Raises:
-        ConfigError: it is private or from elsewhere; nothing of it was imported.
+        ConfigError: the target is private or not in the family; its module was not imported.
     """
     rooms = [f"{package}.{family}" for package in PACKAGES]
     refused = ConfigError(f"{key}._target_ must be a class or function of {' or '.join(rooms)}, got {_short(path)}")
@@ -118,26 +119,26 @@ def _target(path: Any, family: str, key: str) -> Callable[..., Any]:
     try:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{key}._target_ names nothing that exists: {path!r} ({error})") from error
-    # A module's names include what it imported, from os or from another family.
+        raise ConfigError(f"{key}._target_ does not exist: {path!r} ({error})") from error
+    # The names of a module include its imports, for example from os or from another family.
     if not (inspect.isclass(target) or inspect.isfunction(target)) or not target.__module__.startswith(f"{room}."):
         raise refused
     return typing.cast(Callable[..., Any], target)
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
-    """Return the alternatives of an annotation: of `int | None` they are int and NoneType."""
+    """Return the alternatives of an annotation: int and NoneType for `int | None`."""
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
 def _family(kind: Any) -> str:
-    """Return the family whose contract an annotation names, `schedule` for disvae.schedule.Schedule, or nothing."""
+    """Return the family of a class in an annotation: `schedule` for disvae.schedule.Schedule; empty if it has none."""
     package, _, family = getattr(kind, "__module__", "").partition(".")
     return family if inspect.isclass(kind) and package in PACKAGES else ""
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Return whether a YAML value can be an argument annotated `kind`; without one it can be any single value."""
+    """Return whether a YAML value fits the annotation `kind`; Any fits every single value."""
     origin = get_origin(kind)
     if origin is Literal:
         return value in get_args(kind)
@@ -156,7 +157,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _say(kind: Any) -> str:
-    """Return an annotation in the words of an error message."""
+    """Return an annotation in words, for an error message."""
     if get_origin(kind) is Literal:
         return " or ".join(map(repr, get_args(kind)))
     if len(_options(kind)) > 1:
@@ -169,5 +170,5 @@ def _say(kind: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return a value as a message shows it; of nested containers, which may be huge, only the beginning."""
+    """Return a value for an error message; a nested container, which may be huge, is shortened."""
     return repr(value) if isinstance(value, str) else reprlib.repr(value)

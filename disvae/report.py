@@ -1,11 +1,11 @@
-"""Write one self-contained page on a run: its pictures, curves, terms, scores and configuration.
+"""Write an HTML page about a run: its pictures, curves, terms, scores and configuration.
 
     python -m disvae.report outputs/sprites/RUN
     python -m disvae.report run=outputs/sprites/RUN out=page.html
 
-Every run that ends writes it, as report.html in its folder; of one that has not ended, this shows what is there.
-Pictures are those in its folder figures/: python -m disvae.evaluate RUN figure=[...] draws more.
-Exit status: 2 for what cannot be.
+Every finished run has this page as report.html in its folder; this command also writes it for an unfinished run.
+The page shows the pictures in the folder figures/; draw more with python -m disvae.evaluate RUN figure=[...].
+The exit status is 2 for a wrong argument.
 """
 
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ from disvae.system.command import command, paths
 
 
 def report(arguments: Sequence[str]) -> None:
-    """Write the pages of the runs that the arguments name.
+    """Write the pages of the runs in the arguments.
 
     Raises:
-        ConfigError: no run, or a file that cannot be written.
+        ConfigError: an argument is wrong, or a page cannot be written.
     """
     folders, overrides = paths(arguments, "run")
     targets = [override.removeprefix("out=") for override in overrides if override.startswith("out=")]
     unknown = [override for override in overrides if not override.startswith("out=")]
     if unknown:
-        raise ConfigError(f"{', '.join(unknown)} is read by nothing; out=FILE names the page")
+        raise ConfigError(f"{', '.join(unknown)} is not an option; the only option is out=FILE")
     if not folders:
-        raise ConfigError("name a run's folder: python -m disvae.report outputs/DATASET/RUN")
+        raise ConfigError("name the folder of a run: python -m disvae.report outputs/DATASET/RUN")
     if targets and (len(folders) > 1 or len(targets) > 1 or not targets[0]):
-        raise ConfigError("out=FILE is the page of one run")
+        raise ConfigError("out=FILE works with one run only: name one run and one file")
     runs = [Run(folder) for folder in folders]
     for run in runs:
         if not (run.path / "config.yaml").is_file():
-            raise ConfigError(f"{run.path} is no run's folder: it holds no config.yaml")
+            raise ConfigError(f"{run.path} is not the folder of a run: config.yaml is missing")
     from disvae.pictures.run_page import write_page
 
     for run in runs:
@@ -42,7 +42,7 @@ def report(arguments: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line that writes pages."""
     command(lambda: __doc__ or "", report)
 
 

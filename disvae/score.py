@@ -1,11 +1,18 @@
-"""Score codes and factors that any program wrote: `codes` (N, D), `factors` (N, K), `factor_names` (K,) in HDF5 or NPZ.
+"""Score codes that any program wrote to an HDF5 or NPZ file.
 
     python -m disvae.score codes.h5
     python -m disvae.score codes=codes.npz metric=[mig,dci] score.repeats=20 json=scores.json
 
-Rows are samples; factors hold class indices and may be missing. `controls/NAME` (N, D), other codes of the same rows,
-are scored beside them; `population` says of how many images of a factor grid these are a sample. json=PATH writes the
-scores with their details. Exit status: 2 for what cannot be, 130 and 143 for Ctrl-C and SIGTERM.
+The file holds these arrays; only `codes` is required. Each row is a sample.
+
+  codes (N, D)          the latent codes
+  factors (N, K)        the classes of the factors of variation, as whole numbers
+  factor_names (K,)     the names of the factors
+  controls/NAME (N, D)  baselines: other codes of the same samples, scored beside `codes`
+  population            the number of images in the factor grid from which the N samples were drawn
+
+json=PATH writes the scores with all details. The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for
+SIGTERM.
 """
 
 import json
@@ -24,40 +31,42 @@ from disvae.system.imports import loading
 log = logging.getLogger(__name__)
 
 OF_RUNS = ("score.images", "score.codes", "score.transport")
-"""Settings that say how a run's images become codes."""
+"""Settings that apply to runs only, because they say how images become codes."""
 
 
 def score(arguments: Sequence[str]) -> None:
-    """Score the file that the arguments name, print a table and, with json=PATH, write it.
+    """Score the file in the arguments, print a table and, with json=PATH, write the scores.
 
     Raises:
-        ConfigError: naming the argument, or the array and what it must be.
+        ConfigError: an argument or an array is wrong; the message says what it must be.
     """
     targets = [argument.removeprefix("json=") for argument in arguments if argument.startswith("json=")]
     if (targets and not Path(targets[0]).parent.is_dir()) or targets == [""]:
-        raise ConfigError(f"json={targets[0]} must be a file in a folder that is there")
+        raise ConfigError(f"json={targets[0]} must be a file in an existing folder")
     files, overrides = paths([argument for argument in arguments if not argument.startswith("json=")], "codes")
     if len(files) != 1 or len(targets) > 1:
         raise ConfigError("name one file of codes: python -m disvae.score codes.h5")
     for override in overrides:
         if override.partition("=")[0] in OF_RUNS or override.startswith("figure"):
-            raise ConfigError(f"{override} is for runs; a file's codes are scored as they are")
+            raise ConfigError(f"{override} applies to runs only; leave it out to score the codes of a file")
     chosen, _, how = scoring_settings(overrides)
     scores = score_file(files[0], chosen, how)
     from disvae.runs.terminal import console, print_scores
 
     print_scores(scores, console(), details=targets[0] if targets else "json=PATH")
     if not any(entry["scores"] for scored in scores.values() for entry in scored.values()):
-        raise ConfigError("nothing could be scored")
+        raise ConfigError("no metric could be computed: see the reasons above")
     if targets:
         write_atomically(Path(targets[0]), json.dumps(scores, indent=1) + "\n")
 
 
 def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores, as scores.json has them, of a file's codes by the metrics of `nodes`, or all that codes alone allow.
+    """Return the scores of the codes in a file, with the structure of scores.json.
+
+    The metrics are those of `nodes`, or all fast metrics of codes if `nodes` is empty.
 
     Raises:
-        ConfigError: the file cannot be read, or holds no codes with a row for each sample.
+        ConfigError: the file cannot be read, or its arrays do not fit together.
     """
     with loading():
         import numpy as np
@@ -102,12 +111,12 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
     protocol = {"images": str(path), "codes": "as they are"} | drawn(encoding, settings)
     absent = [name for name in settings["controls"] if name != "rotation" and f"controls/{name}" not in arrays]
     if absent:
-        log.warning("no controls/%s in %s: left out", ", controls/".join(absent), path)
+        log.warning("no controls/%s in %s: scored without it", ", controls/".join(absent), path)
     return {stage(settings): entries(results, chosen.nodes, protocol)}
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line that scores files."""
     command(lambda: score_help(__doc__ or "", OF_RUNS), score, kept="scored")
 
 

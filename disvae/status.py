@@ -1,11 +1,11 @@
-"""List runs, or the jobs of a sweep, and how far each has come.
+"""List runs, or the jobs of a sweep, with their states and steps.
 
     python -m disvae.status
     python -m disvae.status outputs/sprites
     python -m disvae.status outputs/sweeps/SWEEP.json state=failed,killed
 
-Without a path: outputs. The states: new (not begun), running, finished; interrupted and killed (the same command goes
-on), diverged and failed (with the reason).
+Without a path, the runs in outputs/ are listed. The states are new (not started), running, finished, interrupted and
+killed (repeat the command to resume), diverged and failed (with the reason).
 """
 
 from collections import Counter
@@ -28,17 +28,17 @@ STATES = {
     "diverged": "red",
     "failed": "red",
 }
-"""In the order of a run's life, and the terminal's colour of each."""
+"""The states in the order of a run's life, with their colours in the terminal."""
 
 PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
-"""Paths stay whole, to be copied."""
+"""Print options that keep a path on one line, so that it can be copied."""
 
 
 def status(arguments: Sequence[str]) -> None:
-    """Print a line for each run and their number by state.
+    """Print a line for each run, and the number of runs in each state.
 
     Raises:
-        ConfigError: a path without runs, or a state that is none.
+        ConfigError: a path holds no runs, or a state does not exist.
     """
     from disvae.runs.terminal import console
 
@@ -65,7 +65,7 @@ def _wanted(overrides: Sequence[str]) -> list[str]:
         key, _, value = override.partition("=")
         wanted = value.split(",")
         if key != "state" or set(wanted) - STATES.keys():
-            raise ConfigError(f"{override} is no filter: state={','.join(STATES)} is, one or several of them")
+            raise ConfigError(f"{override} is not an option: type state= and one or several of {','.join(STATES)}")
     return wanted
 
 
@@ -83,7 +83,7 @@ def _elbo(row: Row) -> str:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line that lists runs."""
     command(lambda: __doc__ or "", status)
 
 

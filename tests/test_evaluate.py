@@ -198,7 +198,7 @@ def test_runs_are_compared_by_their_agreement_on_the_same_images(run, tmp_path, 
 
 
 BAD = [
-    ([], "name a run's folder"),
+    ([], "name the folder of a run"),
     (["RUN", "metric=[nothing]"], "metric"),
     (["RUN", "metric=[mig]", "metric.mig.bin=3"], "bin"),
     (["RUN", "metric=[mig]", "metric.mig.bins=1"], "bins must be at least 2, got 1"),
@@ -207,14 +207,14 @@ BAD = [
     (["RUN", "score.controls=[noise]"], "score.controls must be a list of untrained, pca, ica, rotation"),
     (["RUN", "score.images=test"], "score.images must be validation or held_out or all, got 'test'"),
     (["RUN", "beta=4"], "beta"),
-    (["RUN", "metric=[udr]"], "udr is of several runs"),
-    (["NOWHERE"], "is no trained run's folder"),
+    (["RUN", "metric=[udr]"], "udr needs several runs"),
+    (["NOWHERE"], "is not the folder of a trained run"),
     (["RUN", "metric=null"], "metric must be one or a list of .*got null"),
     (["RUN", "metric=[../objective/vae]"], "metric must be one or a list of"),
-    (["RUN", "metric=[mig]", "metric.mig=null"], "metric.mig must be a setting.s value"),
-    (["RUN", "+foo=1"], "foo is read by nothing"),
+    (["RUN", "metric=[mig]", "metric.mig=null"], "metric.mig must be the value of a setting"),
+    (["RUN", "+foo=1"], "foo is not a setting"),
     (["RUN", "RUN", "metric=[udr]"], "the same run is named twice"),
-    (["RUN", "metric=[component_nmi]"], "nothing could be scored"),
+    (["RUN", "metric=[component_nmi]"], "no metric could be computed"),
 ]
 
 
@@ -285,7 +285,7 @@ def test_collapsed_codes_score_zero_and_that_is_said(tmp_path, capsys):
     np.savez(tmp_path / "codes.npz", codes=np.full((300, 3), 0.2), factors=factors)
     score([str(tmp_path / "codes.npz"), "metric=[mig]", "score.controls=[]"])
     printed = capsys.readouterr().out
-    assert "3 of 3 latents are constant: they say nothing" in printed
+    assert "3 of 3 latents are constant: they carry no information" in printed
     assert "nan" not in printed
 
 
@@ -306,7 +306,10 @@ def test_collapsed_codes_score_zero_and_that_is_said(tmp_path, capsys):
             {"codes": np.zeros((5, 2)), "factors": np.full((5, 2), np.inf), "factor_names": ["x", "y"]},
             "factor x must hold class indices, got inf in row 0: leave such rows out",
         ),
-        ({"codes": np.zeros((5, 2)), "factors": np.zeros((5, 2)), "factor_names": ["x", "x"]}, "names of their own"),
+        (
+            {"codes": np.zeros((5, 2)), "factors": np.zeros((5, 2)), "factor_names": ["x", "x"]},
+            "factors must have different names",
+        ),
         ({"codes": np.zeros((5, 2)), "population": np.array("many")}, "population must be a whole number"),
         ({"codes": np.zeros((5, 2)), "population": np.array(3)}, "population must be .* at least 5, got 3"),
         ({"codes": np.zeros((5, 2)), "controls/pca": np.zeros((4, 2))}, r"controls/pca must be \(5, D\)"),
@@ -324,13 +327,13 @@ def test_a_file_that_declares_twelve_gigabytes_is_one_line_and_exit_2(tmp_path):
     command = [sys.executable, "-m", "disvae.score", str(tmp_path / "codes.h5")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "found 12,000,000,000 bytes of arrays in a file of 1,400, more than 100 for one" in done.stderr
+    assert "found 12,000,000,000 bytes of arrays in a file of 1,400, more than 100 times as many" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("target", ["", "/nowhere/scores.json"])
 def test_a_place_that_cannot_be_written_is_named_before_anything_is_computed(tmp_path, target):
-    with pytest.raises(ConfigError, match="must be a file in a folder that is there"):
+    with pytest.raises(ConfigError, match="must be a file in an existing folder"):
         score([str(tmp_path / "codes.npz"), f"json={target}"])
 
 
@@ -356,7 +359,7 @@ def test_a_flipped_bit_in_the_weights_is_found_and_the_scores_stay(run, trained,
     run.last.write_bytes(content)
     before = [(run.path / name).read_bytes() for name in ("scores.json", "metrics.json", "encoding.h5")]
     others = [str(trained.path)] * (asked == ["metric=[udr]"])
-    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read \(.* checksum .*\); delete it and give"):
+    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read \(.* checksum .*\); delete it and repeat"):
         evaluate([str(run.path), *others, *asked])
     assert [(run.path / name).read_bytes() for name in ("scores.json", "metrics.json", "encoding.h5")] == before
 
@@ -364,7 +367,7 @@ def test_a_flipped_bit_in_the_weights_is_found_and_the_scores_stay(run, trained,
 def test_a_checkpoint_of_another_configuration_is_refused(run):
     config = run.path / "config.yaml"
     config.write_text(config.read_text().replace("z_dim: 3", "z_dim: 4"))
-    with pytest.raises(ConfigError, match=r"last\.ckpt is not of the configuration"):
+    with pytest.raises(ConfigError, match=r"last\.ckpt does not fit the configuration"):
         evaluate([str(run.path), "metric=[mig]"])
 
 
@@ -424,7 +427,7 @@ def test_sigterm_ends_evaluate_in_order_and_leaves_no_process(run):
 
 def test_settings_of_runs_are_refused_for_files(tmp_path):
     np.savez(tmp_path / "codes.npz", codes=np.zeros((5, 2)))
-    with pytest.raises(ConfigError, match=r"score\.images=all is for runs"):
+    with pytest.raises(ConfigError, match=r"score\.images=all applies to runs"):
         score([str(tmp_path / "codes.npz"), "score.images=all"])
 
 
@@ -469,7 +472,7 @@ def test_scores_of_earlier_weights_do_not_stay_beside_later_ones(composed, tmp_p
     train_run(Job(run, config, brief=True))
     assert run.scores()["metric"].keys() == {"sparsity"}
     assert not any("mig" in tag for tag in run.metrics())
-    dropped = f"dropped from {run.path / 'scores.json'}, for they were computed before last.ckpt changed: metric/mig"
+    dropped = f"dropped from {run.path / 'scores.json'}, because last.ckpt has changed: metric/mig"
     assert [record.message for record in caplog.records if "dropped" in record.message] == [dropped]
 
 
@@ -493,7 +496,7 @@ def test_metrics_are_no_part_of_a_runs_identity_and_are_computed_when_asked_for_
     assert "metric" not in folder.name
 
 
-def test_a_metric_that_cannot_be_had_while_training_says_so_once(composed, tmp_path, caplog):
+def test_a_metric_that_is_not_available_while_training_says_so_once(composed, tmp_path, caplog):
     run = Run(tmp_path / "run")
     overrides = ("dataset=clusters", "steps=9", "eval_every=2", "metric=[higgins]", "final=[]")
     train_run(Job(run, resolved(composed(*overrides)), overrides, brief=True))

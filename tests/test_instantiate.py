@@ -120,7 +120,7 @@ def test_a_payload_in_any_place_of_any_option_is_refused_and_never_runs(family, 
     for key, node in found(family).items():
         for payload in payloads:
             for bad in poisoned(node, payload):
-                with pytest.raises(ConfigError, match=r"is no setting of|must be|is a (schedule|divergence), not"):
+                with pytest.raises(ConfigError, match=r"is not a setting of|must be|is a (schedule|divergence), not"):
                     build(copy.deepcopy(bad), key)
                 seen += 1
     assert seen > 150 * len(options(family))
@@ -157,8 +157,8 @@ def test_every_option_itself_is_built(family, found):
         ("prior", "disvae.prior.Prior", "must be a class or function of disvae.prior"),  # the contract itself
         ("prior", "disvae.prior.anisotropic.Prior", "must be a class or function of disvae.prior"),  # imported there
         ("prior", "disvae.prior.anisotropic.torch", "must be a class or function of disvae.prior"),
-        ("prior", "disvae.prior.anisotropic.torch.load", "names nothing that exists"),
-        ("prior", "disvae.prior.nothing.Nothing", "names nothing that exists"),
+        ("prior", "disvae.prior.anisotropic.torch.load", "does not exist"),
+        ("prior", "disvae.prior.nothing.Nothing", "does not exist"),
         ("prior", "disvae.prior.laplace.__builtins__", "must be a class or function of disvae.prior"),
         ("prior", "disvae.prior.laplace.Laplace.__init__", "must be a class or function of disvae.prior"),
         ("prior", "disvae.prior_of_others.x.Prior", "must be a class or function of disvae.prior"),
@@ -186,18 +186,18 @@ ADAM = {"_target_": "disvae.optimizer.adam.adam", "lr": 1e-3, "betas": [0.9, 0.9
         ("prior", {**LAPLACE, "scale": "wide"}, "prior.scale must be a number, got 'wide'"),
         ("prior", {**LAPLACE, "scale": True}, "prior.scale must be a number, got True"),
         ("prior", {**LAPLACE, "scale": -1.0}, "prior: scale must be positive"),
-        ("prior", {**LAPLACE, "scala": 1.0}, "prior.scala is no setting of Laplace; it has scale"),
-        ("prior", {**LAPLACE, "scale": 1.0, "z_dim": 3}, "prior.z_dim is no setting of Laplace; it has scale"),
-        ("prior", {**LAPLACE, "scale": 1.0, 7: 3}, "prior.7 is no setting of Laplace; it has scale"),
+        ("prior", {**LAPLACE, "scala": 1.0}, "prior.scala is not a setting of Laplace, which has scale"),
+        ("prior", {**LAPLACE, "scale": 1.0, "z_dim": 3}, "prior.z_dim is not a setting of Laplace, which has scale"),
+        ("prior", {**LAPLACE, "scale": 1.0, 7: 3}, "prior.7 is not a setting of Laplace, which has scale"),
         ("prior", LAPLACE, "prior.scale is missing: Laplace needs scale"),
         ("prior", None, "prior._target_ must be a class or function of disvae.prior, got None"),
         ("objective", {**BETA_VAE, "beta": 2}, "objective.beta is a schedule, not 2: type beta=2"),
         ("objective", {**BETA_VAE, "beta": {"value": 2}}, "objective.beta._target_ must be a class or function of"),
         ("objective", {**BETA_VAE, "beta": {**CONSTANT, "value": -1}}, "objective.beta: value must be non-negative"),
         ("objective", {**BETA_VAE, "_target_": "disvae.objective.vae.VAE", "x": 1},
-         "objective.x is no setting of ELBO; it has none"),
+         "objective.x is not a setting of ELBO, which has none"),
         ("optimizer", {**ADAM, "weight_decay": 0.1},
-         "optimizer.weight_decay is no setting of adam; it has lr, betas, eps, amsgrad"),
+         "optimizer.weight_decay is not a setting of adam, which has lr, betas, eps, amsgrad"),
     ],
 )  # fmt: skip
 def test_a_key_that_does_not_fit_is_named_with_what_would(key, node, said):
@@ -256,7 +256,7 @@ def test_a_run_folder_that_names_foreign_code_is_refused(trained, tmp_path, payl
     folder = Path(shutil.copytree(trained, tmp_path / "run"))
     for payload in payloads:
         place(folder, keys, payload)
-        with pytest.raises(ConfigError, match=rf"^{keys[0]}.*(is no setting of|must be)"):
+        with pytest.raises(ConfigError, match=rf"^{keys[0]}.*(is not a setting of|must be)"):
             command([str(folder)])
     assert not written.exists()
     assert "foreign_code" not in sys.modules
@@ -265,8 +265,11 @@ def test_a_run_folder_that_names_foreign_code_is_refused(trained, tmp_path, payl
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        (("dataset", "x", "y"), "Dataset.x is no setting of Sprites; it has shapes, scales, orientations, positions"),
-        (("prior", "_args_"), "Prior._args_ is no setting of Gaussian; it has none"),
+        (
+            ("dataset", "x", "y"),
+            "Dataset.x is not a setting of Sprites, which has shapes, scales, orientations, positions",
+        ),
+        (("prior", "_args_"), "Prior._args_ is not a setting of Gaussian, which has none"),
         (("objective", "beta", "start"), "run: schedule.beta.start must be a number, got"),
     ],
 )
@@ -295,14 +298,14 @@ def train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     ("arguments", "said"),
     [
         (["+objective.x.y._target_=shutil.copyfile", "+objective.x.y.src=s", "+objective.x.y.dst=written"],
-         "objective.x is no setting of BetaVAE; it has beta"),
-        (["+objective._args_=[1]"], "objective._args_ is no setting of BetaVAE; it has beta"),
+         "objective.x is not a setting of BetaVAE, which has beta"),
+        (["+objective._args_=[1]"], "objective._args_ is not a setting of BetaVAE, which has beta"),
         (["+optimizer.weight_decay=0.1"],
-         "optimizer.weight_decay is no setting of adam; it has lr, betas, eps, amsgrad"),
+         "optimizer.weight_decay is not a setting of adam, which has lr, betas, eps, amsgrad"),
         (["+metric.mine._target_=shutil.copyfile", "+metric.mine.src=s", "+metric.mine.dst=written"],
          "metric.mine must be one of active_units"),
-        (["--experimental-rerun=job.pickle"], "--experimental-rerun would run what a pickle holds"),
-        (["--exp", "job.pickle"], "--experimental-rerun would run what a pickle holds"),
+        (["--experimental-rerun=job.pickle"], "--experimental-rerun would run code in a pickle"),
+        (["--exp", "job.pickle"], "--experimental-rerun would run code in a pickle"),
     ],
 )  # fmt: skip
 def test_the_command_line_names_what_it_refuses(tmp_path, arguments, said):

@@ -82,7 +82,7 @@ def test_a_run_whose_folder_is_held_is_running(sweep, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["state=odd"], "state=odd is no filter"), (["nowhere"], "nowhere does not exist")]
+    ("arguments", "said"), [(["state=odd"], "state=odd is not an option"), (["nowhere"], "nowhere does not exist")]
 )
 def test_what_cannot_be_is_named(arguments, said):
     with pytest.raises(ConfigError, match=said):

@@ -475,7 +475,7 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
             "trainer.gradient_clip_algorithm is set by disvae: gradients are clipped by their norm",
         ),
         (["objective.beta=2"], "objective.beta is a schedule, not 2: type beta=2"),
-        (["+betta=2"], "betta is read by nothing; did you mean beta?"),
+        (["+betta=2"], "betta is not a setting; did you mean beta?"),
         (["schedule.beta.value=3", "beta=6"], "schedule.beta.value replaces it"),
         (["dataset=clusters", "split.held_out=null"], "split.held_out must be a share"),
         (["objective=factor_vae", "optimizer=adagrad"], "type optimizer=adam"),

@@ -9,8 +9,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from disvae import config as knobs
-from disvae.config import PRECISIONS, ConfigError
+from disvae.config import PRECISIONS, ConfigError, check_values, conf_dir, options, resolved
 
 PARTS = {
     "reference": "A step of a plain loop and of Lightning's with ours: β-VAE, Burgess network, sprites",
@@ -21,10 +20,10 @@ PARTS = {
 }
 """Titles of the parts, in the order in which they are measured by default."""
 
-MODELS = knobs.options("model")
+MODELS = options("model")
 LIST_SETTINGS = {
     "parts": list(PARTS),
-    "objectives": knobs.options("objective"),
+    "objectives": options("objective"),
     "models": MODELS,
     "packed_models": MODELS,
 }
@@ -38,7 +37,7 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
         ConfigError: an override has a key or a value that does not exist.
     """
     try:
-        with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return compose(name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error
@@ -51,8 +50,8 @@ def configuration(overrides: Sequence[str]) -> dict[str, Any]:
         ConfigError: naming the key, its value and what it must be.
     """
     cfg = composed("config", overrides)
-    knobs.check_values(cfg)
-    return knobs.resolved(cfg)
+    check_values(cfg)
+    return resolved(cfg)
 
 
 def settings(arguments: Sequence[str]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Data as files and batches: cache, downloads, array files, drawn sprites, the batch of a step."""
+"""Data files: the cache, downloads, array files, factors of variation, drawn polygons."""

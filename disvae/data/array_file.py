@@ -1,7 +1,7 @@
-"""Arrays of HDF5 and NPZ files, one in blocks of rows or all at once, after what the file declares has been checked.
+"""Arrays of HDF5 and NPZ files, read in blocks of rows or all at once, after the file's declarations are checked.
 
-A file from elsewhere may be cut, be another file, declare a terabyte, or (HDF5) point at other files of this machine:
-each is refused with one line, before any row is read.
+A downloaded file may be cut off, have another format, declare a terabyte, or (HDF5) refer to other files on this
+machine. Each of these is refused with a message of one line before any row is read.
 """
 
 import zipfile
@@ -15,19 +15,19 @@ from typing import IO
 import h5py
 import numpy as np
 
-LARGEST_CHUNK = 1 << 28  # bytes of one HDF5 chunk, which is held in memory whole
-ALWAYS_READ = 1 << 26  # bytes of arrays that any machine can hold, however well they are compressed
-RATIO = 100  # bytes of arrays for one of the file: codes shrink by less than 10 when compressed, zeros by 1,000
-LARGEST_ARRAYS = 1 << 34  # bytes read whole: codes and controls of a million images in 500 latents take 10 GB
-NAMES, NAME = 10_000, 1_000  # strings of an array and characters of each, which HDF5 may store once and repeat
-NAMES_CHUNK = 1 << 20  # bytes of a chunk of strings: these are read one by one, and HDF5 keeps as much of a chunk
+LARGEST_CHUNK = 1 << 28  # bytes of one HDF5 chunk, which is held in memory as a whole
+ALWAYS_READ = 1 << 26  # bytes of arrays that are read at any compression, since every machine can hold them
+RATIO = 100  # bytes of arrays per byte of the file; compression shrinks codes less than 10 times, zeros 1,000 times
+LARGEST_ARRAYS = 1 << 34  # bytes read at once: codes and baselines of a million images with 500 latents take 10 GB
+NAMES, NAME = 10_000, 1_000  # strings in an array and characters in each; HDF5 may store one string and repeat it
+NAMES_CHUNK = 1 << 20  # bytes of a chunk of strings; they are read one by one, and HDF5 caches a chunk of this size
 FORMATS_ADVICE = "fetch it again, or name the right file"
 
 
 def blocks(path: Path, key: str, dtype: str, shape: tuple[int, ...], block: int) -> Iterator[np.ndarray]:
     """Yield the array `key` ("latents/classes", in an NPZ "latents_classes") in blocks of at most `block` rows.
 
-    `shape` is what it must have; its first entry is the largest number of rows allowed.
+    The array must have this `dtype` and `shape`; the first entry of `shape` is the largest number of rows.
     """
     with _one_line(path, FORMATS_ADVICE):
         if _is_hdf5(path):
@@ -37,10 +37,9 @@ def blocks(path: Path, key: str, dtype: str, shape: tuple[int, ...], block: int)
 
 
 def read_arrays(path: Path, advice: str = FORMATS_ADVICE) -> dict[str, np.ndarray]:
-    """Return every array of a file by its name, `group/name` for an HDF5 array inside a group; strings as str arrays.
+    """Return every array of a file by name, `group/name` for an HDF5 array in a group; strings are arrays of str.
 
-    What the file declares is compared with what it stores before memory is asked for; `advice` ends the message of an
-    error.
+    The declared sizes are compared with the stored bytes before memory is allocated. `advice` ends an error message.
     """
     with _one_line(path, advice):
         return _read_hdf5(path) if _is_hdf5(path) else _read_npz(path)
@@ -82,24 +81,24 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
                     raise ValueError(f"expected {info.file_size:,} bytes of {info.filename}, it declares {declared:,}")
                 file.seek(0)
                 found[info.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
-                file.read(1)  # the read at the end is what makes zipfile compare its checksum
+                file.read(1)  # zipfile compares its checksum when a read reaches the end
         return found
 
 
 def _plausible(declared: int, path: Path) -> None:
-    """Raise ValueError where arrays of `declared` bytes cannot be what a file of this size is meant to hold."""
+    """Raise ValueError if `declared` bytes of arrays are too many, or too many for the size of the file."""
     stored = path.stat().st_size
     if declared > LARGEST_ARRAYS:
         raise ValueError(f"expected at most {LARGEST_ARRAYS:,} bytes of arrays, found {declared:,}")
     if declared > max(ALWAYS_READ, RATIO * stored):
         raise ValueError(
-            f"found {declared:,} bytes of arrays in a file of {stored:,}, more than {RATIO} for one: "
+            f"found {declared:,} bytes of arrays in a file of {stored:,}, more than {RATIO} times as many: "
             "write it without compression"
         )
 
 
 def _declared(name: str, node: h5py.Dataset) -> int:
-    """Return the bytes of a dataset's values, or raise ValueError where they are neither numbers nor a few strings."""
+    """Return the bytes of a dataset's values; raise ValueError unless they are numbers or a few strings."""
     text = h5py.check_string_dtype(node.dtype)
     if node.shape is None or (node.dtype.kind not in "biufc" and text is None):
         raise ValueError(f"expected numbers or strings in {name}, found {node.dtype} of shape {node.shape}")
@@ -109,7 +108,7 @@ def _declared(name: str, node: h5py.Dataset) -> int:
 
 
 def _strings(name: str, node: h5py.Dataset) -> np.ndarray:
-    """Return a dataset's strings as an array of str; each is read by itself, since all may be one that is long."""
+    """Return the strings of a dataset as an array of str; they are read one by one, since each may be very long."""
     texts = np.empty(node.shape, dtype=object)
     for index in np.ndindex(node.shape):
         texts[index] = node.asstr()[index]
@@ -119,7 +118,7 @@ def _strings(name: str, node: h5py.Dataset) -> np.ndarray:
 
 
 def _all_inside(key: str, node: h5py.Dataset) -> None:
-    """Raise ValueError unless all values of a dataset lie in the file itself, in chunks that can be held in memory."""
+    """Raise ValueError unless all values of a dataset are in the file itself, in chunks that fit in memory."""
     if node.external or node.is_virtual:
         raise ValueError(f"expected {key} inside the file, found a reference to other files")
     largest = NAMES_CHUNK if node.dtype.kind in "OS" else LARGEST_CHUNK
@@ -146,9 +145,9 @@ def _hdf5(path: Path, key: str, dtype: np.dtype, shape: tuple[int, ...], block: 
 
 
 def _all_stored(key: str, data: h5py.Dataset) -> None:
-    """Raise ValueError where a value is not stored.
+    """Raise ValueError if a value of a dataset is not stored.
 
-    HDF5 gives zeros for whatever its index does not find, and the index of most files has no checksum.
+    HDF5 returns zeros for chunks that are missing in its index, and the index of most files has no checksum.
     """
     if not data.chunks:
         if (size := data.id.get_storage_size()) < (due := data.size * data.id.get_type().get_size()):
@@ -157,7 +156,7 @@ def _all_stored(key: str, data: h5py.Dataset) -> None:
     for corner in product(*(range(0, n, step) for n, step in zip(data.shape, data.chunks, strict=True))):
         try:
             skipped, raw = data.id.read_direct_chunk(corner)
-        except MemoryError:  # what h5py says of a chunk that was never stored
+        except MemoryError:  # h5py raises this for a chunk that was never stored
             skipped, raw = 0, b""
         if skipped or not raw:
             raise ValueError(f"expected {key} to be stored whole, found no sound chunk at {corner}")
@@ -171,20 +170,20 @@ def _npz(path: Path, key: str, dtype: np.dtype, shape: tuple[int, ...], block: i
             found_shape, fortran, found = _npy_header(file)
             _compare(key, found, found_shape, dtype, shape)
             count, row = found_shape[0], found_shape[1:]
-            if fortran and count > block:  # such an array has its rows strewn over the file
+            if fortran and count > block:  # the values of a row would be spread over the file
                 raise ValueError(f"expected {key} in C order, found Fortran order")
             for start in range(0, count, block):
                 rows = min(block, count - start)
                 values = np.frombuffer(_exactly(file, rows * prod(row) * dtype.itemsize), dtype)
                 yield values.reshape((rows, *row), order="F" if fortran else "C")
-            if file.read(1):  # the read at the end is also what makes zipfile compare its checksum
+            if file.read(1):  # zipfile compares its checksum when a read reaches the end
                 raise ValueError(f"expected {count:,} rows of {key}, found more")
 
 
 def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Return shape, Fortran order and type that a .npy file declares; its literal is read, nothing in it is run.
+    """Return the shape, Fortran order and type that a .npy file declares; no code in the header is run.
 
-    Only version 1.0 is read, whose header has at most 64 kB; later ones are for records and may declare 4 GB of it.
+    Only version 1.0 is read: its header has at most 64 kB, while later versions may declare a header of 4 GB.
     """
     if (version := np.lib.format.read_magic(file)) != (1, 0):
         raise ValueError(f"expected a .npy array of version 1.0, found {version[0]}.{version[1]}")
@@ -211,9 +210,9 @@ def _listed(node: object) -> str:
 
 @contextmanager
 def _one_line(path: Path, advice: str) -> Iterator[None]:
-    """Turn what a broken file makes h5py, zipfile or NumPy raise into one line that names the file."""
+    """Turn any error of h5py, zipfile or NumPy in the body into a ValueError of one line that names the file."""
     try:
         yield
-    except Exception as error:  # there are nearly as many kinds as there are ways to break a file
+    except Exception as error:  # a damaged file raises many kinds of errors
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be read ({reason}): {advice}") from error

@@ -1,4 +1,4 @@
-"""Arrays built once per machine: one .npz a name, written under a lock, complete or absent, checked when read."""
+"""A cache of arrays that are built once per machine, each in an .npz file that is complete or absent."""
 
 import glob
 import hashlib
@@ -27,7 +27,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold `path` against every other process of this machine; the lock of a killed holder is free again at once."""
+    """Lock `path` against all other processes on this machine; a killed process releases its lock at once."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(path.name + ".lock"))
@@ -45,13 +45,13 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def build_once(path: Path, build: Callable[[], Mapping[str, np.ndarray]]) -> tuple[Arrays, str]:
-    """Return the arrays kept at `path`, built now if they are absent or damaged, and the checksum of their content."""
+    """Return the arrays at `path` and the checksum of their content; build them if they are absent or damaged."""
     if (found := _read(path)) is not None:
         return found
     with locked(path):
         if (found := _read(path)) is not None:
             return found
-        # Whoever wrote a temporary file was killed, for the lock is ours; a link in a shared folder leads elsewhere.
+        # We hold the lock, so the writer of a temporary file was killed; a link in a shared folder may lead anywhere.
         for stale in [*path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"), *([path] if path.is_symlink() else [])]:
             stale.unlink()
         arrays = dict(build())
@@ -65,7 +65,7 @@ def build_once(path: Path, build: Callable[[], Mapping[str, np.ndarray]]) -> tup
 
 
 def content_checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of names, types, shapes and values; it is equal for equal content, whatever the file."""
+    """Return the SHA-256 of names, types, shapes and values, which does not depend on the file format."""
     sha = hashlib.sha256()
     for name in sorted(arrays):
         values = np.ascontiguousarray(arrays[name])
@@ -75,10 +75,10 @@ def content_checksum(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _read(path: Path) -> tuple[Arrays, str] | None:
-    """Return what is at `path`, or None where it is absent or does not pass the zip's own checksums."""
+    """Return the arrays at `path` and their checksum, or None if the file is absent or damaged."""
     if not path.exists():
         return None
-    from disvae.data import array_file  # and h5py with it, which a drawn dataset never needs
+    from disvae.data import array_file  # imports h5py, which a drawn dataset does not need
 
     try:
         arrays = array_file.read_arrays(path)
@@ -86,10 +86,10 @@ def _read(path: Path) -> tuple[Arrays, str] | None:
         if names != sorted(arrays):
             raise ValueError(f"expected {', '.join(names)}, found {', '.join(sorted(arrays))}")
         return arrays, checksum
-    except Exception as error:  # a broken zip can raise nearly anything, and there is one thing to do about it
+    except Exception as error:  # a damaged zip raises many kinds of errors
         log.warning("%s is damaged (%s): making it again", path, error)
         return None
 
 
 def _unwritable(path: Path, error: OSError) -> OSError:
-    return OSError(f"the cache folder {path.parent} cannot be used ({error}): set DISVAE_CACHE_DIR to one with space")
+    return OSError(f"the cache folder {path.parent} cannot be used ({error}): set DISVAE_CACHE_DIR to another one")

@@ -1,4 +1,4 @@
-"""Download of a file: tried again, bounded in size and time, under its final name only when whole and checked."""
+"""Downloads with retries, limits of size and time, and a final name only for a complete and verified file."""
 
 import hashlib
 import logging
@@ -20,29 +20,29 @@ from disvae.data.cache import locked
 
 log = logging.getLogger(__name__)
 
-TRIES = 4  # one and three more
-PAUSE = 1.0  # seconds before the second try; doubled before each later one
-TIMEOUT = 30.0  # seconds of silence after which a server counts as gone
-PATIENCE = 60.0  # seconds in which BLOCK bytes must come: a server that gives less than 1 kB/s counts as gone, too
+TRIES = 4  # the first try and three more
+PAUSE = 1.0  # seconds before the second try; doubled before each later try
+TIMEOUT = 30.0  # seconds without data after which a server is given up
+PATIENCE = 60.0  # seconds in which BLOCK_SIZE bytes must arrive; a server below 1 kB/s is given up, too
 BLOCK_SIZE = 60_000
 
 ByteBlocks = SimpleQueue[tuple[int, bytes] | Exception]
 
 
 def fetch(urls: Sequence[str], path: Path, *, size: int, checksum: str, otherwise: str) -> Path:
-    """Return `path`, downloaded from the first of `urls` that gives `size` bytes with `checksum`, "sha256:...".
+    """Return `path`, downloaded from the first of `urls` that serves `size` bytes with `checksum`, "sha256:...".
 
-    However many processes ask for it, one of them downloads. `otherwise` ends the message of an error and says what a
-    user can do where there is no way to the servers.
+    If several processes need the file, one of them downloads it. `otherwise` ends the error message; it says what a
+    user can do if the servers cannot be reached.
     """
     if _is_whole(path, checksum):
         return path
     with locked(path):
-        if _is_whole(path, checksum):  # made while this process waited
+        if _is_whole(path, checksum):  # another process downloaded it meanwhile
             return path
         part = path.with_name(path.name + ".part")
         try:
-            part.unlink(missing_ok=True)  # a killed download's, or a link that somebody planted in a shared folder
+            part.unlink(missing_ok=True)  # from a killed download, or a link in a shared folder
             with part.open("x+b") as file:  # "x" makes a new file and follows no link
                 _download(urls, file, size, checksum, path.name)
             part.replace(path)
@@ -54,7 +54,7 @@ def fetch(urls: Sequence[str], path: Path, *, size: int, checksum: str, otherwis
 
 
 def file_checksum(path: Path, kind: str = "sha256") -> str:
-    """Return the checksum of a file's bytes, such as "sha256:729f..."."""
+    """Return the checksum of the bytes of a file, such as "sha256:729f..."."""
     with path.open("rb") as file:
         return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
 
@@ -64,17 +64,17 @@ def _is_whole(path: Path, checksum: str) -> bool:
 
 
 def _download(urls: Sequence[str], file: BufferedRandom, size: int, checksum: str, name: str) -> None:
-    """Fill the empty `file`; a try goes on where the last one stopped, with the next of `urls`."""
+    """Download into the empty `file`; each try uses the next of `urls` and resumes the try before."""
     for k in range(TRIES):
         url = urls[k % len(urls)]
         try:
             _resume(url, file, size, name)
             file.seek(0)
             if (found := f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}") != checksum:
-                file.truncate(0)  # there is nothing in it to resume
+                file.truncate(0)  # wrong content cannot be resumed
                 raise OSError(f"expected {checksum}, got {found}")
             return
-        except (OSError, ValueError, HTTPException) as error:  # ValueError: headers that are no numbers
+        except (OSError, ValueError, HTTPException) as error:  # ValueError: a header is not a number
             reason, pause = f"{url}: {error}", PAUSE * 2**k
         if k == TRIES - 1:
             raise OSError(reason)
@@ -83,10 +83,10 @@ def _download(urls: Sequence[str], file: BufferedRandom, size: int, checksum: st
 
 
 def _resume(url: str, file: BufferedRandom, size: int, name: str) -> None:
-    """Append to `file` what it lacks of `size` bytes, or start it again where the server cannot do that.
+    """Append the missing bytes to `file`, or start it again if the server does not support this.
 
-    A thread talks to the server. This one waits for it no longer than PATIENCE, whatever the server does: a header
-    without end or a byte now and then never lets a socket's own timeout pass.
+    Another thread reads from the server, and this one waits at most PATIENCE for each block. The timeout of a socket
+    alone is not enough: a server that sends a byte now and then never reaches it.
     """
     have, blocks = file.seek(0, os.SEEK_END), ByteBlocks()
     Thread(target=_read, args=(url, have, size, blocks), daemon=True).start()
@@ -106,7 +106,7 @@ def _resume(url: str, file: BufferedRandom, size: int, name: str) -> None:
 
 
 def _read(url: str, have: int, size: int, blocks: ByteBlocks) -> None:
-    """Put into `blocks` where each block begins and its bytes, never beyond `size`, and then what went wrong."""
+    """Put the start and the bytes of each block into `blocks`, up to `size` bytes; put any error there, too."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.build_opener(_StaysEncrypted).open(request, timeout=TIMEOUT) as response:
@@ -123,10 +123,10 @@ def _read(url: str, have: int, size: int, blocks: ByteBlocks) -> None:
 
 
 class _StaysEncrypted(urllib.request.HTTPRedirectHandler):
-    """Refuse a redirect that leads from https to anything else."""
+    """A handler of redirects that refuses to leave https."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        """Return the request for the new address."""
+        """Return the request for the new address, or raise OSError if it leaves https."""
         if req.type == "https" and not newurl.startswith("https:"):
             raise OSError(f"the server redirects from https to {newurl}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -1,4 +1,4 @@
-"""Factors of variation from whatever values a file gives them."""
+"""Factors of variation as class indices, from the values in a file."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Factors(NamedTuple):
-    """Class indices (N, K) of the factors that vary, with their names and sizes."""
+    """Class indices (N, K) of the factors that vary, with names and numbers of classes."""
 
     classes: np.ndarray
     names: tuple[str, ...]
@@ -15,7 +15,7 @@ class Factors(NamedTuple):
 
 
 def class_indices(values: np.ndarray, names: Sequence[str]) -> Factors:
-    """Columns of `values` (N, K) as ranks among their distinct values; one that never changes is left out."""
+    """Return each column of `values` (N, K) as ranks of its distinct values, without constant columns."""
     ranked = [np.unique(column, return_inverse=True) for column in values.T]
     varying = [k for k, (distinct, _) in enumerate(ranked) if len(distinct) > 1]
     classes = np.stack([ranked[k][1] for k in varying], axis=1) if varying else np.empty((len(values), 0), np.int64)

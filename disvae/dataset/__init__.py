@@ -1,4 +1,4 @@
-"""Dataset: images held in memory, and the factors that made them."""
+"""Datasets: images in memory, and the factors of variation that generated them."""
 
 from abc import ABC
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class Images:
-    """N images of one shape in one tensor, given out as float32 by index.
+    """N images of one shape in one tensor, read by index as float32.
 
-    `data` is uint8 (N, ceil(C * H * W / 8)) for binary images packed eight pixels a byte (numpy.packbits order), uint8
-    (N, C, H, W) for grey or colour, or float32 (N, C, H, W) for points that are no pictures.
+    `data` is uint8 (N, ceil(C * H * W / 8)) for binary images with eight pixels in a byte (order of numpy.packbits),
+    uint8 (N, C, H, W) for grey or colour images, or float32 (N, C, H, W) for points, which are not pictures.
     """
 
     def __init__(self, data: Tensor, x_shape: Sequence[int]) -> None:
@@ -23,19 +23,19 @@ class Images:
         row = (-(-prod(self.x_shape) // 8),) if self.bit_packed else self.x_shape
         if tuple(data.shape[1:]) != row:
             raise ValueError(f"images must be (N, {', '.join(map(str, row))}), got {tuple(data.shape)}")
-        pixels = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8): of each value of a byte
-        # Read as one integer, the eight pixels of a byte come with a single look-up.
+        pixels = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8): pixels of each byte
+        # The eight pixels are stored as one integer, so that a byte needs a single look-up.
         self._unpacked = torch.from_numpy(pixels.view(np.int64)[:, 0]).to(data.device)
 
     def __len__(self) -> int:
         return len(self.data)
 
     def to(self, device: torch.device | str) -> "Images":
-        """The same images on another device."""
+        """Return a copy of the images on another device."""
         return Images(self.data.to(device), self.x_shape)
 
     def take(self, index: Tensor) -> Tensor:
-        """Images at `index` (B,) as float32 (B, C, H, W); pictures are in [0, 1]."""
+        """Return the images at `index` (B,) as float32 (B, C, H, W), with pixels in [0, 1]."""
         rows = self.data.index_select(0, index.to(self.data.device))
         if self.bit_packed:
             pixels = self._unpacked.index_select(0, rows.flatten().int()).view(torch.uint8)
@@ -45,11 +45,11 @@ class Images:
 
 
 class Dataset(ABC):
-    """Images with their factors of variation. A leaf is a class whose constructor reads or draws them.
+    """Images with their factors of variation; the constructor of a subclass reads or draws them.
 
-    `factors` (N, K) holds class indices, column k in [0, factor_sizes[k]); K = 0 where nothing is known. `held_out` are
-    the rows of an official test split, or None to have one drawn by seed. `checksum` identifies the content and goes
-    into a run's provenance.
+    `factors` (N, K) holds class indices: factors[i, k] in [0, factor_sizes[k]) is the class of image i in factor k.
+    K = 0 means that no factors are known. `held_out` holds the rows of an official test split; with None the split is
+    drawn by seed. `checksum` identifies the content and is stored in the provenance of a run.
     """
 
     images: Images
@@ -61,5 +61,5 @@ class Dataset(ABC):
 
     @property
     def x_shape(self) -> tuple[int, ...]:
-        """(C, H, W)."""
+        """Return the shape (C, H, W) of one image."""
         return self.images.x_shape

@@ -8,15 +8,15 @@ import torch
 from disvae.data import cache
 from disvae.dataset import Dataset, Images
 
-RADIAL_STD, LATERAL_STD, TWIST = 0.3, 0.1, 0.25  # of Mathieu et al. 2019, section 5 (clustering)
+RADIAL_STD, LATERAL_STD, TWIST = 0.3, 0.1, 0.25  # Mathieu et al. 2019, section 5 (clustering)
 BLOB_STD = 0.1
 
 
 class Clusters(Dataset):
-    """`clusters` groups of `points` points in R^2, the group being the factor; for looking at q(z), not for scores.
+    """Groups of points in R^2 whose factor is the group; meant for pictures of q(z), not for scores.
 
-    The pinwheel is that of Mathieu et al. 2019: arms about the unit circle that bend with the radius. The blobs are
-    round Gaussians on that circle, which any prior with as many modes fits.
+    The pinwheel of Mathieu et al. 2019 has arms around the unit circle that bend with the radius. The blobs are round
+    Gaussians on the unit circle, which a prior with as many modes can fit.
     """
 
     def __init__(

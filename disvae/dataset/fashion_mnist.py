@@ -1,4 +1,4 @@
-"""Grey images of ten kinds of clothes: Fashion-MNIST (Xiao et al. 2017), 28 x 28 brought to 32 x 32."""
+"""Fashion-MNIST: grey images of ten kinds of clothes (Xiao et al. 2017), resized from 28 x 28 to 32 x 32."""
 
 import gzip
 import zlib
@@ -18,7 +18,7 @@ URLS = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
 )
-FILES = {  # name -> bytes, checksum
+FILES = {  # size in bytes and checksum by name
     "train-images-idx3-ubyte.gz": (
         26_421_880,
         "sha256:3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
@@ -31,10 +31,10 @@ CLASSES = 10
 
 
 class FashionMNIST(Dataset):
-    """60,000 training images, then the 10,000 of the official test split, which are held out; the label is the factor.
+    """The 60,000 training images, followed by the 10,000 official test images as the held-out split.
 
-    `path` is a folder with the four official .gz files; without it they are downloaded, 31 MB. `resize` is "bilinear",
-    as in Mathieu et al. 2019, or "pad", which keeps the pixels and puts two of black around them.
+    The label is the factor. `path` is a folder with the four official .gz files; without it they are downloaded
+    (31 MB). `resize` is "bilinear", as in Mathieu et al. 2019, or "pad", which adds a black border of two pixels.
     """
 
     def __init__(self, path: str | None = None, resize: Literal["bilinear", "pad"] = "bilinear") -> None:
@@ -59,13 +59,13 @@ def _download() -> Path:
             folder / name,
             size=size,
             checksum=checksum,
-            otherwise="fetch the four .gz files elsewhere and give dataset.path=FOLDER; dataset=sprites needs none",
+            otherwise="download the four .gz files elsewhere and type dataset.path=FOLDER; or use dataset=sprites",
         )
     return folder
 
 
 def _split(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 28, 28) and labels (n,) of "train" or "t10k"."""
+    """Return the images (n, 28, 28) and labels (n,) of the split "train" or "t10k"."""
     images = _idx(folder / f"{name}-images-idx3-ubyte.gz", (28, 28))
     labels = _idx(folder / f"{name}-labels-idx1-ubyte.gz", ())
     if len(images) != len(labels) or labels.max() >= CLASSES:
@@ -77,7 +77,7 @@ def _split(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
-    """uint8 (n, *item) from an IDX file: two zeros, 8 for uint8, the number of axes, their lengths, the values."""
+    """Return the uint8 values (n, *item) of an IDX file: two zeros, 8 for uint8, number of axes, lengths, values."""
     expected = f"expected an IDX file of 1 to 100,000 items of uint8 {item}"
     try:
         with gzip.open(path) as file:
@@ -86,17 +86,17 @@ def _idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
             if magic != 0x800 + 1 + len(item) or tuple(rest) != item or not 1 <= count <= 100_000:
                 raise ValueError(f"{expected}, found header {header.hex()}")
             size = count * int(np.prod(item, dtype=int))
-            data = file.read(size + 1)  # at the end gzip compares its checksum
+            data = file.read(size + 1)  # gzip compares its checksum when a read reaches the end
             if len(data) != size:
                 raise ValueError(f"{expected}, found {len(data):,} bytes or more for {size:,}")
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(
             f"{path} cannot be read ({error}): dataset.path must be a folder with the four official files, "
-            f"{', '.join(FILES)}; leave it out to download them"
+            f"{', '.join(FILES)}; without dataset.path they are downloaded"
         ) from error
     return np.frombuffer(data, dtype=np.uint8).reshape(count, *item)
 
 
 def _bilinear(images: Tensor) -> Tensor:
-    """(N, 1, 28, 28) to (N, 1, 32, 32), both uint8; antialias=True is for its rounding, which is Pillow's."""
+    """Return images (N, 1, 28, 28) resized to (N, 1, 32, 32), uint8; antialias=True makes them round as in Pillow."""
     return F.interpolate(images, size=(32, 32), mode="bilinear", antialias=True)

@@ -1,4 +1,4 @@
-"""Floor, wall and object hue x scale x shape x orientation: 3D Shapes (Burgess & Kim 2018), from your own file."""
+"""3D Shapes from your own file: three hues x scale x shape x orientation (Burgess & Kim 2018)."""
 
 from pathlib import Path
 
@@ -17,16 +17,16 @@ LATENTS = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation
 
 
 class Shapes3D(Dataset):
-    """480,000 colour images, 3 x 64 x 64; they take 5.9 GB of memory and are read anew by each run.
+    """The 480,000 colour images, 3 x 64 x 64, which take 5.9 GB of memory and are read by each run.
 
-    `path` is 3dshapes.h5 (the public bucket 3d-shapes of Google's storage has it) or a file of its layout with fewer
-    images: `images` uint8 (N, 64, 64, 3) and `labels` float64 (N, 6), the values of the factors.
+    `path` is 3dshapes.h5, which is in the public bucket 3d-shapes of Google Cloud Storage, or a file with its layout
+    and fewer images: `images` uint8 (N, 64, 64, 3) and `labels` float64 (N, 6), the values of the factors.
     """
 
     def __init__(self, path: str | None) -> None:
         if path is None or not (file := Path(path).expanduser()).is_file():
             raise ValueError(
-                f"dataset.path must be a 3dshapes.h5 (from the bucket 3d-shapes of Google), got {path or 'none'}"
+                f"dataset.path must be 3dshapes.h5 (from Google's public bucket 3d-shapes), got {path or 'none'}"
             )
         self.checksum = file_checksum(file)
         labels = np.concatenate(list(array_file.blocks(file, "labels", "float64", (IMAGES, len(LATENTS)), IMAGES)))
@@ -35,7 +35,7 @@ class Shapes3D(Dataset):
 
 
 def _read(path: Path, count: int) -> np.ndarray:
-    """Images (N, 3, 64, 64) uint8."""
+    """Return the images of a file, uint8 (N, 3, 64, 64)."""
     images = np.empty((count, 3, 64, 64), dtype=np.uint8)
     done = 0
     with tqdm(total=count, desc="reading 3D Shapes", unit=" images", unit_scale=True, disable=None) as bar:
@@ -44,5 +44,5 @@ def _read(path: Path, count: int) -> np.ndarray:
             done += len(block)
             bar.update(len(block))
     if done < count:
-        raise ValueError(f"{path}: images must have {count:,} rows, one per row of labels, got {done:,}")
+        raise ValueError(f"{path}: images must have {count:,} rows, one for each row of labels, got {done:,}")
     return images

@@ -1,4 +1,4 @@
-"""Shape x scale x orientation x posX x posY: the factor grid of dSprites (Matthey et al. 2017), drawn here."""
+"""Sprites drawn on the factor grid of dSprites: shape x scale x orientation x posX x posY (Matthey et al. 2017)."""
 
 import logging
 
@@ -11,15 +11,15 @@ from disvae.dataset import Dataset, Images
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of the pixels: raise it when the drawing changes, so that old caches are left alone
+VERSION = 1  # raise it when the drawing changes, so that old caches are not used
 
 
 class Sprites(Dataset):
-    """Squares, ellipses and hearts on the dSprites grid, 737,280 binary 64 x 64 images; no download.
+    """Squares, ellipses and hearts on the dSprites grid: 737,280 binary 64 x 64 images, without a download.
 
-    The pixels are those of dSprites but for about one image in 7,000, which differs by one pixel; scores are on
-    `sprites` all the same, never on dSprites. A smaller grid takes every second, third, ... value of a factor, starting
-    at the first, so that its images are images of the full grid. A factor with one value is no factor and is left out.
+    About one image in 7,000 differs from dSprites by one pixel, so report scores as scores on `sprites`. A smaller grid
+    takes every second, third, ... value of a factor, so its images are in the full grid, too. A factor with one value
+    is left out.
     """
 
     def __init__(self, shapes: int = 3, scales: int = 6, orientations: int = 40, positions: int = 32) -> None:
@@ -43,7 +43,7 @@ class Sprites(Dataset):
 
 
 def outline(shape: int) -> np.ndarray:
-    """Vertices (V, 2) of square 0, ellipse 1 or heart 2 at scale 1 about its centre, in pixels, y down."""
+    """Return the vertices (V, 2) of shape 0 (square), 1 (ellipse) or 2 (heart) around its centre, in pixels, y down."""
     half = 9.6
     if shape == 0:
         return half * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
@@ -56,7 +56,7 @@ def outline(shape: int) -> np.ndarray:
 
 
 def _sub_grid(name: str, n: int, low: float, high: float, full: int) -> np.ndarray:
-    """Every (full / n)-th of `full` equally spaced values from low to high."""
+    """Return every (full / n)-th of `full` equally spaced values from low to high."""
     allowed = [d for d in range(1, full + 1) if full % d == 0]
     if n not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {n}")
@@ -64,12 +64,12 @@ def _sub_grid(name: str, n: int, low: float, high: float, full: int) -> np.ndarr
 
 
 def _draw(axes: list[np.ndarray]) -> np.ndarray:
-    """Every combination of the factor values, packed eight pixels a byte: (N, 512)."""
+    """Return the images of all combinations of factor values, (N, 512) with eight pixels in a byte."""
     shapes, scales, orientations, xs, ys = axes
     count = len(shapes) * len(scales) * len(orientations)
     places = len(xs) * len(ys)
     images = np.empty((count, len(xs), len(ys), polygon.SIDE), dtype=">u8")
-    log.info("drawing %s sprites, once on this machine", f"{count * places:,}")
+    log.info("drawing %s sprites (only once on this machine)", f"{count * places:,}")
     with tqdm(total=count * places, desc="drawing sprites", unit=" images", unit_scale=True, disable=None) as bar:
         each = ((outline(shape), s, t) for shape in shapes for s in scales for t in orientations)
         for k, (vertices, s, t) in enumerate(each):

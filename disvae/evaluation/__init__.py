@@ -1,1 +1,1 @@
-"""A run's encodings, and its scores with confidence intervals and baselines."""
+"""Evaluation of a run: its encodings, and its scores with confidence intervals and baselines."""

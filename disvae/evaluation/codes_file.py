@@ -1,6 +1,6 @@
-"""Codes in a file, HDF5 or NPZ: `codes` (N, D), and where known `factors` (N, K) and `factor_names` (K,).
+"""Files of codes, HDF5 or NPZ: `codes` (N, D) and, if known, `factors` (N, K) and `factor_names` (K,).
 
-The encoding that a run keeps is such a file, with the encoder's outputs and the controls' codes beside them.
+The file encoding.h5 of a run also holds the outputs of the encoder and the codes of the baselines.
 """
 
 import io
@@ -14,16 +14,14 @@ from disvae.config import ConfigError
 from disvae.data import array_file
 from disvae.runs.atomic import write_atomically
 
-CODES_ADVICE = (
-    "codes are read from HDF5 or from NPZ, which numpy.savez('codes.npz', codes=codes, factors=factors) writes"
-)
+CODES_ADVICE = "write HDF5, or NPZ with numpy.savez('codes.npz', codes=codes, factors=factors)"
 
 
 def read_codes(path: Path) -> dict[str, np.ndarray]:
-    """Return every array of the file by name, `group/name` inside a group; strings as a numpy array of str.
+    """Return every array of the file by name, `group/name` inside a group; strings are arrays of str.
 
     Raises:
-        ConfigError: no such file, neither HDF5 nor NPZ, damaged, or made to do harm.
+        ConfigError: the file does not exist, is neither HDF5 nor NPZ, is damaged, or could do harm.
     """
     if not path.is_file():
         raise ConfigError(f"{path} is not a file; name one that holds codes (N, D), .h5 or .npz")
@@ -34,12 +32,12 @@ def read_codes(path: Path) -> dict[str, np.ndarray]:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an HDF5 file that is whole or not there; a changed byte in it is found at reading.
+    """Write an HDF5 file, completely or not at all, with checksums that are compared when it is read.
 
     Raises:
-        ConfigError: it cannot be written; an older file at `path` is intact.
+        ConfigError: the file cannot be written. An older file at `path` is intact.
     """
-    content = io.BytesIO()  # not the disk, which may be full: h5py does not survive that
+    content = io.BytesIO()  # in memory first, because h5py crashes on a full disk
     with h5py.File(content, "w") as file:
         for name, array in arrays.items():
             if array.dtype.kind == "U":

@@ -1,4 +1,4 @@
-"""Metrics by encodings: every score with its interval and its controls, and what failed and why."""
+"""Compute metrics on encodings: scores with confidence intervals and baselines, and reasons of failures."""
 
 import logging
 from collections import Counter
@@ -16,23 +16,23 @@ from disvae.metric import Metric, ModelMetric, NotApplicable
 log = logging.getLogger(__name__)
 
 MODEL = "model"
-"""The source of codes that is scored; the others are its controls."""
+"""Name of the source whose codes are evaluated; the other sources are baselines."""
 
 Sources = Mapping[str, Sequence[Encoding]]
-"""Encodings by source; several of one source, random rotations for example, are averaged."""
+"""Encodings by source; the scores of several encodings of one source, such as random rotations, are averaged."""
 
 
 @dataclass
 class Result:
-    """What one metric said of the model and of its controls."""
+    """The scores of one metric for the model and its baselines, and the reasons of failures."""
 
-    scores: dict[str, dict[str, Score]] = field(default_factory=dict)  # name of the score, source
-    chance: dict[str, float] = field(default_factory=dict)  # name of the score
-    failed: dict[str, str] = field(default_factory=dict)  # source, reason
+    scores: dict[str, dict[str, Score]] = field(default_factory=dict)  # by name of the score, then by source
+    chance: dict[str, float] = field(default_factory=dict)  # by name of the score
+    failed: dict[str, str] = field(default_factory=dict)  # reason by source
     seconds: float = 0.0
 
     def add(self, source: str, scores: Mapping[str, Score]) -> None:
-        """Take the scores of a source."""
+        """Add the scores of one source."""
         for name, score in scores.items():
             self.scores.setdefault(name, {})[source] = score
 
@@ -47,11 +47,11 @@ def compute_scores(
     processes: int = 1,
     done: Callable[[str, Result], None] = lambda label, result: None,
 ) -> dict[str, Result]:
-    """Every metric of every source that it can be had for; one that fails is listed with its reason.
+    """Compute every metric for every source and return the results by label; failures are listed with their reasons.
 
-    Intervals are those of evaluation/confidence.py. Metrics that do not suit the data are left out unless `named`.
-    Metrics of codes are shared out to `processes`, with the same results. `done` is told each result as it is there.
-    Without `repeats` there are the scores alone.
+    evaluation/confidence.py computes the intervals from `repeats` random halves; repeats=0 computes scores only.
+    Metrics that do not fit the data are left out unless their label is in `named`. Metrics of codes are distributed
+    over `processes`, which does not change results. `done` is called with each result as soon as it is complete.
     """
     results = {label: Result() for label in metrics}
     tasks = _tasks(metrics, sources, repeats, seed, named)
@@ -76,7 +76,7 @@ def compute_scores(
 
 
 Task = tuple[tuple[str, str], bool, Callable[[], MetricOutcome]]
-"""Metric and source, whether another process may do it, and the work."""
+"""Metric and source, whether another process may compute it, and the function that computes it."""
 
 
 def _tasks(
@@ -104,12 +104,12 @@ def _tasks(
                 seed=seed,
                 with_chance=source == MODEL and repeats > 0,
             )
-            tasks.append(((label, source), not metric.slow, work))  # slow ones have processes of their own
+            tasks.append(((label, source), not metric.slow, work))  # slow metrics start processes themselves
     return tasks
 
 
 def _outcomes(tasks: Sequence[Task], processes: int) -> Iterator[tuple[tuple[str, str], MetricOutcome]]:
-    """The outcomes in the order of the tasks, those of this process last where there are others."""
+    """Yield the outcomes in the order of the tasks, but tasks of this process after those of other processes."""
     shared = [task for task in tasks if task[1] and processes > 1]
     own = [task for task in tasks if not (task[1] and processes > 1)]
     if shared:
@@ -128,7 +128,7 @@ def _of_model(
         raise NotApplicable(f"at least {metric.factors} factors are needed, got {encoding.factors.shape[1]}")
     for name in metric.needs:
         if getattr(encoding, name) is None:
-            raise NotApplicable(f"the {name} is needed, which these codes come without")
+            raise NotApplicable(f"the {name} is needed, but these codes have none")
 
     def some(rows: np.ndarray | None, seed: int) -> dict[str, float]:
         return metric(encoding if rows is None else encoding.take(rows), seed=seed)

@@ -1,9 +1,10 @@
-"""Scores with their standard errors: the spread of random halves of the rows, by the delete-half jackknife.
+"""Scores with standard errors from random halves of the samples: the delete-half jackknife.
 
-Given a sample, the variance of a mean over random halves of it is that of the mean itself (Shao & Wu 1989, whose
-delete-d jackknife this is with d = N/2: their factor (N - d)/d is 1). A score that is read from m of N rows, and in a
-half from m', varies (m/m')(1 - m'/N) times as much, since those rows are chosen anew: that is divided out. A share of
-N/P of a population is known. numpy alone: this also runs in processes.
+The variance of a mean over random halves of a sample equals the variance of the mean itself: it is the delete-d
+jackknife of Shao & Wu (1989) with d = N/2, whose factor (N - d)/d is 1. A metric may read only m of N rows, and m' rows
+of a half, and draws them anew; this multiplies the variance by (m/m')(1 - m'/N), which is divided out. If the samples
+are N of a population of P images, the finite population correction 1 - N/P applies. Imports numpy only, because it also
+runs in other processes.
 """
 
 import math
@@ -18,12 +19,12 @@ from disvae.metric import Metric, NotApplicable
 from disvae.statistics.checked_codes import checked
 
 Compute = Callable[[np.ndarray | None, int], dict[str, float]]
-"""Scores of some rows, or of all for None, with a seed."""
+"""A function from rows (None: all rows) and a seed to scores by name."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score, its standard error and the ends of its 95 % interval; None where it has none."""
+    """A score, its standard error and the ends of its 95 % confidence interval (None if unknown)."""
 
     value: float
     se: float | None = None
@@ -33,7 +34,7 @@ class Score:
 
 @dataclass(frozen=True)
 class MetricOutcome:
-    """What one metric made of one source: scores and the chance level, or the reason why there are none."""
+    """The result of one metric for one source: scores and chance levels, or the reason why there are none."""
 
     scores: dict[str, Score]
     chance: dict[str, float]
@@ -43,7 +44,7 @@ class MetricOutcome:
 
 
 def attempt(compute: Callable[[], tuple[dict[str, Score], dict[str, float]]]) -> MetricOutcome:
-    """Whatever a metric raises becomes a reason, so that the others go on."""
+    """Return the outcome of `compute`; any error becomes the reason of a failure, so that other metrics continue."""
     started = time.perf_counter()
     scores: dict[str, Score] = {}
     chance: dict[str, float] = {}
@@ -67,7 +68,7 @@ def of_codes(
     seed: int,
     with_chance: bool,
 ) -> MetricOutcome:
-    """A metric of codes (N, D), or its mean over several of them, and its chance level if that is wanted."""
+    """Return the scores of codes (N, D), averaged over several arrays of codes, and on request their chance levels."""
 
     def compute() -> tuple[dict[str, Score], dict[str, float]]:
         if factors.shape[1] < metric.factors:
@@ -85,7 +86,7 @@ def of_codes(
         N = len(factors)
         return jackknife(some, N, metric.rows, population=population, repeats=repeats, seed=seed), chance
 
-    with threadpool_limits(1):  # the matrices are small: further threads are in each other's way
+    with threadpool_limits(1):  # the matrices are small, so more threads would be slower
         return attempt(compute)
 
 
@@ -98,10 +99,10 @@ def jackknife(
     repeats: int,
     seed: int,
 ) -> dict[str, Score]:
-    """Scores of all N rows, with standard errors of their own or from `repeats` random halves, each with its own seed.
+    """Return scores of all N rows with standard errors: the metric's own, or from `repeats` random halves.
 
-    `read` says how many of N rows a score is read from. Where the rows are the whole `population` nothing is owed to
-    their choice and only the seeds differ.
+    `read(N, name)` is the number of rows that a score uses of N. If the rows are the whole `population`, the repeats
+    use all rows and only their seeds differ.
     """
     values = compute(None, seed)
     scores = with_own_errors(values)
@@ -115,7 +116,7 @@ def jackknife(
         other = int(rng.integers(2**31))
         try:
             spread.append(compute(None if complete else rng.permutation(N)[: N // 2], other))
-        except ValueError:  # half of the rows are too few: a score without an interval
+        except ValueError:  # half of the rows are too few for this metric, so it gets no interval
             return scores
     for name in unsure:
         of_name = [repeat[name] for repeat in spread if name in repeat]
@@ -130,7 +131,7 @@ def jackknife(
 
 
 def averaged(spread: Sequence[Mapping[str, float]]) -> dict[str, Score]:
-    """The mean of each score over several codes, with the mean's standard error."""
+    """Return the mean of each score over several arrays of codes, with the standard error of the mean."""
     scores = {}
     for name in spread[0]:
         if not name.endswith("_se"):
@@ -141,7 +142,7 @@ def averaged(spread: Sequence[Mapping[str, float]]) -> dict[str, Score]:
 
 
 def with_own_errors(values: Mapping[str, float]) -> dict[str, Score]:
-    """Scores of which those with a `NAME_se` beside them have an interval."""
+    """Return scores by name; a score with a value `NAME_se` beside it gets an interval from it."""
     return {
         name: _score(value, values[f"{name}_se"], None) if f"{name}_se" in values else Score(float(value))
         for name, value in values.items()

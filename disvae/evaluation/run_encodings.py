@@ -1,4 +1,4 @@
-"""A run's encoding and its controls: made once, kept in its folder, read from there while the weights are the same."""
+"""The encoding of a run and its baselines, computed once and stored in the run folder until the weights change."""
 
 import hashlib
 import logging
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 
 def check(built: Built, settings: Mapping[str, Any]) -> None:
-    """What cannot be scored as `settings` say is refused before it is trained.
+    """Check, before training, that the run can be scored with these settings.
 
     Raises:
-        ConfigError: naming the setting.
+        ConfigError: a setting does not fit the run; the message names it.
     """
     _rows(built, settings["images"])
     if settings["transport"]:
@@ -41,17 +41,21 @@ def check(built: Built, settings: Mapping[str, Any]) -> None:
 
 
 def device_of(config: Mapping[str, Any]) -> torch.device:
-    """A GPU where there is one, unless the run was told to leave it."""
+    """Return a GPU if there is one, unless the run has trainer.accelerator=cpu."""
     return torch.device("cuda" if config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def digest_of(run: Run) -> str:
-    """Names the weights of a run's last checkpoint."""
+    """Return a hash of the last checkpoint of a run, which identifies its weights."""
     return hashlib.sha256(run.last.read_bytes()).hexdigest()[:16]
 
 
 def restored(config: Mapping[str, Any], checkpoint: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
-    """The trained VAE of a run's configuration and checkpoint, without its dataset."""
+    """Return the trained VAE of a run from its configuration and checkpoint, without its dataset.
+
+    Raises:
+        ConfigError: the checkpoint does not fit the configuration.
+    """
     vae = make_vae(config, x_shape)
     try:
         weights = checkpoint["state_dict"]
@@ -59,16 +63,19 @@ def restored(config: Mapping[str, Any], checkpoint: Mapping[str, Any], x_shape: 
             {key.removeprefix("vae."): value for key, value in weights.items() if key.startswith("vae.")}
         )
     except (RuntimeError, KeyError) as error:
-        raise ConfigError("last.ckpt is not of the configuration in config.yaml beside it") from error
+        raise ConfigError("last.ckpt does not fit the configuration in config.yaml beside it") from error
     return vae
 
 
 def sources_of(
     run: Run, settings: Mapping[str, Any], needs_images: bool, built: Built | None, device: torch.device
 ) -> tuple[Sources, dict[str, Any]]:
-    """The encodings of the model and its controls, kept ones where they are good, and the protocol that says which."""
+    """Return the encodings of the model and its baselines, and the protocol that describes them.
+
+    Stored encodings are used if they belong to the last checkpoint.
+    """
     if not run.last.exists():
-        raise ConfigError(f"{run.path} holds no last.ckpt: train the run first")
+        raise ConfigError(f"{run.path} has no last.ckpt: train the run first")
     from disvae.evaluation import codes_file
 
     config, which, checkpoint = run.config(), settings["images"], load(run.last)
@@ -95,7 +102,7 @@ def sources_of(
     if "untrained" in settings["controls"]:
         codes["untrained"] = arrays["controls/untrained" + ("_samples" if settings["codes"] == "sample" else "")]
     if not np.isfinite(codes[MODEL]).all() and np.isfinite(arrays["samples"]).all():
-        log.warning("q(z|x) has no mean: type score.codes=sample")
+        log.warning("q(z|x) has no mean, so scores of its codes fail: type score.codes=sample")
     transported = None
     if settings["transport"]:
         codes, transported = _transported(codes, vae, prior)
@@ -136,17 +143,17 @@ def _moved(codes: np.ndarray, prior: Distribution) -> np.ndarray | None:
 
 
 def _transported(codes: Mapping[str, np.ndarray], vae: VAE, prior: Distribution) -> tuple[dict[str, np.ndarray], str]:
-    """Codes of encoders in which the prior is a standard normal, and what was done to them."""
+    """Return the codes after a map from the prior to the standard normal, and a description of the map."""
     name = type(vae.prior).__name__
     moved = {source: _moved(each, prior) for source, each in codes.items()}
     if any(each is None for each in moved.values()):
-        return dict(codes), f"not used: under the prior {name} it would be a shift and a scale"
+        return dict(codes), f"not used: for the prior {name} the map would only shift and scale"
     said = f"from the prior {name} to the standard normal, latent by latent"
     return {source: each for source, each in moved.items() if each is not None}, said
 
 
 def with_controls(encoding: Encoding, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Sources:
-    """The encoding and its controls: `controls/NAME` of the arrays where they are there, and random rotations."""
+    """Return the encoding and its baselines: arrays named `controls/NAME`, and random rotations."""
     sources: dict[str, list[Encoding]] = {MODEL: [encoding]}
     for control in settings["controls"]:
         if control == "rotation":
@@ -160,7 +167,7 @@ def with_controls(encoding: Encoding, arrays: Mapping[str, np.ndarray], settings
 
 
 def drawn(encoding: Encoding, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a protocol that codes from anywhere have."""
+    """Return the part of the protocol that does not depend on where the codes come from."""
     return {
         "samples": len(encoding.codes),
         "population": encoding.population,
@@ -174,7 +181,7 @@ def drawn(encoding: Encoding, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kept(run: Run, path: Path) -> dict[str, np.ndarray]:
-    """The arrays in the folder, if they are this checkpoint's and whole."""
+    """Return the stored arrays if they are complete and belong to the last checkpoint, or else an empty dict."""
     if not path.exists():
         return {}
     from disvae.evaluation import codes_file
@@ -216,7 +223,7 @@ def _arrays(encoding: Encoding, x_shape: tuple[int, ...]) -> dict[str, np.ndarra
 def _controls(
     names: Collection[str], config: Mapping[str, Any], dataset: Dataset, rows: Tensor, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Codes (N, D) of the run's own network before its first step, and of the pixels."""
+    """Return the codes (N, D) of the untrained network, with the initial weights of the run, and of the pixels."""
     codes: dict[str, np.ndarray] = {}
     if "untrained" in names:
         with torch.random.fork_rng():

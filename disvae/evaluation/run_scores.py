@@ -1,4 +1,4 @@
-"""A run's scores: which metrics, under which tags, kept beside those that are there."""
+"""The scores of a run: the choice of metrics, their tags, and the update of scores.json and metrics.json."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -24,12 +24,12 @@ from disvae.runs.tensorboard import write_scores
 log = logging.getLogger(__name__)
 
 COMPARED_IMAGES = 10_000
-"""Images that several runs encode to be compared."""
+"""Number of images that runs encode for a metric of several runs."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Metrics by label, their nodes, and the labels that somebody asked for by name."""
+    """The chosen metrics by label, their nodes, the labels that a user asked for by name, and slow ones left out."""
 
     metrics: dict[str, Metric | ModelMetric]
     of_runs: dict[str, RunsMetric]
@@ -39,37 +39,37 @@ class Chosen:
 
     @property
     def needs_images(self) -> bool:
-        """Whether codes alone will not do."""
+        """Return whether a metric needs images in addition to codes."""
         return any(isinstance(metric, ModelMetric) and "images" in metric.needs for metric in self.metrics.values())
 
     def left_out(self, found: Collection[str]) -> str:
-        """A line on the metrics that are not for the data, and on those that take minutes."""
+        """Return a line on metrics that do not fit the data, and on slow metrics that were not asked for by name."""
         missing = sorted(self.metrics.keys() - set(found))
-        said = [f"not for these data: {', '.join(missing)}"] if missing else []
+        said = [f"do not fit these data: {', '.join(missing)}"] if missing else []
         if self.slow:
-            said.append(f"slow, to be asked for by name: {', '.join(self.slow)}")
+            said.append(f"slow, computed only if asked for by name: {', '.join(self.slow)}")
         return "; ".join(said).capitalize()
 
     def of_one(self) -> "Chosen":
-        """The same for a single run.
+        """Return these metrics if they can be computed for a single run.
 
         Raises:
-            ConfigError: a metric of several runs was asked for.
+            ConfigError: a metric of several runs was asked for by name.
         """
         for label in self.of_runs.keys() & set(self.named):
             raise ConfigError(
-                f"metric={label} is of several runs: python -m disvae.evaluate RUN RUN ... metric={label}"
+                f"metric={label} needs several runs: python -m disvae.evaluate RUN RUN ... metric={label}"
             )
         return self
 
 
 def choose_metrics(chosen: Mapping[str, Any], final: str | list[str], *, by_default: bool = False) -> Chosen:
-    """The metrics of metric=[...] and of `final`: a list, or all that take seconds.
+    """Return the metrics of metric=[...] and of `final`, which is a list or `all` metrics that take seconds.
 
-    Metrics that are chosen `by_default` were typed by nobody.
+    With `by_default`, the user did not type metric=[...], so its metrics do not count as asked for by name.
 
     Raises:
-        ConfigError: a setting that is not one.
+        ConfigError: a metric or one of its settings is wrong.
     """
     everything = final == "all"
     nodes = nodes_of("metric", chosen, options("metric") if everything else final)
@@ -87,7 +87,7 @@ def choose_metrics(chosen: Mapping[str, Any], final: str | list[str], *, by_defa
 
 
 def stage(settings: Mapping[str, Any]) -> str:
-    """The first part of the scores' tags: `metric`, and what of `score` is not as usual."""
+    """Return the first part of the tags of scores: `metric`, then the settings that differ from the default."""
     parts = [
         settings["images"] if settings["images"] != "validation" else "",
         "sample" if settings["codes"] == "sample" else "",
@@ -98,7 +98,7 @@ def stage(settings: Mapping[str, Any]) -> str:
 
 
 def score_tags(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The model's scores and their standard errors by tag, `metric/mig/histogram`, of what scores.json holds."""
+    """Return the scores of the model and their standard errors by tag, `metric/mig/histogram`, from scores.json."""
     tags = {}
     for name, entries in scores.items():
         for label, entry in entries.items():
@@ -118,13 +118,13 @@ def evaluate_run(
     built: Built | None = None,
     device: torch.device | None = None,
 ) -> str:
-    """Score a trained run and keep each result in its folder as it is there; returns what to say of those left out.
+    """Score a trained run, write each result to its folder as soon as it is complete, and say what was left out.
 
-    `built` saves reading its dataset again. Without a `device` it is a GPU where there is one, unless the run was told
-    to leave it.
+    `built` avoids reading the dataset again. The default device is a GPU if there is one, unless the run has
+    trainer.accelerator=cpu.
 
     Raises:
-        ConfigError: the checkpoint cannot be read, or the folder not written.
+        ConfigError: the checkpoint cannot be read, or the folder cannot be written.
     """
     device = device or device_of(run.config())
     sources, protocol = sources_of(run, settings, chosen.needs_images, built, device)
@@ -147,9 +147,9 @@ def evaluate_run(
 
 
 def _save(run: Run, name: str, found: Mapping[str, Any], coming: Collection[str] = ()) -> None:
-    """Put new scores beside those of the same weights that are there, in place of earlier ones of the same name.
+    """Add new scores to the stored ones; they replace older scores with the same name.
 
-    Scores of other weights are dropped. A warning says so, but for those whose labels are among the `coming` ones.
+    Scores of other weights are dropped with a warning. The labels in `coming` get no warning, because they follow.
     """
     weights = {entry["protocol"]["checkpoint"] for entry in found.values()}
     scores: dict[str, dict[str, Any]] = {}
@@ -163,7 +163,7 @@ def _save(run: Run, name: str, found: Mapping[str, Any], coming: Collection[str]
         ]
     if dropped:
         log.warning(
-            "dropped from %s, for they were computed before last.ckpt changed: %s",
+            "dropped from %s, because last.ckpt has changed: %s",
             run.path / "scores.json",
             ", ".join(sorted(dropped)),
         )
@@ -176,7 +176,7 @@ def _save(run: Run, name: str, found: Mapping[str, Any], coming: Collection[str]
 def entries(
     results: Mapping[str, Result], nodes: Mapping[str, Any], protocol: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Results as scores.json has them: each with the metric's settings and how it was computed."""
+    """Return results with the structure of scores.json, with the settings of each metric and the protocol."""
     return {
         label: {**asdict(result), "settings": nodes[label], "protocol": dict(protocol)}
         for label, result in results.items()
@@ -184,14 +184,14 @@ def entries(
 
 
 def score_together(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) -> None:
-    """Metrics of several runs, from their codes of the same images: a sample of the whole dataset by score.seed.
+    """Compute metrics of several runs from codes of the same images, which score.seed draws from the whole dataset.
 
     Raises:
-        ConfigError: the runs are of different datasets, or a metric cannot compare them.
+        ConfigError: the runs have different datasets, or a metric cannot compare them.
     """
     configs = [run.config() for run in runs]
     if any(config["dataset"] != configs[0]["dataset"] for config in configs):
-        raise ConfigError(f"{', '.join(chosen.of_runs)}: the runs must be of one dataset with the same settings")
+        raise ConfigError(f"{', '.join(chosen.of_runs)}: the runs must have one dataset with the same settings")
     if len({run.path.resolve() for run in runs}) < len(runs):
         raise ConfigError(f"{', '.join(chosen.of_runs)}: the same run is named twice")
     dataset = make(configs[0]["dataset"], "dataset")

@@ -1,27 +1,26 @@
-"""The settings of the scoring commands, composed from conf/evaluate.yaml. Imports no torch."""
+"""Settings of the scoring commands, composed from conf/evaluate.yaml. Imports no torch."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from disvae import config as knobs
-from disvae.config import ConfigError
+from disvae.config import ConfigError, check_lists, check_names, check_score, conf_dir
 
 
 def scoring_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return the nodes of metric=[...] and figure=[...], and how to score, from conf/evaluate.yaml and the overrides.
+    """Return the nodes of metric=[...], the nodes of figure=[...] and the settings `score.*` after the overrides.
 
     Raises:
-        ConfigError: an override names nothing that exists.
+        ConfigError: an override has a key or a value that does not exist.
     """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    knobs.check_lists(overrides)
-    knobs.check_names(overrides)
+    check_lists(overrides)
+    check_names(overrides)
     try:
-        with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             cfg = compose("evaluate", overrides=list(overrides))
         tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
@@ -29,7 +28,7 @@ def scoring_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str
     assert isinstance(tree, dict)
     if tree.keys() - {"metric", "figure", "score"}:
         raise ConfigError(
-            f"{', '.join(map(str, tree.keys() - {'metric', 'figure', 'score'}))} is read by nothing; see --help"
+            f"{', '.join(map(str, tree.keys() - {'metric', 'figure', 'score'}))} is not a setting; see --help"
         )
-    knobs.check_score(tree["score"])
+    check_score(tree["score"])
     return tree.get("metric", {}), tree.get("figure", {}), tree["score"]

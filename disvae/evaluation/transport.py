@@ -1,6 +1,6 @@
-"""T_j(z_j) = Phi^-1(F_j(z_j)): the optimal transport of a factorised prior to the standard normal, latent by latent.
+"""T_j(z_j) = Phi^-1(F_j(z_j)): optimal transport of a factorised prior to the standard normal, latent by latent.
 
-Mathieu et al. 2019 score codes of a Student-t prior after it, so that heavy tails do not stand for a scale.
+Mathieu et al. 2019 apply it to codes of a Student-t prior before scoring, because heavy tails distort scales.
 """
 
 import numpy as np
@@ -12,28 +12,28 @@ from torch.distributions import Categorical, Distribution, Laplace, MixtureSameF
 from disvae.estimators import factorised
 
 LEAST_LOG_TAIL = -744.0
-"""Logarithm of the least positive number, where a Student-t's tail is taken to end."""
+"""Logarithm of the smallest positive number, at which the tail of a Student-t is cut off."""
 
 
 def to_gaussian(codes: np.ndarray, prior: Distribution) -> np.ndarray | None:
-    """Codes (N, D) moved so that those of the prior would be standard normal; None where that is a shift and a scale.
+    """Return codes (N, D) after the map that makes samples of the prior standard normal.
 
-    That is the case under a Gaussian prior, isotropic or not, where nothing is gained. Order within a latent is kept,
-    also far out in both tails.
+    The result is None for a Gaussian prior, isotropic or not, because the map would only shift and scale. The order of
+    codes within a latent is kept, even far out in both tails.
 
     Raises:
-        ValueError: a prior whose latents depend on each other, or of a family whose quantiles are not known.
+        ValueError: the latents of the prior depend on each other, or the quantiles of its family are not implemented.
     """
     latents = factorised(prior)
     if latents is None:
         raise ValueError(
             f"prior must factorise over latents to have a map to the Gaussian, got {type(prior).__name__}: "
-            "score the codes as they are"
+            "type score.transport=false"
         )
     if isinstance(latents, Normal):
         return None
     log_cdf, log_sf = _log_tails(codes.astype(np.float64), latents)
-    # each code through its nearer tail, whose probability is known to full precision
+    # each code uses its nearer tail, whose probability has full precision
     lower = ndtri_exp(np.minimum(log_cdf, -np.log(2)))
     upper = -ndtri_exp(np.minimum(log_sf, -np.log(2)))
     moved: np.ndarray = np.where(log_cdf < log_sf, lower, upper).astype(codes.dtype)
@@ -41,7 +41,7 @@ def to_gaussian(codes: np.ndarray, prior: Distribution) -> np.ndarray | None:
 
 
 def _log_tails(z: np.ndarray, latents: Distribution) -> tuple[np.ndarray, np.ndarray]:
-    """log F_j(z_j) and log (1 - F_j(z_j)) (N, D)."""
+    """Return log F_j(z_j) and log(1 - F_j(z_j)), both of shape (N, D)."""
     if isinstance(latents, Laplace):
         law = stats.laplace(_numpy(latents.loc), _numpy(latents.scale))
         return law.logcdf(z), law.logsf(z)
@@ -58,7 +58,7 @@ def _log_tails(z: np.ndarray, latents: Distribution) -> tuple[np.ndarray, np.nda
             logsumexp(log_weight + log_ndtr(standard), axis=2),
             logsumexp(log_weight + log_ndtr(-standard), axis=2),
         )
-    raise ValueError(f"prior must be Laplace, Student-t or sparse to have a map, got {type(latents).__name__}")
+    raise ValueError(f"prior must be Laplace, Student-t or sparse for the transport, got {type(latents).__name__}")
 
 
 def _numpy(parameter: Tensor) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""What a run is on disk: its folder, identity, files, provenance and TensorBoard events."""
+"""A run on disk: its folder, identity, files, provenance and TensorBoard events."""

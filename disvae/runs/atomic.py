@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever happens while they are written; every writer of the package is here."""
+"""Atomic writes: a file is written completely or not at all. Every writer of the package uses these functions."""
 
 import contextlib
 import errno
@@ -9,18 +9,18 @@ from pathlib import Path
 from disvae.config import ConfigError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Numbers of the errors that say that nothing more can be stored."""
+"""Error numbers that mean that the disk is full, a quota is reached or the file is too large."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield the path to write to; what the body wrote there takes the place of `path` once it is on the disk.
+    """Yield a temporary path; what the body writes there replaces `path` in one step, once it is on the disk.
 
-    A link stays and the file it leads to is replaced. What exists and is no regular file, as a device or a pipe, is
-    never replaced: then `path` itself is yielded.
+    A symbolic link stays, and the file that it points to is replaced. A device or a pipe is never replaced: `path`
+    itself is yielded then.
 
     Raises:
-        OSError: the file cannot be written; the old content is intact and nothing else is left.
+        OSError: the file cannot be written. The old content is intact, and the temporary file is removed.
     """
     if path.exists() and not path.is_file():
         yield path
@@ -28,23 +28,23 @@ def replacing(path: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o666))  # follows no link that somebody put in its place
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o666))  # O_EXCL never follows a link that somebody put there
     try:
         yield temporary
         _sync(temporary)
         temporary.replace(target)
         _sync(target.parent)
     except BaseException:
-        with contextlib.suppress(OSError):  # the first error is the one to tell, not that this folder is read-only
+        with contextlib.suppress(OSError):  # the first error says more than a failed clean-up
             temporary.unlink()
         raise
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write text or bytes to `path` by `replacing` it.
+    """Write text or bytes to `path`, completely or not at all.
 
     Raises:
-        ConfigError: the file cannot be written, say the disk is full; the old content is intact.
+        ConfigError: the file cannot be written, for example because the disk is full. The old content is intact.
     """
     try:
         with replacing(path) as temporary:
@@ -54,17 +54,17 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def not_written(path: Path, error: OSError | RuntimeError) -> ConfigError:
-    """Return the error that names the path, the reason and what to do; a RuntimeError is torch's for a full disk."""
+    """Return the error that names the path, the reason and what to do; torch reports a full disk as a RuntimeError."""
     reason = error.strerror or error if isinstance(error, OSError) else "the disk is full or a quota is reached"
     is_full = isinstance(error, RuntimeError) or error.errno in FULL
-    remedy = "make room or set out=PATH, then give the same command again"
+    remedy = "make room or set out=PATH, then repeat the command"
     return ConfigError(
-        f"cannot write {path}: {reason}; {remedy if is_full else 'name another place, of a run out=PATH'}"
+        f"cannot write {path}: {reason}; {remedy if is_full else 'choose another path; for a run, set out=PATH'}"
     )
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    """Wait until the content of a file, or the list of names in a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""A run's curves, read back from the events that TensorBoard shows."""
+"""The curves of a run, read from its TensorBoard event files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,21 +8,24 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Curve:
-    """The values of one tag."""
+    """The logged values of one TensorBoard tag."""
 
     steps: np.ndarray  # (T,) int64, increasing
     values: np.ndarray  # (T,) float64
 
 
 def curves(folder: Path) -> dict[str, Curve]:
-    """Every scalar of a run's folder by tag, without what a continued run has taken back."""
+    """Return every scalar curve of a run by tag.
+
+    A resumed run may log a step twice; only the last value of each step counts.
+    """
     from tensorboard.backend.event_processing import event_accumulator
 
     everything = {event_accumulator.SCALARS: 0, event_accumulator.IMAGES: 1, event_accumulator.TENSORS: 1}
     events = event_accumulator.EventAccumulator(str(folder), size_guidance=everything).Reload()
     found = {}
     for tag in events.Tags()[event_accumulator.SCALARS]:
-        points = {event.step: event.value for event in events.Scalars(tag)}  # of one written twice, the last
+        points = {event.step: event.value for event in events.Scalars(tag)}
         steps = sorted(points)
         found[tag] = Curve(np.array(steps, np.int64), np.array([points[step] for step in steps]))
     return found

@@ -1,14 +1,21 @@
-"""What a run is on disk: a folder named by its overrides and by the hash of what decides its numbers.
+"""The folder of a run, named by its overrides and by the hash of the settings that decide its numbers.
 
-config.yaml      the resolved configuration            provenance.json  command, commit, versions, data, device
-status.json      running, finished, interrupted ...    metrics.json     the final terms
-scores.json      every metric with interval, controls and protocol    encoding.h5  the codes they were computed from
-figures/         its pictures                           log.txt          what a job of a sweep printed
-last.ckpt        to go on from    best.ckpt  the best ELBO    events.*  TensorBoard's
-report.html      all of it on a page                    explore.html  a page with a slider for each latent
+config.yaml      the resolved configuration
+provenance.json  command, commit, versions, data and device
+status.json      state (running, finished, interrupted ...) and step
+metrics.json     the final terms and scores
+scores.json      every metric with confidence intervals, baselines and protocol
+encoding.h5      the codes that the scores were computed from
+figures/         the pictures of the run
+log.txt          the output of a job of a sweep
+last.ckpt        the checkpoint to resume from
+best.ckpt        the checkpoint with the best validation ELBO
+events.*         the TensorBoard events
+report.html      a page with all results
+explore.html     a page with a slider for each latent
 
-Only files of these names are ever removed. .new/ is where force=true prepares a repeat of the run: what the folder
-holds stays until the repeat is finished.
+Only files with these names are ever removed. With force=true a run is repeated in the folder .new/ inside its own; the
+old files stay until the repeat is finished.
 """
 
 import hashlib
@@ -35,21 +42,21 @@ NAMES = (
     r"config\.yaml|(provenance|status|metrics|scores)\.json|(last|best)\.ckpt|encoding(-\w+)?\.h5"
     r"|events\.out\.tfevents\..+|(report|explore)\.html"
 )
-"""The files that disvae writes into a run's folder, as a pattern; log.txt is not among them: it tells of every run."""
+"""A pattern of the files in a run folder that a repeat replaces; log.txt is kept, because it covers all repeats."""
 
 
 class InUse(ConfigError):
-    """Another process holds a run's folder."""
+    """An error that says that another process uses the folder of a run."""
 
 
 def digest(config: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits of the hash of a resolved configuration's identity."""
+    """Return the first eight hexadecimal digits of the hash of a resolved configuration's identity."""
     text = json.dumps(identity(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def readable(overrides: Iterable[str], skip: Iterable[str]) -> str:
-    """Overrides as a folder name: `objective=beta_tc,beta=6` without the keys that are no part of a run's identity."""
+    """Return overrides as a folder name, `objective=beta_tc,beta=6`, without keys that do not identify a run."""
     kept = []
     for text in overrides:
         key = text.lstrip("+~").partition("=")[0]
@@ -61,35 +68,35 @@ def readable(overrides: Iterable[str], skip: Iterable[str]) -> str:
 
 
 def _with_hash_of(path: Path) -> Path:
-    """The folder beside `path` whose name ends with the same hash, else `path`."""
+    """Return the folder beside `path` whose name ends with the same hash, or else `path`."""
     found = sorted(path.parent.glob(f"*-{path.name.rpartition('-')[2]}"))
     return found[0] if found else path
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{path} cannot be written ({error}); for a new run choose another place with out=PATH")
+    return ConfigError(f"{path} cannot be written ({error}); choose another folder for new runs with out=PATH")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder."""
+    """A run, given by the path of its folder."""
 
     path: Path
 
     @classmethod
     def find(cls, out: Path, dataset: str, name: str, config: Mapping[str, Any]) -> "Run":
-        """The folder of this configuration: an existing one with its hash, else a new `out/dataset/name-hash`."""
+        """Return the run of this configuration: the folder with its hash, or else a new `out/dataset/name-hash`."""
         return cls(_with_hash_of(out / dataset / f"{name}-{digest(config)}"))
 
     def claimed(self) -> "Run":
-        """The one folder of this run's hash, made if there is none; `find` cannot see one that is yet to be made.
+        """Make the folder and return the run; if another process has made one for the same hash, return that one.
 
         Raises:
-            ConfigError: it cannot be made.
+            ConfigError: the folder cannot be made.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path.parent / ".lock"):  # who asks under other overrides gets the same
+            with FileLock(self.path.parent / ".lock"):  # two processes may have named the same run differently
                 path = _with_hash_of(self.path)
                 path.mkdir(exist_ok=True)
         except OSError as error:
@@ -98,31 +105,31 @@ class Run:
 
     @property
     def last(self) -> Path:
-        """The checkpoint to go on from."""
+        """Return the path of the checkpoint to resume from."""
         return self.path / "last.ckpt"
 
     @property
     def best(self) -> Path:
-        """The checkpoint with the best validation ELBO."""
+        """Return the path of the checkpoint with the best validation ELBO."""
         return self.path / "best.ckpt"
 
     @property
     def figures(self) -> Path:
-        """The folder of its pictures."""
+        """Return the path of the folder with pictures."""
         return self.path / "figures"
 
     @property
     def report(self) -> Path:
-        """Its page."""
+        """Return the path of the HTML report."""
         return self.path / "report.html"
 
     @property
     def _lock(self) -> Path:
-        """The file whose holder may write; that of a repeat is the one of the run."""
+        """Return the path of the lock file; a run and its repeat in .new/ share one lock."""
         return (self.path.parent if self.path.name == ".new" else self.path) / ".lock"
 
     def place(self, force: bool) -> "Run":
-        """Return the folder that training writes: this one or, with `force`, the hidden one of a repeat."""
+        """Return the run that training writes: this one or, with `force`, its repeat in .new/."""
         return Run(self.path / ".new") if force else self
 
     def make(self) -> None:
@@ -137,45 +144,49 @@ class Run:
             raise _unwritable(self.path, error) from error
 
     def config(self) -> dict[str, Any]:
-        """The resolved configuration, as plain containers."""
+        """Return the resolved configuration, as plain containers.
+
+        Raises:
+            ConfigError: config.yaml is damaged or holds no configuration of a run.
+        """
         try:
             text = (self.path / "config.yaml").read_text(encoding="utf-8")
             tree = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # ten times as fast as OmegaConf's
             if not isinstance(tree, dict) or not tree.keys() >= {"dataset", "trainer", "seed", "split"}:
-                raise ValueError("it holds no run's configuration")
-        except Exception as error:  # YAML's many ways to say that it is damaged
+                raise ValueError("it does not hold the configuration of a run")
+        except Exception as error:  # a damaged file makes YAML raise many kinds of errors
             raise ConfigError(
                 f"{self.path / 'config.yaml'} is not readable ({error}); repeat the run with force=true"
             ) from error
         return {str(key): value for key, value in tree.items()}
 
     def status(self) -> dict[str, Any]:
-        """state, step, pid, host, time and, where it went wrong, error; state `new` for a folder that is not there."""
+        """Return state, step, pid, host, time and, after a failure, error; the state of a missing folder is `new`."""
         return {"state": "new", "step": 0} | self._read("status.json")
 
     def state(self) -> str:
-        """The state of `status`, but `killed` where it says running and no process holds the folder."""
+        """Return the state in status.json, or `killed` if that says running but no process holds the lock."""
         state: str = self.status()["state"]
         if state != "running":
             return state
         probe = FileLock(self._lock)
         try:
             probe.acquire(timeout=0)
-        except (Timeout, OSError):  # OSError: somebody else's folder; its word has to do
+        except (Timeout, OSError):  # OSError: the folder belongs to another user
             return state
         probe.release()
         return "killed"
 
     def finished(self) -> bool:
-        """Trained to the end and scored."""
+        """Return whether the run is trained to its last step and scored."""
         return self.status()["state"] == "finished" and "val/elbo" in self.metrics()
 
     def metrics(self) -> dict[str, float]:
-        """The final terms, empty before the run is finished."""
+        """Return the final terms and scores by tag; they are empty before the run is finished."""
         return self._read("metrics.json")
 
     def provenance(self) -> dict[str, Any]:
-        """Where the numbers come from, by session (a resumed run has several); empty for a new folder."""
+        """Return the content of provenance.json: an entry for each session, since a resumed run has several."""
         return self._read("provenance.json")
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -191,7 +202,7 @@ class Run:
         return content
 
     def mark(self, state: str, step: int, **more: Any) -> None:
-        """Write status.json: running, finished, interrupted, diverged or failed."""
+        """Write the state (running, finished, interrupted, diverged or failed) and step to status.json."""
         status = {
             "state": state,
             "step": step,
@@ -203,12 +214,16 @@ class Run:
         write_atomically(self.path / "status.json", json.dumps(status, indent=1) + "\n")
 
     def create(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Write the configuration and where the numbers come from."""
+        """Write the configuration and the provenance of the run."""
         write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         write_atomically(self.path / "provenance.json", json.dumps(provenance, indent=1) + "\n")
 
     def scores(self) -> dict[str, Any]:
-        """The metrics' results by stage and metric, empty before there are any."""
+        """Return the results of the metrics by stage and metric; they are empty before the first metric is computed.
+
+        Raises:
+            ConfigError: scores.json is damaged.
+        """
         scores = self._read("scores.json")
         for stage in scores.values():
             entries = stage.values() if isinstance(stage, dict) else [None]
@@ -217,23 +232,23 @@ class Run:
         return scores
 
     def scored(self) -> set[str]:
-        """The metrics that were computed, whatever came of them."""
+        """Return the labels of all metrics that were computed, failed ones included."""
         return {label for stage in self.scores().values() for label in stage}
 
     def drawn(self) -> set[str]:
-        """The pictures that are there, by label."""
+        """Return the labels of the pictures in the folder."""
         return {path.stem for path in self.figures.glob("*.*")}
 
     def save_scores(self, scores: Mapping[str, Any]) -> None:
-        """Write scores.json."""
+        """Write the results of metrics to scores.json."""
         write_atomically(self.path / "scores.json", json.dumps(scores, indent=1) + "\n")
 
     def save_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Write metrics.json."""
+        """Write final terms and scores to metrics.json."""
         write_atomically(self.path / "metrics.json", json.dumps(metrics, indent=1) + "\n")
 
     def written(self, form: str = "{}") -> list[Path]:
-        """Return the files that disvae wrote into the folder; `form` is a pattern about the pattern of their names."""
+        """Return the files that a repeat replaces; `form` is a pattern around the pattern of their names."""
         pictures = rf"({'|'.join(map(re.escape, options('figure')))})(-.*)?\.(png|gif)"
         places = [(self.path, NAMES), (self.figures, pictures)]
         return [
@@ -245,10 +260,11 @@ class Run:
         ]
 
     def settle(self) -> None:
-        """Remove half-written files and put a repeat that is finished in the place of what it repeats.
+        """Remove half-written files, and replace the results of the run by those of a finished repeat.
 
-        The caller holds the lock. After a kill the next call goes on: `.new` becomes `.done` once what has no
-        successor is removed, and the status, which says running meanwhile, comes last.
+        The caller holds the lock. If the process is killed, the next call continues: first files without a successor
+        are removed, then `.new` is renamed to `.done`, then its files are moved. status.json says running until it is
+        moved last.
 
         Raises:
             ConfigError: the folder cannot be written.
@@ -277,16 +293,16 @@ class Run:
             raise _unwritable(self.path, error) from error
 
     def lock(self) -> FileLock:
-        """Hold the folder for this process, and complete what a process that was killed left half done.
+        """Lock the folder for this process, and clean up after a process that was killed.
 
         Raises:
-            InUse: another process trains this very run.
+            InUse: another process has locked the folder.
             ConfigError: the folder cannot be written.
         """
         self.make()
         lock = FileLock(self._lock)
         try:
-            lock.acquire(timeout=1, poll_interval=0.05)  # `state` holds it for a moment
+            lock.acquire(timeout=1, poll_interval=0.05)  # `state` takes the lock for a moment
             self._lock.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         except Timeout as error:
             owner = self._lock.read_text(encoding="utf-8") or "another process"

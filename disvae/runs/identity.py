@@ -1,4 +1,4 @@
-"""What of a configuration decides a run's numbers, and the hash that names the run's folder."""
+"""The identity of a run: the part of its configuration that decides its numbers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,14 +21,14 @@ NOT_IDENTITY = (
     "launcher",
     "zip",
 )
-"""Keys that do not change what is trained."""
+"""Top-level keys that do not change what is trained."""
 
 WHERE_IT_RUNS = ("accelerator", "devices", "strategy", "graph", "profiler", "detect_anomaly")
-"""The trainer's keys that say where and how, not what."""
+"""Keys of `trainer` that say where and how a run is trained, and do not change its numbers."""
 
 
 def _canonical(node: Any) -> Any:
-    """beta=6 and beta=6.0 are one run."""
+    """Return a node with whole numbers as floats, so that beta=6 and beta=6.0 are one run."""
     if isinstance(node, Mapping):
         return {str(key): _canonical(child) for key, child in node.items()}
     if isinstance(node, list):
@@ -37,10 +37,10 @@ def _canonical(node: Any) -> Any:
 
 
 def identity(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a resolved configuration decides a run's numbers, in one spelling."""
+    """Return the part of a resolved configuration that decides the numbers of a run, with numbers in one form."""
     kept = {key: value for key, value in tree.items() if key not in NOT_IDENTITY}
     kept["trainer"] = {key: value for key, value in tree["trainer"].items() if key not in WHERE_IT_RUNS}
-    for optional in ("callbacks", "scheduler"):  # runs made before there were any keep their hash
+    for optional in ("callbacks", "scheduler"):  # runs made before these groups existed keep their hash
         if not kept.get(optional):
             kept.pop(optional, None)
     return {key: _canonical(value) for key, value in kept.items()}

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: command, commit, versions and machine."""
+"""Provenance of a run: the command, commit, versions and machine that its numbers come from."""
 
 import platform
 import shlex
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def now() -> str:
-    """The time of day, with its zone."""
+    """Return the date and time with the time zone."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
@@ -30,7 +30,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def provenance(device: str, threads: int) -> dict[str, Any]:
-    """Command, commit, versions and machine of a session of a run; who trains adds data_checksum and wall_s."""
+    """Return command, commit, versions and machine of this session; training adds data_checksum and wall_s."""
     changes = _git("status", "--porcelain", "--untracked-files=no", ".")
     packages = ("disvae", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn")
     versions = {}

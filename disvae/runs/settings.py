@@ -1,4 +1,4 @@
-"""What tells runs apart: a configuration as a flat dict, with the names of the command line. Imports no torch."""
+"""The settings that distinguish runs, as a flat dict with the names of the command line. Imports no torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,19 +8,19 @@ from disvae.runs.identity import identity
 Setting = str | int | float | bool | None
 
 HOW = ("split.", "trainer.", "eval_")
-"""Beginnings of the knobs that say how a run is done and measured rather than what: where they vary, they come last."""
+"""Beginnings of the settings that say how a run is trained and measured; tables show these settings last."""
 
 WHERE = "dataset.path"
-"""The one knob that tells no runs apart: where the data are."""
+"""The one setting that is left out, because the place of the data does not distinguish runs."""
 
 WEIGHTS = ("beta", "alpha", "capacity")
-"""Values of schedules, known on the command line without their objective's name."""
+"""Weights with a schedule; on the command line they have no prefix `objective.`."""
 
 
 def flat_settings(config: Mapping[str, Any]) -> dict[str, Setting]:
-    """Every knob that tells runs apart: `{"objective": "beta_tc", "beta": 6.0, "z_dim": 10.0, "optimizer.lr": ...}`.
+    """Return every setting that distinguishes runs: `{"objective": "beta_tc", "beta": 6.0, "optimizer.lr": ...}`.
 
-    An option of a group stands under the group's name; a weight's schedule under `schedule.NAME`, its value under NAME.
+    The key of a group's option is the group's name. The schedule of a weight is `schedule.NAME`, its value is NAME.
     """
     found: dict[str, Setting] = {}
     _flatten(identity(config), "", found)

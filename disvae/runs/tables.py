@@ -1,4 +1,4 @@
-"""Results of a run as tables of text cells, which the terminal and the HTML pages both show. Imports no torch."""
+"""Tables of text cells with the results of a run, for the terminal and the HTML pages. Imports no torch."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,15 +8,15 @@ from typing import Any
 from disvae.runs.tags import titled
 
 COLUMNS = {"train": "last batch", "val": "validation", "held_out": "held out"}
-"""Stages of a run, the first part of a term's tag, and the words for them."""
+"""Column headings by stage, which is the first part of the tag of a term."""
 
 Z = 1.96
-"""Standard errors from the value to the end of its 95 % interval."""
+"""Number of standard errors from a value to the end of its 95 % confidence interval."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text, the value it is sorted by (the text if None), its CSS class, a hint and a link."""
+    """A cell of a table: text, value to sort by (the text if None), CSS class, hint and link."""
 
     text: str
     value: str | None = None
@@ -27,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Head:
-    """A column's heading: its text, whether the column holds text, whether a first click sorts from high to low."""
+    """The heading of a column; `descending` makes the first click sort from high to low."""
 
     text: str
     is_text: bool = False
@@ -37,7 +37,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that a click on a heading sorts; the rows of `references` stay below the others."""
+    """A table that can be sorted by a column; the rows of `references` always stay below the others."""
 
     heads: Sequence[Head]
     rows: Sequence[Sequence[Cell]]
@@ -45,14 +45,14 @@ class Table:
 
 
 def number_cell(value: float | None, text: str | None = None) -> Cell:
-    """Return the cell of a number, sorted by all its digits and shown as `text` or with four; empty for None."""
+    """Return the cell of a number, shown as `text` or with four digits; the cell of None is empty."""
     if value is None:
         return Cell("", "")
     return Cell(f"{value:.4g}" if text is None else text, repr(value))
 
 
 def number(value: float, half: float | None) -> str:
-    """Return a number to the digits that its interval, `half` to each side, leaves it: `0.196 ±0.036`."""
+    """Return a number with the half-width of its interval, to the digits that the interval allows: `0.196 ±0.036`."""
     if abs(value) < 1e-12:
         value = 0.0
     if half is None or not half < math.inf:
@@ -64,13 +64,13 @@ def number(value: float, half: float | None) -> str:
 
 
 def _terms(metrics: Iterable[str]) -> list[str]:
-    """Return terms in the order they were logged, without per-latent vectors, standard errors and bounds."""
+    """Return the names of terms in logged order, without per-latent values, standard errors and bounds."""
     names = dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in COLUMNS)
     return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith(("_se", "_limit"))]
 
 
 def terms_table(metrics: Mapping[str, float]) -> Table:
-    """Return the final terms of a run with their intervals: a row a term, a column each stage that has values."""
+    """Return the final terms of a run with confidence intervals: a row for each term, a column for each stage."""
     stages = [stage for stage in COLUMNS if any(name.startswith(f"{stage}/") for name in metrics)]
     rows = []
     for name in _terms(metrics):
@@ -84,9 +84,9 @@ def terms_table(metrics: Mapping[str, float]) -> Table:
 
 
 def scores_table(entries: Mapping[str, Any]) -> Table:
-    """Return the scores of scores.json, by metric: a row a score, a column the model, each baseline and chance.
+    """Return the scores in scores.json: a row for each score; columns for the model, the baselines and chance.
 
-    Details of a score are the hint of its name. Without any chance level there is no column for it.
+    The hint of a name holds details of the score. If no metric has a chance level, its column is left out.
     """
     sources = list(dict.fromkeys(s for entry in entries.values() for of in entry["scores"].values() for s in of))
     with_chance = any(entry["chance"] for entry in entries.values())
@@ -118,7 +118,7 @@ def _score(of: Mapping[str, float | None] | None) -> Cell:
 
 
 def failures(entries: Mapping[str, Any]) -> list[str]:
-    """Return a line for each reason why scores are missing, with all metrics and sources that it concerns."""
+    """Return a line for each reason why scores are missing, with the metrics and sources that it applies to."""
     concerned: dict[str, list[str]] = {}
     for label, entry in entries.items():
         for reason in dict.fromkeys(entry["failed"].values()):

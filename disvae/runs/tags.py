@@ -1,4 +1,4 @@
-"""Which end of a term or score is the better one, and which scores read no factors. Imports no torch."""
+"""Facts about tags: whether higher or lower values are better, and which scores need no labels. Imports no torch."""
 
 from functools import cache
 
@@ -13,18 +13,18 @@ BETTER_TERMS = {
     "kl_pz_qz": -1,
     "mmd": -1,
 }
-"""Terms of a run by the last part of their tag; of all others, the KL and I(x;z) among them, no end is better."""
+"""Sign of the better end by the last part of a term's tag; other terms, such as KL and I(x;z), have no better end."""
 
 SIGNS = {"higher": 1, "lower": -1, "neither": 0}
-"""Words for the better end of a score in the YAML of its metric, `better: {jemmig: lower}`; unnamed scores: higher."""
+"""Sign for each word that a metric's YAML may use, `better: {jemmig: lower}`; the default of a score is higher."""
 
 
 @cache
 def ends(metric: str) -> dict[str, int] | None:
-    """Return the sign of each score that the YAML of a metric names under `better`; None where it is no metric.
+    """Return the sign of each score that the YAML of a metric lists under `better`, or None if there is no such metric.
 
     Raises:
-        ConfigError: the YAML has another word than those of SIGNS.
+        ConfigError: the YAML uses a word that is not in SIGNS.
     """
     known = facts("metric", metric)
     if known is None:
@@ -37,14 +37,14 @@ def ends(metric: str) -> dict[str, int] | None:
 
 
 def _metric(tag: str) -> str:
-    """Return the metric of a score's tag, `mig` of `metric/mig-bins40/histogram`."""
+    """Return the metric in the tag of a score: `mig` for `metric/mig-bins40/histogram`."""
     return tag.split("/")[1].partition("-")[0]
 
 
 def better(tag: str) -> int:
-    """Return 1 where higher is better, -1 where lower is, 0 where neither is or nobody knows.
+    """Return 1 if higher values are better, -1 if lower values are, 0 if neither is better or the tag is unknown.
 
-    Of `metric/mig/histogram` it is 1, of `val/reconstruction` -1, of `val/kl` 0.
+    Examples: 1 for `metric/mig/histogram`, -1 for `val/reconstruction`, 0 for `val/kl`.
     """
     parts = tag.split("/")
     if not parts[0].startswith("metric"):
@@ -54,22 +54,22 @@ def better(tag: str) -> int:
 
 
 def without_labels(tag: str) -> bool:
-    """Return whether a score reads no factors, as the YAML of its metric says by `unsupervised: true`."""
+    """Return whether a score needs no labels, that is, whether its metric's YAML says `unsupervised: true`."""
     return bool((facts("metric", _metric(tag)) or {}).get("unsupervised"))
 
 
 def said(tag: str) -> str:
-    """Return in words which end of a tag is better."""
+    """Return in words whether higher or lower values of a tag are better."""
     return {1: "higher is better", -1: "lower is better", 0: "neither end is better"}[better(tag)]
 
 
 def titled(tag: str) -> str:
-    """Return a tag with an arrow to its better end, `mig/histogram ↑`."""
+    """Return the short name of a tag with an arrow towards better values, `mig/histogram ↑`."""
     return f"{short(tag)} {('↓', '', '↑')[better(tag) + 1]}".strip()
 
 
 def short(tag: str) -> str:
-    """A tag for a heading: `mig/histogram`, `reconstruction`; other stages than the usual ones stay."""
+    """Return the short name of a tag, `mig/histogram` or `reconstruction`; unusual stages are kept."""
     for usual in ("metric/", "val/overlap/", "val/structure/", "val/"):
         if tag.startswith(usual):
             return tag.removeprefix(usual)

@@ -1,8 +1,8 @@
-"""What lets TensorBoard compare runs: each one's knobs, its final scores, and which curves belong together.
+"""TensorBoard data that make runs comparable: hyperparameters, final scores, and a layout of the curves.
 
-As long as no run declares an experiment, TensorBoard's HParams shows the knobs and the last scalars of all runs, knobs
-that differ first; a declaration would stand for all runs, and be the first it meets. So none is written. Columns go by
-name, five to begin with: the scores at a run's end are `final/*`, before the curves; a run not at its end has none.
+If no run declares an experiment, the HParams page of TensorBoard shows the hyperparameters and last scalars of all
+runs, and those that differ come first. A declaration in one run would be used for all runs, so none is written. The
+page sorts columns by name and ticks the first five, so final scores are named `final/*` and come before the curves.
 """
 
 import io
@@ -35,27 +35,27 @@ TERM_CHARTS = {
         "Structure: total correlation": ["val/structure/total_correlation"],
     },
 }
-"""Charts by category, as the regular expressions of their tags."""
-
+"""Tags of the curves in each chart, by category and title of the chart."""
 
 FIGURES = "figure"
-"""The first part of the pictures' tags."""
+"""The first part of the tags of pictures."""
 
 ASPECTS = ("overlap/", "structure/")
-"""Beginnings of the terms that are estimated for every objective, beside the ELBO and its parts."""
+"""Beginnings of the terms that every objective logs in addition to the ELBO and its parts."""
 
 
 def later_file(folder: Path) -> None:
-    """Wait until a file of events that is begun in `folder` comes after those there, which TensorBoard reads by name.
+    """Wait until the name of a new event file in `folder` sorts after the existing ones.
 
-    The name is of the second, then of the process, then of a count without leading zeros.
+    TensorBoard reads event files in the order of their names: second, process, and a count without leading zeros. So
+    two files of one second may sort in the wrong order.
     """
     while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
         time.sleep(0.02)
 
 
 def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
-    """The run's knobs and the layout of its curves; the same again where a run is continued."""
+    """Write the hyperparameters of a run and the layout of its curves; a resumed run writes them again."""
     _, start, _ = hparams(flat_settings(config), {})
     writer._get_file_writer().add_summary(start)
     scores = {label: [f"metric/{re.escape(label)}/[^/]+"] for label in nodes("metric", config["metric"], [])}
@@ -69,7 +69,7 @@ def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
 
 
 def picture_summary(label: str, content: bytes) -> Summary:
-    """Return TensorBoard's summary of a picture file (PNG or GIF), under the tag figure/LABEL."""
+    """Return the TensorBoard summary of a picture (PNG or GIF) with the tag figure/LABEL."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
@@ -78,10 +78,10 @@ def picture_summary(label: str, content: bytes) -> Summary:
 
 
 def final(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The scores and terms of `metrics`: `metric/mig/histogram` as `final/mig/histogram`, `val/elbo` as `final/elbo`.
+    """Return `metrics` by their final tags: `metric/mig/histogram` becomes `final/mig/histogram`.
 
-    Scores of the codes alone come last by name, as `final/without_labels/sparsity/hoyer`. Left out are errors, details
-    by factor or latent, and the loss and terms that an objective has of its own.
+    Scores that need no labels sort last, as `final/without_labels/sparsity/hoyer`. Standard errors, details for each
+    factor or latent, the loss and terms of a single objective are left out.
     """
     found = {}
     for tag, value in metrics.items():
@@ -95,7 +95,7 @@ def final(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def write_scores(folder: Path, scores: Mapping[str, float], metrics: Mapping[str, float], step: int) -> None:
-    """New `scores` by tag at `step`, and all `metrics` of the run as its final ones."""
+    """Write new `scores` at `step`, and all `metrics` of the run as its final scores."""
     _, _, end = hparams({}, {})
     with SummaryWriter(str(folder)) as writer:
         for tag, value in {**scores, **final(metrics)}.items():

@@ -1,4 +1,4 @@
-"""The table that ends a run."""
+"""Output on the terminal: the tables that are printed at the end of a run."""
 
 from collections.abc import Container, Mapping
 from typing import Any
@@ -12,11 +12,12 @@ from disvae.runs.folder import Run
 from disvae.runs.tables import Table, failures, scores_table, terms_table
 from disvae.system.duration import duration
 
-INTERVAL = "± half the 95 % interval"
+INTERVAL = "± half the 95 % confidence interval"
+"""Caption that explains the ± in tables."""
 
 
 def rich_table(of: Table, **options: Any) -> rich.Table:
-    """Return a table as the terminal shows it: the best cells bold, references below, hints and links left out."""
+    """Return a table for the terminal: best cells are bold, references below; hints and links are left out."""
     table = rich.Table(**{"box": SIMPLE_HEAD} | options)
     for head in of.heads:
         table.add_column(Text(head.text), justify="left" if head.is_text else "right", no_wrap=True)
@@ -28,7 +29,7 @@ def rich_table(of: Table, **options: Any) -> rich.Table:
 
 
 def print_result(run: Run) -> None:
-    """Final terms of a finished run, where it lies and how to look at it."""
+    """Print the final terms and scores of a finished run, its folder and how to look at it."""
     screen = console()
     caption = f"{INTERVAL}; overlap and structure: the aggregate posterior of a fixed sample of images"
     table = rich_table(terms_table(run.metrics()), box=HEAVY_HEAD, title=run.path.name, caption=caption)
@@ -48,9 +49,9 @@ def print_result(run: Run) -> None:
 def print_scores(
     scores: Mapping[str, Any], screen: Console, only: Container[str] | None = None, details: str = "scores.json"
 ) -> None:
-    """The scores of a run or of a file, as scores.json has them: a row a score, a column the model or a control.
+    """Print scores with the structure of scores.json: a row for each score; columns for the model and baselines.
 
-    Details of a score are in the file `details`. What failed comes with its reason. `only` picks metrics.
+    The failed metrics are listed with their reasons. `only` selects metrics; `details` names the file with all details.
     """
     for stage, found in scores.items():
         entries = {label: entry for label, entry in found.items() if only is None or label in only}
@@ -64,27 +65,27 @@ def print_scores(
                 screen.print(rich_table(table))
         if how.get("constant_latents"):
             constant = f"{how['constant_latents']} of {how['latents']} latents are constant"
-            screen.print(f"{constant}: they say nothing and add 0 to the scores", highlight=False)
+            screen.print(f"{constant}: they carry no information and add 0 to the scores", highlight=False)
         for line in failures(entries):
             screen.print(f"failed: {line}", highlight=False)
         screen.print(f"computed with: {computed_how(entries)}", highlight=False)
-        screen.print("what each score is, in which unit, and whether more is better: docs/metrics.md", highlight=False)
+        screen.print("definitions and units of the scores: docs/metrics.md", highlight=False)
 
 
 def protocol(how: Mapping[str, Any]) -> str:
-    """Which images and codes scores are of."""
+    """Return in words which images and codes the scores were computed from."""
     of = f" of {how['population']:,}" if how.get("population") else ""
     said = [f"{how['samples']:,}{of} images ({how['images']})"]
     said += [f"{name}: {how[name]}" for name in ("codes", "transport") if how.get(name)]
     if "runs" in how:
         said.append(f"{len(how['runs'])} runs")
     if how.get("state") in ("interrupted", "diverged", "failed"):
-        said.append(f"of a run that is {how['state']} at step {how['step']:,}")
+        said.append(f"run {how['state']} at step {how['step']:,}")
     return ", ".join(said)
 
 
 def computed_how(entries: Mapping[str, Any]) -> str:
-    """The settings of each metric of scores.json."""
+    """Return the settings of each metric in words."""
     return ", ".join(f"{label}({_settings(entry['settings'])})" for label, entry in entries.items())
 
 
@@ -93,12 +94,12 @@ def _settings(node: Mapping[str, Any]) -> str:
 
 
 def console() -> Console:
-    """The terminal, at least 120 columns: a narrower one wraps lines, where a table would leave numbers out."""
+    """Return the terminal with a width of at least 120 columns, because a narrow table would leave out numbers."""
     return Console(width=max(120, Console().width if Console().is_terminal else 0))
 
 
 def spent(run: Run) -> str:
-    """Where the time of the last session went, start-up left out; empty where it was not noted."""
+    """Return a line on how the time of the last session was spent, without start-up; empty if it is unknown."""
     sessions = run.provenance().get("sessions") or [{}]
     seconds: dict[str, float] = sessions[-1].get("seconds", {})
     total = sum(seconds.values())
@@ -111,19 +112,19 @@ def spent(run: Run) -> str:
 
 
 def notes(run: Run) -> list[str]:
-    """What a reader should know of these numbers: a collapsed posterior, a bound that is reached."""
+    """Return warnings about the final terms of a run: a collapsed posterior, or a bound that is reached."""
     z_dim, metrics = run.config()["z_dim"], run.metrics()
     said = []
     if "val/active_units" in metrics:  # not for a posterior without a mean
         active = round(metrics["val/active_units"])
         if active == 0:
-            said.append("posterior collapse: the codes say nothing of the images; try a lower or a warmed-up beta")
+            said.append("posterior collapse: the codes say nothing about the images; try a lower beta or a warm-up")
         else:
             said.append(f"{active} of {z_dim} latents are active (variance of their mean over images above 0.01)")
     limit = metrics["val/overlap/mutual_information_limit"]
     if metrics["val/overlap/mutual_information"] > 0.9 * limit:
         said.append(
-            f"I(x;z) is near {limit:.2f}, the log of the number of validation images and its bound: with more of them "
-            "(eval_images, split.validation) I(x;z) and TC could come out higher"
+            f"I(x;z) is near its upper bound {limit:.2f}, the log of the number of validation images: with more images "
+            "(eval_images, split.validation) I(x;z) and TC may be higher"
         )
     return said

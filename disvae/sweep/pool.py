@@ -14,7 +14,6 @@ from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
-from types import FrameType, TracebackType
 
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
@@ -22,6 +21,7 @@ from disvae.sweep.devices import Device
 from disvae.sweep.entry import Entry, together
 from disvae.sweep.view import SweepView
 from disvae.sweep.worker import GRACE, JobOutcome, do_jobs, kill, mark_dead
+from disvae.system.signals import awaited_signals
 
 BUSY_PAUSE = 2.0
 """Seconds between looks at a job that another process does."""
@@ -40,32 +40,6 @@ def process_context() -> Context:
     forkserver.ensure_running()
     signal.signal(signal.SIGINT, handler)
     return context
-
-
-class Signals:
-    """SIGINT and SIGTERM as something to wait for beside other connections."""
-
-    def __init__(self) -> None:
-        self.received: list[int] = []
-
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        self.received.append(signum)
-
-    def __enter__(self) -> "Signals":
-        self.socket, self._wake = socket.socketpair()
-        self._wake.setblocking(False)
-        self._former_fd = signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        self._former = {signum: signal.signal(signum, self._note) for signum in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        signal.set_wakeup_fd(self._former_fd)
-        for signum, handler in self._former.items():
-            signal.signal(signum, handler)
-        self.socket.close()
-        self._wake.close()
 
 
 def ending(code: int | None) -> str:
@@ -125,17 +99,17 @@ class Pool:
     def run(self, packs: Iterable[list[Entry]]) -> int | None:
         """Do all of them; returns the signal that stopped it, if one did."""
         self.waiting.extend(packs)
-        with Signals() as signals, self.view:
+        with awaited_signals() as (wake, received), self.view:
             while self.running or (self.deadline is None and (self.waiting or self.busy)):
                 if self.deadline is None:
                     self._fill()
-                for ready in connection.wait([*self.running, signals.socket], self._timeout()):
+                for ready in connection.wait([*self.running, wake], self._timeout()):
                     if isinstance(ready, Connection):
                         self._listen(ready)
                     elif isinstance(ready, socket.socket):
                         ready.recv(100)
-                self._stop(len(signals.received))
-            return signals.received[0] if signals.received else None
+                self._stop(len(received))
+            return received[0] if received else None
 
     def _timeout(self) -> float | None:
         if self.deadline is not None:

@@ -1,1 +1,1 @@
-"""The command line, signals, imports, memory and machine."""
+"""Services for every command: command line, help, signals, imports, memory and machine."""

@@ -1,4 +1,4 @@
-"""What the command lines that work on runs share: paths among the arguments, --help, errors, exit statuses."""
+"""The parts that most command lines share: paths among the arguments, --help, errors and exit statuses."""
 
 import logging
 import os
@@ -12,9 +12,9 @@ from disvae.system.signals import Interrupted, interruptible
 
 
 def paths(arguments: Sequence[str], key: str) -> tuple[list[Path], list[str]]:
-    """The paths among the arguments, with or without `KEY=` before them, and the overrides that are left.
+    """Return the paths among the arguments, given as `PATH` or `KEY=PATH`, and the other arguments as overrides.
 
-    A run's folder has commas and equals signs in its name, so what exists on disk is a path.
+    The name of a run folder contains commas and equals signs, so an argument that exists on disk counts as a path.
     """
     found, overrides = [], []
     for argument in arguments:
@@ -26,26 +26,35 @@ def paths(arguments: Sequence[str], key: str) -> tuple[list[Path], list[str]]:
     return found, overrides
 
 
-def command(describe: Callable[[], str], work: Callable[[Sequence[str]], None], kept: str = "computed") -> None:
-    """Run `work` on the command line's arguments, or print what `describe` says for --help.
+def asks_help(arguments: Sequence[str]) -> bool:
+    """Return whether one of the arguments is -h or --help."""
+    return any(argument in ("-h", "--help") for argument in arguments)
 
-    Exit status: 2 for what cannot be; 130 and 143 for Ctrl-C and SIGTERM, where what was `kept` is named; 141
-    where whoever reads the output went away.
+
+def prepare_process() -> None:
+    """Set up messages and, before torch loads OpenMP, its threads."""
+    # Waiting threads should sleep soon: where cores are shared, spinning makes a step up to 20 times as slow.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    logging.basicConfig(format="%(message)s")  # to stderr
+
+
+def command(describe: Callable[[], str], work: Callable[[Sequence[str]], None], kept: str = "computed") -> None:
+    """Run `work` with the arguments of the command line, or print the text of `describe` for --help.
+
+    The exit status is 2 for a wrong argument, 130 for Ctrl-C, 143 for SIGTERM (the message says which results are
+    `kept`), and 141 if the reader of the output, such as `head`, has ended.
     """
     arguments = sys.argv[1:]
-    if any(argument in ("-h", "--help") for argument in arguments):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # of a reader that has seen enough
-        print(describe())
-        return
-    # Before torch loads OpenMP: threads that wait sleep soon; where cores are shared, spinning costs much.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    logging.basicConfig(format="%(message)s")
+    prepare_process()
     try:
-        with interruptible():
-            work(arguments)
+        if asks_help(arguments):
+            print(describe())
+        else:
+            with interruptible():
+                work(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
         sys.exit(128 + signal.SIGPIPE)
     except ConfigError as error:
         print(f"disvae: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Heavy imports in half the time: for a process that does one command, not for a notebook. Imports no torch."""
+"""Fast heavy imports, for a process that runs one command and not for a notebook. Imports no torch."""
 
 import gc
 import sys
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """What is imported in the body stays to the end of the process, so the garbage collector need not look at it.
+    """Exclude what the body imports from garbage collection, because it stays until the process ends.
 
-    It would, a dozen times while torch and Lightning are imported and again as the process ends, which is two fifths of
-    a run of one step.
+    Otherwise the collector scans it a dozen times while torch and Lightning are imported and once at exit, which takes
+    two fifths of the time of a one-step run.
     """
     collecting, known = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        if len(sys.modules) > known:  # else it would keep a former run's garbage
+        if len(sys.modules) > known:  # otherwise freezing would only keep garbage of an earlier run
             gc.freeze()
         if collecting:
             gc.enable()

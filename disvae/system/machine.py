@@ -1,19 +1,18 @@
-"""What this machine carries: cores and memory that are this process's to use. Imports no torch."""
+"""Cores and memory that this process may use. Imports no torch."""
 
 import os
 from pathlib import Path
 
 GIB = 2**30
 JOB_MEMORY = 2 * GIB
-"""What a job on the CPU is taken to need: torch, the images and their codes."""
-
+"""Estimated bytes of memory for a job on the CPU: torch, the images and their codes."""
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux says what a container may use."""
+"""The folder in which Linux states the limits of a container."""
 
 
 def cores() -> int:
-    """Cores this process may use, the container's where it has fewer."""
+    """Return the number of cores that this process may use, within the limit of a container."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = map(int, (CGROUP / "cpu.max").read_text().split())
@@ -23,7 +22,7 @@ def cores() -> int:
 
 
 def memory() -> int:
-    """Bytes of memory, the container's where it has fewer."""
+    """Return the bytes of memory that this process may use, within the limit of a container."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         return min(total, int((CGROUP / "memory.max").read_text()))
@@ -32,13 +31,13 @@ def memory() -> int:
 
 
 def processes(asked: int | str) -> int:
-    """Jobs at once on the CPU: as `asked`, or as many as cores and memory carry."""
+    """Return the number of parallel jobs on the CPU: `asked`, or for auto as many as cores and memory allow."""
     return asked if isinstance(asked, int) else max(1, min(cores(), memory() // JOB_MEMORY))
 
 
 def share_threads(slots: int) -> None:
-    """Give each of `slots` processes its share of the cores, unless the user has.
+    """Give each of `slots` processes an equal share of the cores, unless the user has set OMP_NUM_THREADS.
 
-    For processes that are yet to start: OpenMP and MKL read it when they are loaded.
+    It acts only on processes that start later, because OpenMP and MKL read the variable when they are loaded.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // slots)))

@@ -1,7 +1,7 @@
-"""Let the C allocator keep what a step frees, so that the next step's activations cost no page faults.
+"""Let the C allocator keep freed memory, so that the next training step causes no page faults.
 
-glibc returns every block above 128 KiB to the kernel when it is freed; a training step frees hundreds and asks for the
-same again. The effect is in docs/performance.md; results do not change.
+By default glibc returns freed blocks above 128 KiB to the kernel. A training step frees hundreds of them and allocates
+the same sizes again. docs/performance.md shows the effect on speed; results do not change.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Tune glibc's allocator for this process; False where the C library is another, which changes only speed."""
+    """Tune the allocator of this process; return False, without any change, if the C library is not glibc."""
     if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
         return False
     mallopt = ctypes.CDLL(None).mallopt

@@ -4,7 +4,6 @@ A run's own callbacks look at the run they were made for, which may be one of se
 """
 
 import logging
-import signal
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from disvae.evaluation.compute import MODEL, compute_scores
 from disvae.evaluation.run_scores import Chosen
 from disvae.pictures.run_figures import Pictures, draw_figures, view_of
 from disvae.runs.folder import Run
-from disvae.system.signals import Interrupted
+from disvae.system.signals import Interrupted, signals_call, take_signals
 from disvae.training.module import VAEModule
 
 log = logging.getLogger(__name__)
@@ -167,31 +166,24 @@ class StopOnSignal(pl.Callback):
         self.checkpoints: Sequence[Checkpoints] = []
         self.training = False
         self.received: int | None = None
-        self._former: dict[int, Any] = {}
+        self._signals = signals_call(self._handle)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.received is not None or not self.training:
             raise Interrupted(signum)
         self.received = signum
 
-    def _take(self) -> None:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            former = signal.signal(signum, self._handle)
-            self._former.setdefault(signum, former)
-
     def __enter__(self) -> "StopOnSignal":
-        self._take()
+        self._signals.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        for signum, handler in self._former.items():
-            signal.signal(signum, handler)
-        self._former.clear()
+    def __exit__(self, *error: Any) -> None:
+        self._signals.__exit__(*error)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back from Lightning, which would exit with status 0."""
         self.training = True
-        self._take()
+        take_signals(self._handle)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
         """Stop if a signal came during the step before.

@@ -9,8 +9,7 @@ from typing import Any
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from disvae import config as knobs
-from disvae.config import ConfigError
+from disvae.config import ConfigError, check_choices, check_settings, check_values, nodes, resolved
 from disvae.runs.folder import Run, readable
 from disvae.runs.identity import WHERE_IT_RUNS
 
@@ -55,10 +54,10 @@ class Job:
         Raises:
             ConfigError: naming the key, its value and what to type.
         """
-        knobs.check_choices(choices)
-        knobs.check_values(cfg)
-        knobs.check_settings(cfg, overrides, choices["objective"])
-        config = knobs.resolved(cfg)
+        check_choices(choices)
+        check_values(cfg)
+        check_settings(cfg, overrides, choices["objective"])
+        config = resolved(cfg)
         skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in WHERE_IT_RUNS))
         run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
         return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)
@@ -92,8 +91,8 @@ class Job:
         """Return `training`, `scores` (or pictures) or, where nothing remains to be done, an empty string."""
         if self.force or not self.run.finished():
             return "training"
-        wanted = knobs.nodes("metric", self.config["metric"], []).keys() if self.metrics_asked else set()
-        figures = knobs.nodes("figure", self.config["figure"], []).keys() if self.figures_asked else set()
+        wanted = nodes("metric", self.config["metric"], []).keys() if self.metrics_asked else set()
+        figures = nodes("figure", self.config["figure"], []).keys() if self.figures_asked else set()
         return "scores" if wanted - self.run.scored() or figures - self.run.drawn() else ""
 
     def result(self) -> float:

@@ -122,8 +122,8 @@ def test_objectives_with_other_knobs_stand_in_one_table(config, composed, tmp_pa
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("metric=[mgi]", "mgi is no score or term of these runs; did you mean mig"),
-        ("metric=zzz", "zzz is no score or term of these runs; the runs have mig/histogram"),
+        ("metric=[mgi]", "mgi is not a score or term of these runs; did you mean mig"),
+        ("metric=zzz", "zzz is not a score or term of these runs; the runs have mig/histogram"),
         ("sort=mig/histgram", "did you mean mig/histogram"),
         ("by=bet", "bet is no knob of these runs; did you mean beta"),
         ("by=seed", "by=seed does not vary among the finished runs; what varies: beta"),
@@ -131,8 +131,8 @@ def test_objectives_with_other_knobs_stand_in_one_table(config, composed, tmp_pa
         ("betta=4", "betta is no knob of these runs; did you mean beta"),
         ("beta=3", "no run has beta=3; they have 1, 4"),
         ("udr=yes", "udr must be true or false, got yes"),
-        ("csv=/nowhere/x.csv", "csv=/nowhere/x.csv must be a file in a folder that is there"),
-        ("beta=", "beta= says nothing; give beta=VALUE"),
+        ("csv=/nowhere/x.csv", "csv=/nowhere/x.csv must be a file in an existing folder"),
+        ("beta=", "beta= has no value; type beta=VALUE"),
     ],
 )
 def test_what_cannot_be_is_one_message(out, option, message):
@@ -197,7 +197,7 @@ def test_udr_that_is_there_is_not_computed_again(out, capsys):
 
 def test_udr_that_cannot_be_had_is_said_and_the_rest_is_compared(out, capsys, caplog):
     compare(out, "udr=true")
-    assert "no UDR of beta=1" in caplog.text
+    assert "UDR of beta=1 is not available" in caplog.text
     assert "last.ckpt" in caplog.text
     assert "no choice by UDR" in capsys.readouterr().out
 

@@ -232,7 +232,9 @@ def test_more_than_a_hundred_bytes_for_one_of_the_file_are_refused(tmp_path, mon
             "as little is read however well it is compressed"
         )
     monkeypatch.setattr(array_file, "ALWAYS_READ", 100_000)
-    said = r"found 800,\d+ bytes of arrays in a file of \d,\d+, more than 100 for one: write it without compression"
+    said = (
+        r"found 800,\d+ bytes of arrays in a file of \d,\d+, more than 100 times as many: write it without compression"
+    )
     for path in (tmp_path / "d.npz", zipped):
         assert re.search(said, refusal(path, whole=True))
     np.savez(tmp_path / "d.npz", codes=values)

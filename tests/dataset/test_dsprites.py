@@ -86,7 +86,7 @@ def test_real_images_of_the_subset(data_dir):
     ("images", "classes", "said"),
     [
         (IMAGES * 2, CLASSES, "pixels 0 and 1"),
-        (IMAGES[:-1], CLASSES, "imgs must have 96 images, one per row of classes, got 95"),
+        (IMAGES[:-1], CLASSES, "imgs must have 96 images, one for each row of classes, got 95"),
         (IMAGES, CLASSES[:-1], "imgs must be 95 images"),
         (IMAGES.astype(np.float32), CLASSES, "expected imgs to be uint8"),
         (IMAGES[:, :32], CLASSES, "expected imgs to be uint8"),
@@ -103,14 +103,14 @@ def test_another_layout_is_refused_in_one_line(tmp_path, write, images, classes,
 
 
 def test_missing_path_says_what_to_do():
-    with pytest.raises(ValueError, match=r"dataset.path must be .*, got /none.hdf5: leave it out to download one"):
+    with pytest.raises(ValueError, match=r"dataset.path must be .*, got /none.hdf5; without dataset.path it"):
         DSprites("/none.hdf5")
 
 
 def test_without_a_network_the_error_names_the_way_out(monkeypatch):
     monkeypatch.setattr(dsprites, "URLS", ("http://127.0.0.1:9/file",))
     monkeypatch.setattr("disvae.data.download.PAUSE", 0)
-    with pytest.raises(ConnectionError, match=r"dataset\.path=FILE or put it at .*dataset=sprites needs none") as error:
+    with pytest.raises(ConnectionError, match=r"dataset\.path=FILE or save it as .*; or use dataset=sprites") as error:
         DSprites()
     assert "\n" not in str(error.value)
 

@@ -83,7 +83,7 @@ def refusal(folder: Path) -> str:
 def test_missing_file_is_named(folder, name):
     (folder / name).unlink()
     assert name in refusal(folder)
-    assert "leave it out to download" in refusal(folder)
+    assert "without dataset.path they are downloaded" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -136,7 +136,7 @@ def test_without_a_network_the_error_names_the_way_out(monkeypatch, tmp_path):
     monkeypatch.setenv("DISVAE_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(fashion_mnist, "URLS", ("http://127.0.0.1:9/",))
     monkeypatch.setattr("disvae.data.download.PAUSE", 0)
-    with pytest.raises(ConnectionError, match=r"dataset\.path=FOLDER; dataset=sprites needs none"):
+    with pytest.raises(ConnectionError, match=r"dataset\.path=FOLDER; or use dataset=sprites"):
         FashionMNIST()
 
 

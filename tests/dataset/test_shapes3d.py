@@ -49,7 +49,7 @@ def test_checksum_is_the_files(tmp_path):
 @pytest.mark.parametrize(
     ("images", "labels", "said"),
     [
-        (IMAGES[:-1], VALUES, "images must have 48 rows, one per row of labels, got 47"),
+        (IMAGES[:-1], VALUES, "images must have 48 rows, one for each row of labels, got 47"),
         (IMAGES, VALUES[:-1], "expected images to be uint8 .N <= 47, 64, 64, 3."),
         (IMAGES.transpose(0, 3, 1, 2), VALUES, "expected images to be uint8"),
         (IMAGES, CLASSES, "expected labels to be float64"),
@@ -61,7 +61,7 @@ def test_another_layout_is_refused(tmp_path, images, labels, said):
 
 
 def test_missing_file_says_where_it_comes_from():
-    with pytest.raises(ValueError, match=r"dataset.path must be a 3dshapes.h5 \(from the bucket 3d-shapes"):
+    with pytest.raises(ValueError, match=r"dataset.path must be 3dshapes.h5 \(from Google's public bucket 3d-shapes"):
         Shapes3D("/none.h5")
     with pytest.raises(ValueError, match="got none"):
         Shapes3D(None)

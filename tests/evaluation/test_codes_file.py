@@ -67,8 +67,8 @@ def test_another_format_is_told_which_ones_are_read_and_how_to_write_them(tmp_pa
     with pytest.raises(ConfigError) as error:
         read_codes(tmp_path / name)
     assert str(error.value) == (
-        f"{tmp_path / name} cannot be read (expected an HDF5 or NPZ file, found {found}): codes are read from HDF5 or "
-        "from NPZ, which numpy.savez('codes.npz', codes=codes, factors=factors) writes"
+        f"{tmp_path / name} cannot be read (expected an HDF5 or NPZ file, found {found}): write HDF5, or NPZ with "
+        "numpy.savez('codes.npz', codes=codes, factors=factors)"
     )
 
 

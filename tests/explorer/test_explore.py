@@ -60,11 +60,11 @@ def test_points_are_refused(composed, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "name one run's folder"),
-        (["a", "b"], "name one run's folder"),
-        (["a", "latent=3"], "latent=3 is no option"),
-        (["nowhere"], "no trained run's folder"),
-        (["run=nowhere"], "no trained run's folder"),
+        ([], "name the folder of one run"),
+        (["a", "b"], "name the folder of one run"),
+        (["a", "latent=3"], "latent=3 is not an option"),
+        (["nowhere"], "not the folder of a trained run"),
+        (["run=nowhere"], "not the folder of a trained run"),
     ],
 )
 def test_what_cannot_be_is_said(arguments, said):

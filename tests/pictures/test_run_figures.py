@@ -284,7 +284,7 @@ def test_a_full_disk_is_said_and_takes_no_former_picture(run, monkeypatch, capsy
         ("figure=[traversal] figure.traversal.imgae=7", "imgae"),
         ("figure=[prior_samples] figure.prior_samples.side=0", "figure.prior_samples.side must be at least 1, got 0"),
         ("figure=[scatter] figure.scatter.most=-1", "figure.scatter.most must be at least 1, got -1"),
-        ("figure=[traversal] figure.traversal.image=99999", "nothing could be drawn"),
+        ("figure=[traversal] figure.traversal.image=99999", "no figure could be drawn"),
     ],
 )
 def test_what_is_not_there_is_refused_by_name(run, override, said, caplog):

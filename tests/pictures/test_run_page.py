@@ -241,10 +241,10 @@ def test_the_command_writes_the_page_and_names_it(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "name a run's folder"),
-        (["nowhere"], "is no run's folder"),
-        (["RUN", "beta=4"], "beta=4 is read by nothing"),
-        (["RUN", "RUN", "out=x.html"], "the page of one run"),
+        ([], "name the folder of a run"),
+        (["nowhere"], "is not the folder of a run"),
+        (["RUN", "beta=4"], "beta=4 is not an option"),
+        (["RUN", "RUN", "out=x.html"], "works with one run only"),
         (["RUN", "out=nowhere/x.html"], "cannot write"),
     ],
 )

@@ -88,7 +88,7 @@ def test_what_cannot_be_written_is_named_with_what_to_do(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "loop").symlink_to("loop")
     for path in (tmp_path / "file" / "x", tmp_path / "nowhere" / "x", tmp_path, tmp_path / ("x" * 300)):
-        with pytest.raises(ConfigError, match=f"cannot write {re.escape(str(path))}: .*; name another place"):
+        with pytest.raises(ConfigError, match=f"cannot write {re.escape(str(path))}: .*; choose another path"):
             write_atomically(path, "x")
     assert names(tmp_path) == ["file", "loop"]
 

@@ -82,7 +82,7 @@ def test_a_flipped_byte_is_found_or_changes_nothing(checkpoint, tmp_path, seed):
         assert equal(found, load(checkpoint))
         return
     assert said.startswith(f"{damaged} cannot be read (")
-    assert said.endswith("); delete it and give the run's command again with force=true")
+    assert said.endswith("); delete it and repeat the run's command with force=true")
     assert "\n" not in said
 
 
@@ -94,7 +94,7 @@ def test_every_flip_in_a_weight_is_found(checkpoint, tmp_path):
     start = content.index(largest)
     for at in range(start, start + len(largest), len(largest) // 20):
         (tmp_path / "last.ckpt").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-        with pytest.raises(ConfigError, match="has another checksum than when it was written"):
+        with pytest.raises(ConfigError, match=r"the checksum of .* is wrong"):
             load(tmp_path / "last.ckpt")
 
 

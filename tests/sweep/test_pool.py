@@ -33,7 +33,7 @@ class Stopped(RuntimeError):
 
 
 @dataclass(frozen=True)
-class FakeTask:
+class FakeJob:
     """A run by name; `does` is what becomes of it at each attempt."""
 
     run: Run
@@ -52,7 +52,7 @@ class FakeTask:
         self.run.path.mkdir(parents=True, exist_ok=True)
         return self
 
-    def left(self):
+    def remaining(self):
         return "" if self.run.finished() else "training"
 
     def attempt(self) -> str:
@@ -85,53 +85,53 @@ class FakeTask:
                 os.kill(os.getpid(), signal.SIGKILL)
             return self.end(doing)
 
-    def print_result(self, *, brief):
+    def say_result(self, *, brief):
         print(f"table of {self.run.path.name}")
 
 
-def outcome(task: FakeTask, doing: str) -> bool | Exception:
+def outcome(job: FakeJob, doing: str) -> bool | Exception:
     try:
-        return task.end(doing)
+        return job.end(doing)
     except Exception as error:
         return error
 
 
-def do_together(tasks, *, report, turn, done):
+def do_together(jobs, *, report, on_switch, on_done):
     """Lock each, train them, end each in its turn."""
     locks, doing = {}, {}
-    for i, task in enumerate(tasks):
+    for i, job in enumerate(jobs):
         try:
-            locks[i] = task.run.lock()
+            locks[i] = job.run.lock()
         except InUse as error:
-            done(i, error)
+            on_done(i, error)
             continue
-        doing[i] = task.attempt()
-        (task.run.path / "together").write_text(str(os.getpid()))
-        task.run.mark("running", 0)
-    turn(None)
+        doing[i] = job.attempt()
+        (job.run.path / "together").write_text(str(os.getpid()))
+        job.run.mark("running", 0)
+    on_switch(None)
     print("training together")
     try:
         for i in locks:
             report(i, "training", 5)
         for i in [i for i in locks if doing[i] in ("diverge", "refuse")]:
             locks.pop(i).release()
-            done(i, outcome(tasks[i], doing[i]))
+            on_done(i, outcome(jobs[i], doing[i]))
         if "kill" in doing.values():
-            while not all((task.run.path / "status.json").exists() for task in tasks):
+            while not all((job.run.path / "status.json").exists() for job in jobs):
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
         while "wait" in doing.values():
             time.sleep(0.01)
         for i in list(locks):
-            turn(i)
-            end = outcome(tasks[i], doing[i])
+            on_switch(i)
+            end = outcome(jobs[i], doing[i])
             locks.pop(i).release()
-            done(i, end)
+            on_done(i, end)
     except Interrupted as error:
         for i in list(locks):
-            tasks[i].run.mark("interrupted", 5)
+            jobs[i].run.mark("interrupted", 5)
             locks.pop(i).release()
-            done(i, Stopped(f"{error} at step 5", 128 + error.signum))
+            on_done(i, Stopped(f"{error} at step 5", 128 + error.signum))
 
 
 class Shown:
@@ -165,8 +165,10 @@ class Shown:
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
     """Do jobs by name and what becomes of each; the entries and what was shown."""
+    monkeypatch.setattr(worker, "do", FakeJob.do)
     monkeypatch.setattr(worker, "do_together", do_together)
-    monkeypatch.setattr("disvae.sweep.packing.kind", lambda task: "alike")
+    monkeypatch.setattr(worker, "say_result", FakeJob.say_result)
+    monkeypatch.setattr("disvae.sweep.packing.kind", lambda job: "alike")
     monkeypatch.setattr(pool_module, "BUSY_PAUSE", 0.3)
 
     def do(slots=1, retries=1, devices=(), meanwhile=None, **does):
@@ -174,7 +176,7 @@ def sweep(tmp_path, monkeypatch):
             Entry(
                 [name],
                 name=name,
-                task=FakeTask(Run(tmp_path / name), (what,) if isinstance(what, str) else what, (f"name={name}",)),
+                job=FakeJob(Run(tmp_path / name), (what,) if isinstance(what, str) else what, (f"name={name}",)),
                 most=16,
             )
             for name, what in does.items()
@@ -378,7 +380,7 @@ def test_a_member_seen_to_run_elsewhere_is_left_out_and_those_put_aside_go_toget
 
 def test_who_was_trained_meanwhile_is_not_trained_again(sweep, tmp_path):
     (tmp_path / "b").mkdir()
-    FakeTask(Run(tmp_path / "b")).end("finish")
+    FakeJob(Run(tmp_path / "b")).end("finish")
     entries, _ = sweep(a="finish", b="finish")
     assert states(entries) == {"a": "finished", "b": "elsewhere"}
     assert (tmp_path / "a" / "alone").exists()
@@ -394,8 +396,8 @@ def test_a_log_that_cannot_be_written_fails_its_own_run_only(sweep, tmp_path):
 
 
 def test_a_training_that_breaks_down_as_a_whole_is_tried_again_one_by_one(sweep, tmp_path, monkeypatch):
-    def broken(tasks, *, report, turn, done):
-        done(1, tasks[1].end("finish"))
+    def broken(jobs, *, report, on_switch, on_done):
+        on_done(1, jobs[1].end("finish"))
         raise MemoryError("too many at once")
 
     monkeypatch.setattr(worker, "do_together", broken)
