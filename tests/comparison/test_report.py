@@ -98,7 +98,7 @@ def test_groups_are_ranked_with_their_means_and_every_value_is_the_rows(tmp_path
 def test_groups_that_seeds_do_not_tell_apart_from_the_best_are_marked(tmp_path):
     rows = runs(tmp_path, beta=(1.0, 1.01, 9.0))
     for row in rows:
-        row.metrics[MIG] = {1.0: 0.3, 1.01: 0.301, 9.0: 0.1}[row.knobs["beta"]] + 0.01 * row.knobs["seed"]
+        row.metrics[MIG] = {1.0: 0.3, 1.01: 0.301, 9.0: 0.1}[row.settings["beta"]] + 0.01 * row.settings["seed"]
     body = report(rows, tmp_path).tables["groups"][1:]
     assert [row[3][0][-1] in "★≈" and row[3][0][-1] for row in body[:3]] == ["★", "≈", False]
 
@@ -135,11 +135,14 @@ def named(text, folder):
     """The report on runs that hold the text wherever a run can hold one."""
     part = text.replace("/", "")  # what a part of a tag can hold
     rows = runs(folder, dataset=text, objective=(f"a{text}", "b"), beta=(1.0, 2.0))
-    same = [[each.path.name for each in rows if each.knobs == row.knobs | {"seed": each.knobs["seed"]}] for row in rows]
+    same = [
+        [each.path.name for each in rows if each.settings == row.settings | {"seed": each.settings["seed"]}]
+        for row in rows
+    ]
     rows = [replace(row, peers=frozenset(names)) for row, names in zip(rows, same, strict=True)]
     for row in rows:
         row.metrics[f"metric/label{part}/score{part}"] = row.metrics[MIG]
-        row.metrics[UDR] = 0.5 + 0.1 * (row.knobs["seed"] == 1)
+        row.metrics[UDR] = 0.5 + 0.1 * (row.settings["seed"] == 1)
         row.controls[MIG] = {f"source{text}": 0.05}
         write(row, json.dumps({"sessions": [{"command": text, "started": text}]}), "provenance.json")
     rows.append(Row(f"run{text}", folder / f"run{text}", f"state{text}", 3, f"{text}\nat line 3", {"dataset": text}))
@@ -248,8 +251,11 @@ def test_commands_and_times_are_those_of_the_runs(tmp_path):
 def test_udrs_choice_is_a_section_with_what_follows_from_it(tmp_path):
     rows = runs(tmp_path, beta=(1.0, 2.0))
     for row in rows:
-        row.metrics[UDR] = 0.5 + 0.1 * (row.knobs["seed"] == 1) - 0.1 * row.knobs["beta"]
-    rows = [replace(row, peers=frozenset(r.name for r in rows if r.knobs["beta"] == row.knobs["beta"])) for row in rows]
+        row.metrics[UDR] = 0.5 + 0.1 * (row.settings["seed"] == 1) - 0.1 * row.settings["beta"]
+    rows = [
+        replace(row, peers=frozenset(r.name for r in rows if r.settings["beta"] == row.settings["beta"]))
+        for row in rows
+    ]
     page = report(rows, tmp_path)
     _, *body = page.tables["choice-without-labels"]
     assert [[cell[0] for cell in line[:6]] for line in body] == [
@@ -263,7 +269,7 @@ def test_udrs_choice_is_a_section_with_what_follows_from_it(tmp_path):
 def test_schedules_that_move_are_drawn_and_the_others_named(tmp_path):
     rows = runs(tmp_path, seeds=1, beta=(1.0, 4.0))
     for row, kind in zip(rows, ("constant.Constant", "linear.Linear"), strict=True):
-        node = {"_target_": f"disvae.schedule.{kind}", "value": row.knobs["beta"]}
+        node = {"_target_": f"disvae.schedule.{kind}", "value": row.settings["beta"]}
         node |= {"start": 0.0, "until": 0.5, "steps": 100} if "linear" in kind else {}
         config = {"dataset": {}, "trainer": {}, "seed": 0, "split": {}, "steps": 100, "objective": {"beta": node}}
         write(row, OmegaConf.to_yaml(OmegaConf.create(config)), "config.yaml")

@@ -164,7 +164,7 @@ def test_a_found_line_counts_groups():
     "text", ["=1+2", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "-", "+1x", "-1.5e", "=-1.5"]
 )
 def test_the_csv_holds_no_formula(tmp_path, text):
-    write_csv(compare([row(1, error=text, knobs={text: text})]), tmp_path / "r.csv")
+    write_csv(compare([row(1, error=text, settings={text: text})]), tmp_path / "r.csv")
     with (tmp_path / "r.csv").open(newline="") as file:
         (found,) = csv.DictReader(file)
     safe = f"'{text}".replace("\r", " ")
@@ -179,7 +179,7 @@ def test_a_line_break_in_a_text_begins_no_row_of_the_csv(tmp_path):
 
 
 def test_numbers_of_the_csv_stay_numbers(tmp_path):
-    values = {"knobs": {"whole": "-3", "small": -1e-7, "text": "-1.5", "list": "[-1, 2]", "least": -math.inf}}
+    values = {"settings": {"whole": "-3", "small": -1e-7, "text": "-1.5", "list": "[-1, 2]", "least": -math.inf}}
     write_csv(compare([row(1, reconstruction=-2.5, **values)]), tmp_path / "r.csv")
     with (tmp_path / "r.csv").open(newline="") as file:
         (found,) = csv.DictReader(file)
@@ -187,12 +187,12 @@ def test_numbers_of_the_csv_stay_numbers(tmp_path):
     assert [found[name] for name in names] == ["-3", "-1e-07", "-1.5", "[-1, 2]", "-inf", "-2.5"]
 
 
-def test_the_csv_has_every_run_with_folder_knobs_values_and_errors(tmp_path):
+def test_the_csv_has_every_run_with_folder_settings_values_and_errors(tmp_path):
     rows = [
         row(1, 0, mig=0.25, errors={MIG: 0.01}),
         row(2, 0, reconstruction=9.5),
         row(1, 1, state="diverged", error='loss, "NaN"', step=7),
-        row(1, 0, dataset="shapes3d", mig=0.5, knobs={"optimizer.lr": 0.0005, "optimizer.amsgrad": False}),
+        row(1, 0, dataset="shapes3d", mig=0.5, settings={"optimizer.lr": 0.0005, "optimizer.amsgrad": False}),
     ]
     target = tmp_path / "r.csv"
     write_csv(compare(rows), target)

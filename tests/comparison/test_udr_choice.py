@@ -19,8 +19,8 @@ def group(beta, udr, mig, peers=None, **more):
 
 def test_udr_chooses_the_seed_it_likes_best_and_the_score_judges_it():
     (choice,) = choices(compare(group(1, (0.2, 0.9, 0.5), (0.1, 0.3, 0.8)))[0].groups, MIG)
-    assert [each.knobs["seed"] for each in choice.chosen] == [1]
-    assert (choice.value, [row.knobs["seed"] for row in choice.best], choice.best_value) == (0.3, [2], 0.8)
+    assert [each.settings["seed"] for each in choice.chosen] == [1]
+    assert (choice.value, [row.settings["seed"] for row in choice.best], choice.best_value) == (0.3, [2], 0.8)
     assert (choice.agreement, choice.worst) == (0.5, 0.1)
     assert choice.mean == pytest.approx(0.4)
 
