@@ -73,7 +73,7 @@ def _value(group: Group, axis: str) -> float:
 
 
 def pages(found: Sequence[Line]) -> list[list[Line]]:
-    """Return the lines in sets of at most MOST_LINES, one colour each: a set for each value of the first setting if possible."""
+    """Return the lines in sets of at most MOST_LINES: one set for each value of the first setting if possible."""
     if len(found) <= MOST_LINES:
         return [list(found)]
     by_first: dict[object, list[Line]] = {}
@@ -86,7 +86,7 @@ def pages(found: Sequence[Line]) -> list[list[Line]]:
 
 
 def coarse(found: Sequence[Line]) -> list[Line]:
-    """Return at most MOST_LINES lines to colour points by; if there are more, merge them by the first setting, or all."""
+    """Return at most MOST_LINES lines to colour points by; more lines are merged by the first setting, or all."""
     if len(found) <= MOST_LINES:
         return list(found)
     merged: dict[tuple[tuple[str, Setting], ...], list[Group]] = {}
@@ -152,7 +152,7 @@ def against(
     chosen: Sequence[Line],
     ends: tuple[float, float] | None = None,
 ) -> Figure:
-    """Return a tag against `axis`: a line joins means over seeds, dots are seeds, a band is the 95 % confidence interval.
+    """Return a tag against `axis`: a line through means over seeds, dots for seeds, 95 % confidence intervals as bands.
 
     Grey lines are baselines and chance; a dashed line is a group that does not have the setting.
     """
@@ -184,7 +184,7 @@ def against(
 
 
 def ranking(comparison: Comparison, tag: str, ends: tuple[float, float] | None = None) -> Figure:
-    """Return the best MOST_RANKED groups by a tag, best first, for runs without a numeric axis: means, seeds, intervals."""
+    """Return the best MOST_RANKED groups by a tag, best first: means, seeds and 95 % intervals, without an axis."""
     ranked = comparison.rank(tag)[:MOST_RANKED]
     figure = Figure(figsize=(SIZE[0] + 1, max(1.8, 0.28 * len(ranked) + 1.1)), layout="constrained")
     axes = figure.add_subplot()
@@ -298,7 +298,7 @@ def key(chosen: Sequence[Line]) -> Figure | None:
 
 @dataclass(frozen=True)
 class Maps:
-    """The layout of heat maps: setting `x` along columns, `y` along rows, and a map for each value of the other axes."""
+    """The layout of heat maps: setting `x` in columns, `y` in rows, and a map for each value of the other axes."""
 
     x: str
     y: str
@@ -323,7 +323,7 @@ def maps(comparison: Comparison) -> Maps | None:
 def heat_map(
     comparison: Comparison, tag: str, of: Maps, facet: Line, ends: tuple[float, float] | None = None
 ) -> Figure | None:
-    """Return a map of means over seeds, brighter is better, with n if the number of seeds differs; None without values."""
+    """Return a map of means over seeds, brighter is better, with n if cells differ in it; None without values."""
     found = {
         (_value(group, of.x), _value(group, of.y)): estimate
         for group in facet.groups
@@ -385,7 +385,7 @@ def front(comparison: Comparison, x: str, y: str, chosen: Sequence[Line], axis: 
 
 
 def rate_distortion(comparison: Comparison, chosen: Sequence[Line], axis: str | None) -> Figure | None:
-    """Return a scatter of KL (rate) and reconstruction error (distortion), nats per image; diagonals have equal ELBO."""
+    """Return a scatter of KL (rate) and reconstruction error (distortion), nats per image, with lines of equal ELBO."""
     figure, axes = _panel(right=0.91)
     if not _scatter(axes, comparison, "val/kl", "val/reconstruction", chosen, axis):
         return None
@@ -438,7 +438,7 @@ def _pair(row: Row, x: str, y: str) -> tuple[float, float]:
 
 
 def _scatter(axes: Axes, comparison: Comparison, x: str, y: str, chosen: Sequence[Line], axis: str | None) -> int:
-    """Draw groups as large marks with their value of `axis`, seeds as small marks; return the number of groups drawn."""
+    """Draw groups as large marks with their value of `axis`, and seeds as small marks; return the number of groups."""
     seeds: list[tuple[float, float]] = []
     drawn = 0
     few = sum(len(line.groups) for line in chosen) <= MOST_POINTS

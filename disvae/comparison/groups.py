@@ -106,7 +106,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A group with its place: 1 is the best, equal means share a place. `told_apart` compares it with the best group."""
+    """A group and its place: 1 is the best, equal means share a place. `told_apart` compares it with the best group."""
 
     place: int
     group: Group

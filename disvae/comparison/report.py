@@ -227,7 +227,7 @@ class _Sections:
         return Table(heads, rows)
 
     def _ends(self, comparison: Comparison, tag: str) -> tuple[float, float] | None:
-        """Return the ends of a tag's axis: one scale in all datasets for scores, not for nats, which depend on the images."""
+        """Return the ends of a tag's axis: scores have one scale in all datasets, nats depend on the images."""
         return figures.limits(self.comparisons if tag.startswith("metric") else [comparison], tag)
 
     def _link(self, row: Row) -> str:
@@ -275,7 +275,7 @@ def _with_key(chosen: Sequence[figures.Line], drawn: Iterable[tuple[Figure | Non
 
 
 def _groups(comparison: Comparison, sort: str | None) -> dict[str, Any]:
-    """Return the table of a dataset's groups and a sentence on how far to trust its order; empty without finished runs."""
+    """Return the table of a dataset's groups and a sentence on how far to trust its order; none before a run ends."""
     if not comparison.groups or sort is None:
         return {"verdict": "", "table": None}
     return {"verdict": trust(comparison, sort), "table": groups_table(comparison, _first(sort, comparison.tags), sort)}

@@ -40,7 +40,7 @@ def columns(comparison: Comparison, chosen: Sequence[str], sort: str) -> list[st
 
 
 def main_tag(comparison: Comparison, wanted: str | None = None) -> str | None:
-    """Return the tag that ranks the groups: `wanted` if it has values, else the first score with labels, the ELBO, or any.
+    """Return the tag that ranks the groups: `wanted` if it has values, else the first score with labels, ELBO, or any.
 
     A tag that is not `wanted` must have a better end; None if there is no such tag.
     """

@@ -1,4 +1,4 @@
-"""Model selection without labels: the seed and the group that UDR chooses, beside a supervised score. Duan et al. 2020."""
+"""Model selection without labels by UDR (Duan et al. 2020): the chosen seed and group, beside a supervised score."""
 
 import math
 from collections.abc import Iterable, Sequence

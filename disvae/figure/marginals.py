@@ -43,7 +43,7 @@ def marginals(vae: VAE, view: FigureData, *, most: int = 12, inactive: int = 2) 
         places = line_across(low, high, widths[:, d], PLACES, most_places)
         of_codes, of_prior = (density_of_latent(dist, d, places) for dist in (view.qz_x, view.pz))
         if of_codes is None or of_prior is None:
-            raise NotDrawable("posterior and prior must have marginal densities in closed form")
+            raise NotDrawable("posterior and prior must have known marginal densities")
         z, q, p = (values.double().cpu().numpy() for values in (places, of_codes, of_prior))
         peak = p.max()
         colour = DATA if latents.active[d] else INACTIVE

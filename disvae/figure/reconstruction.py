@@ -10,7 +10,7 @@ from disvae.vae import VAE
 
 @torch.no_grad()
 def reconstruction(vae: VAE, view: FigureData, *, images: int = 12) -> Figure:
-    """Return a column for each of at most `images` images: the image, its reconstruction, their difference (-1 to 1)."""
+    """Return a column for each of at most `images` images: image, reconstruction, and their difference (-1 to 1)."""
     x = view.pictures(images)
     mean = vae.decode(codes_of(vae, x)).mean.clamp(0, 1)
     H, W = x.shape[-2:]

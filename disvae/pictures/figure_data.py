@@ -23,7 +23,7 @@ Drawn: TypeAlias = Union["Figure", Iterator["Figure"]]
 
 
 class NotDrawable(ValueError):
-    """The figure does not suit this model or these data, and nothing is wrong with either; the message says what it needs."""
+    """The error of a figure that does not suit this model or these data; the message says what the figure needs."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class FigureData:
 
     @cached_property
     def limits(self) -> np.ndarray:
-        """Return the ends (D, 2) of each latent's axis, which depend on the prior alone: runs with one prior share axes.
+        """Return the ends (D, 2) of each latent's axis. They depend on the prior alone: runs with one prior share axes.
 
         The axis holds 99.73 % of the prior (three standard deviations of a Gaussian) and a tenth more on each side.
         """
@@ -78,7 +78,7 @@ class FigureData:
         return np.stack([low - margin, high + margin], 1)
 
     def sample(self, n: int) -> np.ndarray:
-        """Return the indices of n encoded images to show, or of all if there are fewer: always the same random choice."""
+        """Return the indices of n encoded images (all, if there are fewer): always the same random choice."""
         order: np.ndarray = np.random.default_rng(0).permutation(len(self.encoding.codes))
         return order[:n]
 

@@ -73,7 +73,7 @@ def choose_figures(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_
 
 @torch.no_grad()
 def draw_figures(chosen: Pictures, vae: VAE, view: FigureData) -> Iterator[tuple[str, bytes, str]]:
-    """Yield label, content and suffix of each picture; warn of each figure that fails or, if asked for, does not suit."""
+    """Yield label, content and suffix of each picture; warn of a figure that fails or, if asked for, does not suit."""
     from matplotlib import style  # imported here: a run that draws nothing need not wait for matplotlib
 
     from disvae.pictures.files import rendered
