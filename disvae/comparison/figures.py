@@ -60,11 +60,7 @@ def lines(comparison: Comparison, axis: str) -> list[Line]:
     for group in comparison.groups:
         key = tuple((name, group.settings[name]) for name in others if name in group.settings)
         found.setdefault(key, []).append(group)
-    return [Line(rest, _sorted(groups, axis)) for rest, groups in found.items()]
-
-
-def _sorted(groups: list[Group], axis: str) -> tuple[Group, ...]:
-    return tuple(sorted(groups, key=lambda group: _value(group, axis)))
+    return [Line(rest, tuple(sorted(groups, key=lambda g: _value(g, axis)))) for rest, groups in found.items()]
 
 
 def _value(group: Group, axis: str) -> float:
