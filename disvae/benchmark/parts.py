@@ -1,355 +1,173 @@
-"""The parts of the benchmark. Each returns rows of numbers in seconds, bytes and operations, or why it has none."""
+"""The parts of the benchmark; each gives rows of numbers, whose keys end with their unit."""
 
-import os
-import statistics
-import tempfile
-import time
+import math
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
 
-from disvae.benchmark.measure import Runner, per_step, rates, seconds, wait, work
-from disvae.benchmark.reference import reference
-from disvae.benchmark.worker import Worker
-from disvae.benchmark.workloads import (
-    Overrides,
-    Place,
-    built,
-    configuration,
-    one_after_another,
-    packed,
-    single,
-    steps_of,
-)
+from disvae.benchmark.measure import Runner, flop, per_step, product_rate
+from disvae.benchmark.reference import plain
+from disvae.benchmark.settings import configuration
+from disvae.benchmark.table import TableRow
+from disvae.benchmark.worker import BenchmarkWorker
+from disvae.benchmark.workloads import Overrides, bare, training_of, whole
 from disvae.config import ConfigError
-from disvae.dataset import Dataset, Images
-from disvae.instantiate import make
-from disvae.runs.folder import Run
-from disvae.system.machine import cores
-from disvae.training.callbacks import Checkpoints, Curves, Pace, StopOnSignal
-from disvae.training.loop import fit
-from disvae.training.module import VAEModule
-from disvae.training.run_trainer import Asked
-
-Row = dict[str, Any]
+from disvae.dataset import Images
+from disvae.training.trainer import set_products
 
 DATASETS = {"mlp": "clusters", "dcgan": "fashion_mnist"}
-"""What a network that is no 64x64 one is for."""
-
-REFERENCE_IMAGES = 20_000
-"""Of the plain loop; as float32, 0.3 GB."""
+"""The datasets of networks that are not for 64x64 images, unless run.dataset= names another."""
 
 SAMPLE = 100_000
-"""Images of which each format holds as many."""
+"""Images that each format holds; a fifth of them are the plain loop's, which take 0.3 GB as float32."""
 
 
 class Benchmark:
-    """Settings of conf/benchmark.yaml, and the rates of this device."""
+    """The measurements of one command, with the settings of conf/benchmark.yaml; the runs are in `folder`."""
 
-    def __init__(self, settings: Mapping[str, Any], place: Place) -> None:
+    def __init__(self, settings: Mapping[str, Any], device: torch.device, folder: Path) -> None:
         self.settings = settings
-        self.place = place
-        self.threads = torch.get_num_threads()
-        with place.computing():
-            self.rates = rates(place.device)
+        self.device = device
+        self.folder = folder
+        if device.type == "cuda":
+            set_products(tf32=settings["precision"] == "tf32")
+        dtype = torch.bfloat16 if settings["precision"] == "bf16-mixed" else torch.float32
+        self.flop_per_s = product_rate(device, dtype)
 
-    def _case(self, model: str, objective: str, batch_size: int) -> Overrides:
-        dataset = DATASETS.get(model, "sprites")
-        chosen = [f"dataset={dataset}", f"model={model}", f"objective={objective}", f"batch_size={batch_size}"]
-        if dataset == "fashion_mnist" and self.settings["fashion_mnist"] is None:
-            raise ConfigError("needs fashion_mnist=FOLDER")
-        if dataset == "fashion_mnist":
-            chosen.append(f"dataset.path={self.settings['fashion_mnist']}")
-        if dataset == "clusters":
+    def _case(self, model: str, objective: str, batch_size: int | None = None) -> Overrides:
+        typed = self.settings["overrides"]
+        named = [override for override in typed if override.startswith("dataset=")]
+        dataset = (named or [f"dataset={DATASETS.get(model, 'sprites')}"])[-1]
+        chosen = [dataset, f"model={model}", f"objective={objective}"]
+        chosen.append(f"trainer.precision={self.settings['precision']}")
+        chosen.append(f"trainer.accelerator={'gpu' if self.device.type == 'cuda' else 'cpu'}")
+        if batch_size:
+            chosen.append(f"batch_size={batch_size}")
+        if batch_size and dataset == "dataset=clusters":
             chosen.append(f"dataset.points={max(100, batch_size)}")  # so that the largest batch is there
         if objective == "decomposition":
             chosen.append("alpha=1")  # at 0 there is no divergence to compute
-        return (*chosen, *self.settings["overrides"])
+        return (*chosen, *(override for override in typed if override not in named))
 
-    def _per_step(self, runners: Mapping[str, Runner]) -> dict[str, float]:
-        return per_step(runners, self.place.device, self.settings["seconds"], self.settings["rounds"])
+    def _per_step(self, **runners: Runner) -> dict[str, float]:
+        return per_step(runners, self.settings["seconds"], self.settings["rounds"])
 
-    def reference(self) -> Iterator[Row]:
-        """The plain loop and ours, in turns, each in a process of its own: same network, images and batch."""
+    def reference(self) -> Iterator[TableRow]:
+        """Measure the plain loop and ours, each in a process of its own: same network, images and batch."""
         for batch_size in self.settings["batch_sizes"]:
             case = self._case("conv", "beta_vae", batch_size)
-            config = configuration(case)
-            with (
-                self._images_of(case) as file,
-                Worker(
-                    self.threads, reference, file, batch_size, config["z_dim"], config["beta"], self.place.device
-                ) as theirs,
-                Worker(self.threads, single, case, self.place) as ours,
-            ):
-                times = self._per_step({"plain": theirs, "disvae": ours})
-                cpu = [statistics.median(worker.cpu_s[-self.settings["rounds"] :]) for worker in (theirs, ours)]
+            config, file = configuration(case), self.folder / "images.npy"
+            data = training_of(self.folder, case).runs[0].built.data
+            np.save(file, data.images.take(data.train_rows[: SAMPLE // 5]).to(torch.uint8).numpy())
+            usual = (file, batch_size, config["z_dim"], config["beta"], self.device)
+            with BenchmarkWorker(plain, *usual) as theirs, BenchmarkWorker(whole, self.folder, case) as ours:
+                times = self._per_step(plain=theirs, ours=ours)
                 yield {
-                    "batch_size": batch_size,
+                    "batch": batch_size,
                     "plain_s": times["plain"],
-                    "disvae_s": times["disvae"],
-                    "ratio": times["plain"] / times["disvae"],
-                    "plain_cpu_s": cpu[0],
-                    "disvae_cpu_s": cpu[1],
-                    "cpu_ratio": cpu[0] / cpu[1],
-                    "plain_peak_bytes": theirs.peaks[2],
-                    "disvae_peak_bytes": ours.peaks[2],
+                    "ours_s": times["ours"],
+                    "faster_ratio": times["plain"] / times["ours"],
+                    "by_CPU_time_ratio": theirs.cpu_s / ours.cpu_s,
+                    "plain_bytes": theirs.peak,
+                    "ours_bytes": ours.peak,
                 }
 
-    @contextmanager
-    def _images_of(self, case: Overrides) -> Iterator[Path]:
-        """Training images of a run in a file that any program could read."""
-        data = built(case, self.place).module.data
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "images.npy"
-            np.save(file, data.dataset.images.take(data.train_rows[:REFERENCE_IMAGES]).to(torch.uint8).numpy())
-            yield file
+    def steps(self) -> Iterator[TableRow]:
+        """Measure bare steps of each network, objective and batch size, on a GPU with and without a graph."""
+        names = product(*(self.settings[key] for key in ("models", "objectives", "batch_sizes")))
+        for model, objective, batch_size in names:
+            row: TableRow = {"network": model, "objective": objective, "batch": batch_size}
+            case = self._case(model, objective, batch_size)
+            try:
+                eager = bare(self.folder, (*case, "trainer.graph=false"))
+                graph = {"graph": bare(self.folder, case)} if self.device.type == "cuda" else {}
+                times = self._per_step(eager=eager, **graph)
+                step_s, work = min(times.values()), flop(partial(eager, 1))
+                row |= {"steps_per_s": 1 / step_s, "step_flop": work, "floor_share": work / self.flop_per_s / step_s}
+                yield row | {f"{name}_s": taken for name, taken in times.items()}
+            except ConfigError as error:
+                yield row | {"not_measured": str(error)}
 
-    def steps(self) -> Iterator[Row]:
-        """A step of each network, objective and batch size, its parts, and its share of what products alone take."""
+    def loop(self) -> Iterator[TableRow]:
+        """Measure Lightning's loop beside the bare step, then the parts of a run."""
         for model in self.settings["models"]:
-            for objective in self.settings["objectives"]:
-                for batch_size in self.settings["batch_sizes"]:
-                    row = {"model": model, "objective": objective, "batch_size": batch_size}
-                    try:
-                        yield row | self._step(self._case(model, objective, batch_size), batch_size)
-                    except ConfigError as error:
-                        yield row | {"not_measured": str(error)}
-
-    def _step(self, case: Overrides, batch_size: int) -> Row:
-        on_gpu = self.place.device.type == "cuda"
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats()
-        module = built(case, self.place).module
-        runners = {"step": steps_of(module, self.place)}
-        if on_gpu:
-            runners["eager"] = single((*case, "trainer.graph=false"), self.place)
-        times = self._per_step(runners)
-        peak = torch.cuda.max_memory_allocated() if on_gpu else None
-        eager = built(case, self.place).module  # whose step can be taken apart, for no graph holds it
-        eager.configure_optimizers()
-        with self.place.computing():
-            parts = self._parts_of(eager)
-            counted = work(lambda: _eagerly(eager))
-        floor = counted["flop"] / self.rates["flop_per_s"]
-        row = {
-            "step_s": times["step"],
-            "steps_per_s": 1 / times["step"],
-            "images_per_s": batch_size / times["step"],
-            **counted,
-            "floor_s": floor,
-            "share_of_floor": floor / times["step"],
-            "parts_s": parts,
-        }
-        if on_gpu:
-            row |= {"path": "graph" if module.graph else "eager", "eager_s": times["eager"], "peak_bytes": peak}
-        return row
-
-    def _parts_of(self, module: VAEModule) -> dict[str, float]:
-        """Seconds of gathering the images, forward, backward and optimiser, each waited for."""
-        module.data.to(self.place.device)
-        taken: dict[str, list[float]] = {"data": [], "forward": [], "backward": [], "optimizer": []}
-        results: dict[str, Any] = {}
-        (weights,) = module.weights.at([0])
-        module.weights.feed(weights.to(self.place.device))
-
-        def data() -> None:
-            batch = module.data.batches.of_steps(len(taken["data"]), 1)
-            results["x"], results["x_extra"] = (
-                module.data.images.take(batch[name][0].to(self.place.device)) for name in ("index", "extra")
-            )
-
-        def forward() -> None:
-            draw = module.vae(results["x"], step=0, N=module.N, x_extra=results["x_extra"])
-            results["loss"] = module.objective(draw)["loss"]
-
-        def backward() -> None:
-            results["loss"].backward()
-
-        def optimizer() -> None:
-            module.update()
-            module.optimizer.zero_grad(set_to_none=True)
-
-        made = {"data": data, "forward": forward, "backward": backward, "optimizer": optimizer}
-        started = time.perf_counter()
-        while len(taken["data"]) < 4 or time.perf_counter() - started < self.settings["seconds"]:
-            for name, part in made.items():
-                taken[name].append(seconds(part, self.place.device))
-        return {name: statistics.median(times[1:]) for name, times in taken.items()}
-
-    def loop(self) -> Iterator[Row]:
-        """The default run through Lightning: where its time goes, of which the steps are one part."""
-        case = (
-            *self._case("conv", "beta_vae", 64),
-            "final=[]",
-            "metric=[]",
-            f"trainer.precision={self.place.precision}",
-        )
-        case = (*case, f"trainer.accelerator={'gpu' if self.place.device.type == 'cuda' else 'cpu'}")
-        with self.place.computing():
-            step_s = self._per_step({"step": single(case, self.place)})["step"]
-        steps = max(20, min(20_000, int(20 * self.settings["seconds"] / step_s)))
-        case = (*case, f"steps={steps}", f"eval_every={steps}", f"checkpoint_every={steps // 2}")
-        with tempfile.TemporaryDirectory() as folder, _clocks() as taken:
-            fit(Asked(Run(Path(folder) / "run"), configuration(case), brief=True))
-        taken["Lightning"] = taken["all"] - sum(
-            taken[name] for name in ("steps", "curves", "checkpoints", "validation")
-        )
-        per_1000 = {name: taken[name] / steps * 1000 for name in ("steps", "curves", "Lightning")}
-        per_1000["checkpoints"] = 2 * taken["checkpoints"]  # one was measured; the default is every 500 steps
-        per_1000["validation"] = taken["validation"]  # the default is every 1,000 steps
-        outside = sum(per_1000[name] for name in ("curves", "checkpoints", "Lightning"))
-        yield {
-            "steps": steps,
-            "bare_step_s": step_s,
-            "step_s": taken["steps"] / steps,
-            "seconds_per_1000_steps": per_1000,
-            "share_outside_steps": outside / (outside + per_1000["steps"]),
-            "share_of_validation": per_1000["validation"] / sum(per_1000.values()),
-        }
-
-    def pack(self) -> Iterator[Row]:
-        """K runs in one step, one after another, and in processes, of which as many at once as there are cores."""
-        for model in self.settings["packed_models"]:
-            case = self._case(model, "beta_vae", 400 if DATASETS.get(model) == "clusters" else 64)
-            for K in self.settings["pack"]:
-                with ExitStack() as stack:
-                    seeds = list(range(K))
-                    one_process = {"packed": packed, "one_after_another": one_after_another}
-                    runners: dict[str, Runner] = {
-                        name: stack.enter_context(Worker(self.threads, make, case, self.place, seeds))
-                        for name, make in one_process.items()
-                    }
-                    peaks = dict(runners)
-                    at_once = min(K, cores())
-                    crowd = [
-                        stack.enter_context(
-                            Worker(
-                                max(1, self.threads // at_once), one_after_another, case, self.place, seeds[i::at_once]
-                            )
-                        )
-                        for i in range(at_once)
-                    ]
-                    runners["processes"] = partial(_together, crowd)
-                    times = self._per_step(runners)
-                    yield {
-                        "model": model,
-                        "K": K,
-                        "processes_at_once": at_once,
-                        **{f"{name}_run_steps_per_s": K / taken for name, taken in times.items()},
-                        "packed_peak_bytes": peaks["packed"].peaks[2],  # type: ignore[attr-defined]
-                        "processes_peak_bytes": sum(worker.peaks[2] for worker in crowd),
-                    }
-
-    def data(self) -> Iterator[Row]:
-        """Bytes and times of each format of images: as they are held, and as files."""
-        source = built(self._case("conv", "beta_vae", 64), self.place).dataset.images
-        rows = torch.arange(min(SAMPLE, len(source)))
-        pixels = torch.cat([source.take(part) for part in rows.split(10_000)])
-        held = {
-            "bit-packed": Images(source.data[: len(rows)].clone(), source.x_shape),
-            "uint8": Images((pixels * 255).to(torch.uint8), source.x_shape),
-            "float32": Images(pixels, source.x_shape),
-        }
-        for name, images in held.items():
-            images = images.to(self.place.device)
-            gather = {
-                f"gather_{size}_s": self._per_step({name: partial(_gather, images, min(size, len(rows)))})[name]
-                for size in self.settings["batch_sizes"]
-            }
-            yield {"format": name, "images": len(images), "bytes": images.data.nbytes, **gather}
-        for name, overrides in self._files().items():
-            with _empty_cache():
-                made = seconds(partial(_dataset, overrides), self.place.device)
-            _dataset(overrides)  # which is kept from here on
-            times = [seconds(partial(_dataset, overrides), self.place.device) for _ in range(self.settings["rounds"])]
-            images = _dataset(overrides).images
+            case = self._case(model, "beta_vae")
+            with BenchmarkWorker(whole, self.folder, case) as loop:
+                times = self._per_step(bare=bare(self.folder, case), loop=loop)
             yield {
-                "format": name,
-                "images": len(images),
-                "bytes": images.data.nbytes,
-                "make_s": made,
-                "load_s": statistics.median(times),
+                "network": model,
+                **{f"{name}_s": taken for name, taken in times.items()},
+                "outside_share": 1 - times["bare"] / times["loop"],
+                **self._parts_of(case, math.ceil(10 * self.settings["seconds"] / times["loop"])),
             }
 
-    def _files(self) -> dict[str, Overrides]:
-        files: dict[str, Overrides] = {"sprites": self._case("conv", "beta_vae", 64)}
-        if self.settings["dsprites"] is not None:
-            files["dsprites"] = ("dataset=dsprites", f"dataset.path={self.settings['dsprites']}")
-        if self.settings["fashion_mnist"] is not None:
-            files["fashion_mnist"] = self._case("dcgan", "beta_vae", 64)
-        return files
+    def _parts_of(self, case: Overrides, half: int) -> TableRow:
+        """Return the seconds a step of a run's parts by Lightning's profiler; `terms` wait for the device."""
+        steps = 2 * max(10, min(10_000, half))
+        lengths = (f"steps={steps}", f"eval_every={steps}", f"checkpoint_every={steps // 2}")
+        training = training_of(self.folder, (*case, *lengths, "+trainer.profiler=simple"))
+        training.train()
+        profiler: Any = training.trainer.profiler  # type: ignore[attr-defined]
+        module = f"[LightningModule]{type(training.module).__name__}"
+        strategy = f"[Strategy]{type(training.trainer.strategy).__name__}"
 
-    def memory(self) -> Iterator[Row]:
-        """The most bytes a process holds: after its imports, with images and network, and after steps of each size."""
-        for batch_size in self.settings["batch_sizes"]:
-            with Worker(self.threads, single, self._case("conv", "beta_vae", batch_size), self.place) as worker:
-                worker(4)
-                imports, ready, steps = worker.peaks
-                yield {"batch_size": batch_size, "imports_bytes": imports, "ready_bytes": ready, "steps_bytes": steps}
+        def spent(action: str) -> float:  # the first calls are those of steps, for validations gather images, too
+            return math.fsum(profiler.recorded_durations[action][:steps])
+
+        taken = {
+            "batches": spent("[_TrainingEpochLoop].train_dataloader_next") + spent(f"{strategy}.batch_to_device"),
+            "forward": spent(f"{strategy}.training_step"),
+            "backward": spent(f"{strategy}.backward"),
+            "terms": spent(f"{module}.on_train_batch_end"),
+            "saves": spent("[Callback]Checkpoints.on_train_batch_start"),
+            "evals": training.seconds.validation,
+        }
+        taken["update"] = spent("run_training_batch") - taken["forward"] - taken["backward"]
+        taken["rest"] = spent("run_training_epoch") - math.fsum(taken.values())
+        usual = {"saves": 500, "evals": 1000}  # steps between two of them; one of each was made
+        return {f"{name}_s": seconds / usual.get(name, steps) for name, seconds in taken.items()}
+
+    def pack(self) -> Iterator[TableRow]:
+        """Measure K runs in one step beside one run alone."""
+        for model in self.settings["packed_models"]:
+            case = self._case(model, "beta_vae")
+            for K in self.settings["pack"]:
+                runs = [(*case, f"seed={seed}") for seed in range(K)]
+                with (
+                    BenchmarkWorker(whole, self.folder, *runs) as packed,
+                    BenchmarkWorker(whole, self.folder, case) as alone,
+                ):
+                    times = self._per_step(packed=packed, alone=alone)
+                    yield {
+                        "network": model,
+                        "K": K,
+                        "packed_steps_per_s": K / times["packed"],
+                        "alone_steps_per_s": 1 / times["alone"],
+                        "faster_ratio": K * times["alone"] / times["packed"],
+                        "packed_bytes": packed.peak,
+                        "alone_bytes": alone.peak,
+                    }
+
+    def data(self) -> Iterator[TableRow]:
+        """Measure the bytes of each format of images in memory, and how fast batches are gathered from it."""
+        images = training_of(self.folder, self._case("conv", "beta_vae")).runs[0].built.dataset.images
+        n = min(SAMPLE, len(images))
+        pixels = torch.cat([images.take(rows) for rows in torch.arange(n).split(10_000)])
+        held = {"as it is": images.data[:n], "uint8": (pixels * 255).to(torch.uint8), "float32": pixels}
+        for name, data in held.items():
+            sample = Images(data, images.x_shape).to(self.device)
+            row = {"format": name, "images": n, "held_bytes": data.nbytes}
+            for size in self.settings["batch_sizes"]:
+                rows = torch.randint(n, (min(size, n),), device=self.device)
+                row[f"gather_{size}_s"] = self._per_step(gather=partial(_gather, sample, rows))["gather"]
+            yield row
 
 
-def _eagerly(module: VAEModule) -> None:
-    """One step as it is made without a graph."""
-    inputs = {name: value[0].to(module.device) for name, value in module.inputs(module.step, 1).items()}
-    module.gradients(**inputs, step=module.step)
-    module.update()
-
-
-def _dataset(overrides: Overrides) -> Dataset:
-    dataset: Dataset = make(configuration(overrides)["dataset"], "dataset")
-    return dataset
-
-
-@contextmanager
-def _empty_cache() -> Iterator[None]:
-    """What is cached is made anew, and forgotten."""
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, DISVAE_CACHE_DIR=folder):
-        yield
-
-
-def _gather(images: Images, size: int, n: int) -> None:
-    device = images.data.device
+def _gather(images: Images, rows: torch.Tensor, n: int) -> None:
     for _ in range(n):
-        images.take(torch.randint(len(images), (size,), device=device))
-    wait(device)
-
-
-def _together(crowd: list[Worker], n: int) -> None:
-    for worker in crowd:
-        worker.begin(n)
-    for worker in crowd:
-        worker.end()
-
-
-@contextmanager
-def _clocks() -> Iterator[dict[str, float]]:
-    """Seconds that the parts of Lightning's loop take, and `all` of them from its start to its end."""
-    taken = dict.fromkeys(("steps", "curves", "checkpoints", "validation", "all"), 0.0)
-
-    def clocked(name: str, kind: type, method: str, *, begin: bool = True, end: bool = True) -> Any:
-        call = getattr(kind, method)
-
-        def timed(*arguments: Any) -> Any:
-            taken[name] -= time.perf_counter() if begin else 0
-            result = call(*arguments)
-            taken[name] += time.perf_counter() if end else 0
-            return result
-
-        return patch.object(kind, method, timed)
-
-    with (
-        clocked("steps", VAEModule, "training_step"),
-        clocked("curves", Curves, "on_train_batch_end"),
-        clocked("checkpoints", Checkpoints, "on_train_batch_end"),
-        clocked("validation", Pace, "on_validation_start", end=False),
-        clocked("validation", Pace, "on_validation_end", begin=False),
-        clocked("all", Curves, "on_train_start", end=False),
-        clocked("all", StopOnSignal, "on_train_end", begin=False),
-    ):
-        yield taken
+        images.take(rows)

@@ -1,32 +1,18 @@
-"""The same training as it is usually written: what the ratios are to.
+"""A plain training loop, as it is usually written, that ours is compared with.
 
-A β-VAE with the network of Burgess et al. 2018: float images in a Dataset, collated one by one by a DataLoader; layers
-as they come; an Adam that goes from tensor to tensor; the loss read at every step. A process runs it that has imported
-disvae and used nothing of it, so that memory is allocated as it is for others.
+A β-VAE with the network of Burgess et al. 2018: float images, collated one by one by a DataLoader; layers as they
+come; an Adam that goes from tensor to tensor; the loss read at every step. A process runs it that has imported disvae
+and used nothing of it, so that memory is allocated as it is for others.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.utils.data import DataLoader, Dataset
-
-from disvae.benchmark.measure import Runner
-
-
-class Items(Dataset[tuple[Tensor, int]]):
-    """Float images (N, C, H, W), one at a time, with a label that nobody reads."""
-
-    def __init__(self, images: Tensor) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return self.images[i], 0
+from torch.utils.data import DataLoader, TensorDataset
 
 
 class PlainVAE(nn.Module):
@@ -35,51 +21,37 @@ class PlainVAE(nn.Module):
     def __init__(self, z_dim: int) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.Conv2d(1, 32, 4, 2, 1), nn.ReLU(),
-            nn.Conv2d(32, 32, 4, 2, 1), nn.ReLU(),
-            nn.Conv2d(32, 32, 4, 2, 1), nn.ReLU(),
-            nn.Conv2d(32, 32, 4, 2, 1), nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(512, 256), nn.ReLU(),
-            nn.Linear(256, 256), nn.ReLU(),
+            *(layer for channels in (1, 32, 32, 32) for layer in (nn.Conv2d(channels, 32, 4, 2, 1), nn.ReLU())),
+            *(nn.Flatten(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()),
             nn.Linear(256, 2 * z_dim),
-        )  # fmt: skip
+        )
         self.decoder = nn.Sequential(
-            nn.Linear(z_dim, 256), nn.ReLU(),
-            nn.Linear(256, 256), nn.ReLU(),
-            nn.Linear(256, 512), nn.ReLU(),
+            *(nn.Linear(z_dim, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 512), nn.ReLU()),
             nn.Unflatten(1, (32, 4, 4)),
-            nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU(),
-            nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU(),
-            nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU(),
+            *(layer for _ in range(3) for layer in (nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU())),
             nn.ConvTranspose2d(32, 1, 4, 2, 1),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the pixels, mean and log-variance of q(z|x)."""
+        """Return logits of the pixels, mean and log-variance of q(z|x)."""
         mu, log_variance = self.encoder(x).chunk(2, dim=1)
         z = mu + torch.randn_like(mu) * torch.exp(0.5 * log_variance)
         return self.decoder(z), mu, log_variance
 
 
-def reference(file: Path, batch_size: int, z_dim: int, beta: float, device: torch.device) -> Runner:
-    """The loop over a .npy file of uint8 images (N, 1, 64, 64), 0 or 1; each call goes on where the last one ended."""
+def plain(turn: Callable[[], None], file: Path, batch_size: int, z_dim: int, beta: float, device: torch.device) -> None:
+    """Train without end on a .npy file of uint8 images (N, 1, 64, 64), 0 or 1, and call `turn` before each step."""
     images = torch.from_numpy(np.load(file)).float()
     model = PlainVAE(z_dim).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, foreach=False, fused=False)
-    loader = DataLoader(Items(images), batch_size, shuffle=True, drop_last=True, pin_memory=device.type == "cuda")
-    batches = iter(loader)
+    loader = DataLoader(
+        TensorDataset(images), batch_size, shuffle=True, drop_last=True, pin_memory=device.type == "cuda"
+    )
     losses = []
-
-    def run(n: int) -> None:
-        nonlocal batches
-        for _ in range(n):
-            try:
-                x, _label = next(batches)
-            except StopIteration:
-                batches = iter(loader)
-                x, _label = next(batches)
-            x = x.to(device)
+    while True:
+        for (batch,) in loader:
+            turn()
+            x = batch.to(device)
             logits, mu, log_variance = model(x)
             reconstruction = binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
             kl = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum(1).mean()
@@ -88,5 +60,3 @@ def reference(file: Path, batch_size: int, z_dim: int, beta: float, device: torc
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-
-    return run

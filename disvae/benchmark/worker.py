@@ -8,74 +8,68 @@ from typing import Any
 
 import torch
 
-from disvae.benchmark.measure import Runner, peak_memory
+from disvae.benchmark.measure import peak_memory, wait
 from disvae.config import ConfigError
+from disvae.system.signals import Interrupted
 
 
-def _serve(pipe: Connection, threads: int, make: Callable[..., Runner], arguments: tuple[Any, ...]) -> None:
+def _serve(pipe: Connection, threads: int, loop: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(threads)
-    try:
-        pipe.send((peak_memory(), 0.0))
-        run = make(*arguments)
-        pipe.send((peak_memory(), 0.0))
-        while n := pipe.recv():
+    wanted = left = 0
+    started = 0.0
+
+    def turn() -> None:
+        nonlocal wanted, left, started
+        if left == 0:
+            wait()
+            pipe.send((peak_memory(), (time.process_time() - started) / max(1, wanted)))
+            wanted = left = pipe.recv()
             started = time.process_time()
-            run(n)
-            peak = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else peak_memory()
-            pipe.send((peak, (time.process_time() - started) / n))
+        left -= 1
+
+    try:
+        loop(turn, *arguments)
     except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
-    except KeyboardInterrupt:
+        pipe.send(ConfigError(f"a process of the benchmark failed: {type(error).__name__}: {error}"))
+    except (KeyboardInterrupt, Interrupted):
         pass  # the parent says so
 
 
-class Worker:
-    """A process in which `make(*arguments)` has returned what makes steps.
+class BenchmarkWorker:
+    """A process that runs `loop(turn, *arguments)`, which makes steps without end and calls `turn` before each.
 
-    `peaks` are the most bytes it held: after its imports, when it is ready and after the steps made last; those on a
-    GPU once it is used. `cpu_s` is what a step took of the cores, a number for each call.
+    `peak` is the most bytes it held, `cpu_s` the time that a step took of the cores when steps were last made.
 
     Raises:
-        ConfigError: it failed, and why.
+        ConfigError: the process failed; the message says why.
     """
 
-    def __init__(self, threads: int, make: Callable[..., Runner], *arguments: Any) -> None:
+    def __init__(self, loop: Callable[..., None], *arguments: Any) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, threads, make, arguments), daemon=True)
+        given = (theirs, torch.get_num_threads(), loop, arguments)
+        self._process = context.Process(target=_serve, args=given, daemon=True)
         self._process.start()
         theirs.close()
-        self.peaks = [self._answer()[0], self._answer()[0], 0]
-        self.cpu_s: list[float] = []
+        self._wait()
 
-    def _answer(self) -> tuple[int, float]:
+    def _wait(self) -> None:
         try:
-            answer: str | tuple[int, float] = self._pipe.recv()
+            answer = self._pipe.recv()
         except EOFError as error:
-            self._process.join()
-            raise ConfigError(f"a process of the benchmark died (exit status {self._process.exitcode})") from error
-        if isinstance(answer, str):
-            raise ConfigError(f"a process of the benchmark failed: {answer}")
-        return answer
-
-    def begin(self, n: int) -> None:
-        """Let it make `n` steps."""
-        self._pipe.send(n)
-
-    def end(self) -> None:
-        """Wait for them."""
-        self.peaks[2], cpu_s = self._answer()
-        self.cpu_s.append(cpu_s)
+            raise ConfigError("a process of the benchmark died") from error
+        if isinstance(answer, ConfigError):
+            raise answer
+        self.peak, self.cpu_s = answer
 
     def __call__(self, n: int) -> None:
-        """Both."""
-        self.begin(n)
-        self.end()
+        """Let the process make `n` steps and wait for them."""
+        self._pipe.send(n)
+        self._wait()
 
-    def __enter__(self) -> "Worker":
+    def __enter__(self) -> "BenchmarkWorker":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._process.kill()
         self._process.join()
-        self._pipe.close()

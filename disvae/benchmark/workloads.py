@@ -1,110 +1,82 @@
 """Runs of this package, made to be timed: from a command line's overrides to what makes steps."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import torch
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
+import pytorch_lightning as pl
 
-from disvae import config as knobs
 from disvae.benchmark.measure import Runner
-from disvae.build import Built, build
-from disvae.config import ConfigError
-from disvae.dataset import Dataset
-from disvae.system.memory import keep_freed_memory
-from disvae.training.module import Diverged, Steps, VAEModule
-from disvae.training.packed.module import Packed
-from disvae.training.precision import set_products
+from disvae.benchmark.settings import configuration
+from disvae.evaluation.run_encodings import device_of
+from disvae.runs.folder import Run
+from disvae.training.callbacks import StopOnSignal
+from disvae.training.cuda_graph import WholeStep
+from disvae.training.data_module import StepRows
+from disvae.training.job import Job
+from disvae.training.loop import Training
+from disvae.training.run_trainer import RunTrainer
+from disvae.training.trainer import set_up
 
 Overrides = tuple[str, ...]
 
+NOTHING_ELSE = ("final=[]", "metric=[]", "figure=[]", "final_figures=[]", "report=false")
+"""Leave out scores and pictures."""
 
-@dataclass(frozen=True)
-class Place:
-    """Where steps are made, and in which precision (trainer.precision)."""
-
-    device: torch.device
-    precision: str
-
-    @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Products within are of this precision."""
-        if self.device.type == "cuda":
-            set_products(tf32=self.precision == "tf32")
-        mixed = self.precision == "bf16-mixed"
-        # Without the cache of rounded weights, as in a run: it would outlive their update, and a graph reads from it.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed, cache_enabled=False):
-            yield
+STEPS = 10**9
+ENDLESS = tuple(f"{key}={STEPS}" for key in ("steps", "eval_every", "checkpoint_every"))
 
 
-def configuration(overrides: Sequence[str]) -> dict[str, Any]:
-    """What `python -m disvae.train` with these overrides would train.
+def training_of(folder: Path, *runs: Overrides) -> Training:
+    """Return what trains the runs of these overrides in new folders inside `folder`; several runs are packed.
 
     Raises:
-        ConfigError: an override that names nothing there is.
+        ConfigError: an override does not exist, or parts cannot go together.
     """
-    try:
-        with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):
-            cfg = compose("config", overrides=list(overrides))
-        knobs.check_values(cfg)
-        return knobs.resolved(cfg)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
+    set_up()
+    trainers: list[RunTrainer] = []
+    for overrides in runs:
+        config = configuration((*NOTHING_ELSE, *overrides))
+        trainer = RunTrainer(Job(Run(Path(tempfile.mkdtemp(dir=folder))), config, brief=True), device_of(config))
+        trainer.build(trainers[0].built.dataset if trainers else None)
+        trainers.append(trainer)
+    return Training(trainers, StopOnSignal())
 
 
-def built(overrides: Sequence[str], place: Place, dataset: Dataset | None = None) -> Built:
-    """A run's parts on the device, before its first step."""
-    keep_freed_memory()  # as a run does
-    parts = build(configuration(overrides), dataset)
-    parts.module.to(place.device).train()
-    return parts
-
-
-def steps_of(module: Steps, place: Place) -> Runner:
-    """The steps of one run, or of a pack, without Lightning's loop around them."""
-    module.configure_optimizers()
+def bare(folder: Path, overrides: Overrides) -> Runner:
+    """Return what makes steps without Lightning's loop around them, each with the schedules and noise of step 0."""
+    training = training_of(folder, (*ENDLESS, *overrides))
+    device = training.trainer.strategy.root_device
+    module: Any = training.module.to(device).train()
+    optimizer = module.configure_optimizers()
+    rows = iter(StepRows(training.runs[0].built.data.batches, 0, STEPS))
 
     def run(n: int) -> None:
-        with place.computing():
-            module.training_step({"first": module.step, "n": n}, 0)
+        for _ in range(n):
+            batch = training.data.transfer_batch_to_device(next(rows), device, 0)
+            with training.trainer.precision_plugin.train_step_context():
+                loss = module.training_step(batch, 0)
+            if not isinstance(module, WholeStep):
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                module.configure_gradient_clipping(optimizer)
+                optimizer.step()
+        module.fetch_terms()
 
     return run
 
 
-def _members(overrides: Overrides, place: Place, seeds: Sequence[int]) -> list[VAEModule]:
-    dataset = None
-    members = []
-    for seed in seeds:
-        parts = built((*overrides, f"seed={seed}"), place, dataset)
-        dataset = parts.dataset
-        members.append(parts.module)
-    return members
+class _Turns(pl.Callback):
+    def __init__(self, turn: Callable[[], None]) -> None:
+        self.turn = turn
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
+        self.turn()
 
 
-def single(overrides: Overrides, place: Place) -> Runner:
-    """One run."""
-    return steps_of(built(overrides, place).module, place)
-
-
-def one_after_another(overrides: Overrides, place: Place, seeds: Sequence[int]) -> Runner:
-    """A run of each seed: the steps of one, then those of the next."""
-    runs = [steps_of(member, place) for member in _members(overrides, place, seeds)]
-
-    def run(n: int) -> None:
-        for steps in runs:
-            steps(n)
-
-    return run
-
-
-def packed(overrides: Overrides, place: Place, seeds: Sequence[int]) -> Runner:
-    """A run of each seed, all in one step."""
-
-    def failed(member: VAEModule, error: Diverged) -> None:
-        raise error
-
-    return steps_of(Packed(_members(overrides, place, seeds), failed).to(place.device).train(), place)
+def whole(turn: Callable[[], None], folder: Path, *runs: Overrides) -> None:
+    """Train one run, or packed runs, by Lightning's loop without end, and call `turn` before each step."""
+    training = training_of(folder, *((*ENDLESS, *overrides) for overrides in runs))
+    training.trainer.callbacks.append(_Turns(turn))  # type: ignore[attr-defined]
+    training.train()

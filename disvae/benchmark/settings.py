@@ -1,0 +1,92 @@
+"""The benchmark's settings and the configurations of its runs, checked. Imports no torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from disvae import config as knobs
+from disvae.config import PRECISIONS, ConfigError
+
+PARTS = {
+    "reference": "A step of a plain loop and of Lightning's with ours: β-VAE, Burgess network, sprites",
+    "steps": "Steps without Lightning's loop; floor: the share that their products would take at this device's best",
+    "loop": "Lightning's loop beside steps without it, and the parts of a run; all in ms a step",
+    "pack": "Steps a second of K runs together, packed into one step, beside those of a run alone",
+    "data": "Images in memory by their format, and batches gathered from them",
+}
+"""Titles of the parts, in the order in which they are measured by default."""
+
+MODELS = knobs.options("model")
+LIST_SETTINGS = {
+    "parts": list(PARTS),
+    "objectives": knobs.options("objective"),
+    "models": MODELS,
+    "packed_models": MODELS,
+}
+CHOICES = {"device": ["auto", "cpu", "cuda"], "precision": list(PRECISIONS)}
+
+
+def composed(name: str, overrides: Sequence[str]) -> DictConfig:
+    """Return conf/NAME.yaml with overrides.
+
+    Raises:
+        ConfigError: an override has a key or a value that does not exist.
+    """
+    try:
+        with initialize_config_dir(str(knobs.conf_dir()), version_base="1.3"):
+            return compose(name, overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error
+
+
+def configuration(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what `python -m disvae.train` with these overrides would train.
+
+    Raises:
+        ConfigError: naming the key, its value and what it must be.
+    """
+    cfg = composed("config", overrides)
+    knobs.check_values(cfg)
+    return knobs.resolved(cfg)
+
+
+def settings(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return conf/benchmark.yaml with the command line's overrides; those of the runs are in `overrides`.
+
+    Raises:
+        ConfigError: naming the setting, its value and what it must be.
+    """
+    own = [argument for argument in arguments if not argument.startswith("run.")]
+    chosen: Any = OmegaConf.to_container(composed("benchmark", own), resolve=True)
+    for key, value in chosen.items():
+        must = _must(key, value)
+        if must:
+            raise ConfigError(f"{key} must be {must}, got {value}")
+    return {**chosen, "overrides": [argument.removeprefix("run.") for argument in arguments if argument not in own]}
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _must(key: str, value: Any) -> str | None:
+    """Return what the value of a setting must be if it is something else."""
+    several = isinstance(value, list) and bool(value)
+    if key in LIST_SETTINGS and not (several and set(value) <= set(LIST_SETTINGS[key])):
+        return f"a list of {', '.join(LIST_SETTINGS[key])}"
+    if key in CHOICES and value not in CHOICES[key]:
+        return ", ".join(CHOICES[key])
+    if key in ("batch_sizes", "pack") and not (several and all(map(_whole, value))):
+        return "a list of whole numbers of at least 1"
+    if key in ("rounds", "threads") and not (_whole(value) or (key, value) == ("threads", "auto")):
+        return "a whole number of at least 1"
+    if key == "seconds" and not (type(value) in (int, float) and 0 < value < 3600):
+        return "a number of seconds below 3600"
+    if key == "json" and value is not None and not Path(str(value)).parent.is_dir():
+        return "a file in a folder that exists"
+    return None
