@@ -103,8 +103,8 @@ def conclusions(choices: Sequence[Choice], tag: str) -> list[str]:
     if len(choices) > 1:
         chosen, best = among(choices), max(choices, key=lambda choice: better(tag) * choice.mean)
         said.append(
-            f"UDR chooses the group {chosen.group.name} ({short(tag)} {chosen.mean:.4g}), "
-            f"{short(tag)} itself {best.group.name} ({best.mean:.4g})"
+            f"UDR chooses the group {chosen.group.name} ({short(tag)} {chosen.mean:.4g}); "
+            f"{short(tag)} would choose {best.group.name} ({best.mean:.4g})"
         )
     return said
 

@@ -192,7 +192,7 @@ def test_udr_that_is_there_is_not_computed_again(out, capsys):
             add_udr(run, 0.1 * beta, runs)  # these runs have no checkpoint to compute it from
     compare(out, "udr=true")
     said = capsys.readouterr().out
-    assert "of the groups UDR chooses beta=4 (mig/histogram 0.52), mig/histogram itself beta=4 (0.52)" in said
+    assert "UDR chooses the group beta=4 (mig/histogram 0.52); mig/histogram would choose beta=4 (0.52)" in said
 
 
 def test_udr_that_cannot_be_had_is_said_and_the_rest_is_compared(out, capsys, caplog):

@@ -60,7 +60,7 @@ def test_one_seed_is_said_to_be_one_and_shows_the_interval_of_its_images():
 def test_a_score_that_a_seed_lacks_says_how_many_have_it():
     (of,) = compare([row(1, 0, mig=0.3), row(1, 1, mig=0.5), row(1, 2)])
     assert lines(shown(of), "sprites", "n=2")
-    assert lines(shown(of), "n=: as many seeds")
+    assert lines(shown(of), "n=: number of seeds")
 
 
 def test_a_group_without_the_score_comes_last_without_a_place():
@@ -138,9 +138,12 @@ def test_of_each_metric_the_first_score_with_a_better_end_is_a_column():
     ("values", "said"),
     [
         ({1: (0.50, 0.51, 0.52), 2: (0.10, 0.11, 0.12), 3: (0.49, 0.51, 0.53)}, "told apart from 1 of 2 others"),
-        ({1: (0.50, 0.51, 0.52), 2: (0.10, 0.11, 0.12), 3: (0.2,)}, "1 of 2 others; of 1 not known, one seed each"),
+        (
+            {1: (0.50, 0.51, 0.52), 2: (0.10, 0.11, 0.12), 3: (0.2,)},
+            "1 of 2 others; not known for 1 with one seed",
+        ),
         ({1: (0.5, 0.6), 2: (0.3, 0.8)}, "told apart from no other: do not rely on this order"),
-        ({1: (0.5,), 2: (0.3,)}, "told apart from no other: that takes two seeds of each"),
+        ({1: (0.5,), 2: (0.3,)}, "told apart from no other: this needs at least two seeds of each group"),
     ],
 )
 def test_whether_the_order_can_be_relied_on_is_said(values, said):

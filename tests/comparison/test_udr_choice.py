@@ -38,7 +38,7 @@ def test_a_tie_chooses_all_and_is_worth_their_mean():
     assert len(choice.chosen) == 2
     assert choice.value == pytest.approx(0.2)
     assert cells(choice)[2] == "0 or 1"
-    assert conclusions([choice], MIG) == ["or: UDR ties, as it always does between two seeds; the value is their mean"]
+    assert conclusions([choice], MIG) == ["or: equal UDR, as always with two seeds; the value is their mean"]
 
 
 def test_seeds_of_the_same_best_value_are_all_named():
@@ -51,7 +51,7 @@ def test_of_groups_the_highest_median_is_chosen():
     found = choices(compare(rows)[0].groups, MIG)
     assert among(found).group.name == "beta=2"
     (said,) = conclusions(found, MIG)
-    assert said == "of the groups UDR chooses beta=2 (mig/histogram 0.1), mig/histogram itself beta=1 (0.5)"
+    assert said == "UDR chooses the group beta=2 (mig/histogram 0.1); mig/histogram would choose beta=1 (0.5)"
 
 
 @pytest.mark.parametrize(
