@@ -257,7 +257,7 @@ def test_udrs_choice_is_a_section_with_what_follows_from_it(tmp_path):
         for row in rows
     ]
     page = report(rows, tmp_path)
-    _, *body = page.tables["choice-without-labels"]
+    _, *body = page.tables["model-selection-without-labels"]
     assert [[cell[0] for cell in line[:6]] for line in body] == [
         ["beta=1", "0.400", "1", "0.11", "2", "0.12"],
         ["beta=2", "0.300", "1", "0.21", "2", "0.22"],
