@@ -1,7 +1,7 @@
-"""Images in memory, batches by index: no worker pool, no per-item Python.
+"""Batches are gathered by index from images in memory, without worker processes.
 
-The batch of a step is a function of (seed, step) and the order of an epoch one of (seed, epoch), so a resumed run sees
-what the uninterrupted one would have.
+The batch of a step depends on (seed, step) only and the order of an epoch on (seed, epoch) only, so a resumed run gets
+the batches of an uninterrupted one.
 """
 
 from collections.abc import Iterator
@@ -15,27 +15,27 @@ from torch import Tensor
 from disvae.dataset import Dataset
 
 Rows = dict[str, Tensor]
-"""Rows of the images: `index` (B,) of a batch, and `extra` (B',) of its further images."""
+"""Row indices of images: `index` (B,) for a batch and `extra` (B',) for its further images."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images on the device that computes."""
+    """The images of one step, on the device that computes."""
 
     x: Tensor  # (B, C, H, W) in [0, 1]
-    x_extra: Tensor  # (B', C, H, W): further images drawn independently of x; B' is 0 unless the objective wants them
+    x_extra: Tensor  # (B', C, H, W): further images drawn independently of x; B' is 0 unless the objective needs them
 
 
 def split(
     n: int, *, validation: float, held_out: float | None, official: np.ndarray | None, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows for training, validation and held-out, disjoint and drawn by seed.
+    """Draw disjoint rows for training, validation and held-out scores by `seed`.
 
-    `official` rows are held out as they are; without them a share `held_out` of all rows is. A share of 0 leaves no
-    rows for that purpose.
+    The `official` test rows are held out if the dataset has them, else a share `held_out` of all rows. `validation` is
+    a share of the remaining rows. A share of 0 leaves no rows for that purpose.
 
     Raises:
-        ValueError: official rows and a share, or neither; a validation split of one row.
+        ValueError: both official rows and `held_out` are given, or neither; or a validation split has one row.
     """
     if (held_out is None) == (official is None):
         must = "a share of the images" if official is None else "null: the dataset has official test images"
@@ -56,16 +56,16 @@ def split(
 
 
 class Batches:
-    """Index batches of a whole run, from an endless chain of permutations, one an epoch; a batch may span two epochs.
+    """The row indices of every batch of a run, read from an endless chain of permutations, one for each epoch.
 
-    Those of a step are `index` (B,) and `extra` (extra * B,), the latter from a chain of its own.
+    A batch may span two epochs. A step has `index` (B,) and, from a second chain, `extra` (extra * B,).
     """
 
     def __init__(self, rows: Tensor, batch_size: int, extra: int, seed: int) -> None:
         self.rows = rows
         self.sizes = {"index": batch_size, "extra": extra * batch_size}
         self.seed = seed
-        self._permutation = lru_cache(maxsize=4)(self._permuted)  # of this epoch and the next in either chain
+        self._permutation = lru_cache(maxsize=4)(self._permuted)  # this epoch and the next, in both chains
 
     def _permuted(self, chain: int, epoch: int) -> Tensor:
         generator = np.random.default_rng([self.seed, 2 + chain, epoch])
@@ -81,7 +81,7 @@ class Batches:
         return torch.cat(parts)
 
     def of_steps(self, first: int, n: int) -> Rows:
-        """The batches of `n` steps from `first` on: `index` (n, B) and `extra` (n, extra * B)."""
+        """Return the batches of `n` steps from `first` on: `index` (n, B) and `extra` (n, extra * B)."""
         return {
             name: self._stretch(chain, first * size, (first + n) * size).view(n, size)
             for chain, (name, size) in enumerate(self.sizes.items())
@@ -89,9 +89,9 @@ class Batches:
 
 
 class Blocks:
-    """Rows in order, in blocks of nearly the training batch's size, so that minibatch terms are biased alike.
+    """Blocks of rows, in order, of about the training batch's size, so that minibatch terms have the same bias.
 
-    `extra` blocks of other rows, shifted by half of all, go with each.
+    Each block has `extra` blocks of other rows, namely all rows shifted by half their number.
     """
 
     def __init__(self, rows: Tensor, size: int, extra: int) -> None:
@@ -109,10 +109,11 @@ class Blocks:
 
 
 class Data:
-    """Any dataset, split by seed; its images are held where they are gathered.
+    """A dataset split by seed, whose images are kept on the device that gathers them.
 
     `extra` is the objective's `extra_batches`. Validation and held-out scores use a fixed sample of at most
-    `eval_images` rows of their split. Without validation rows training rows are scored; without held-out rows none are.
+    `eval_images` rows of their split. Without validation rows, training rows are scored. Without held-out rows, none
+    are.
     """
 
     def __init__(
@@ -140,12 +141,12 @@ class Data:
 
     @staticmethod
     def sample(rows: Tensor, most: int, seed: int) -> Tensor:
-        """At most `most` of `rows`, drawn by seed."""
+        """Draw at most `most` of `rows` by seed."""
         chosen = np.random.default_rng([seed, 4]).permutation(len(rows))[:most]
         return rows[torch.from_numpy(chosen)]
 
     def blocks(self, rows: Tensor) -> Blocks:
-        """`rows` in blocks for the terms of an evaluation."""
+        """Return `rows` in blocks, for the terms of an evaluation."""
         size = self.batches.sizes["index"]
         return Blocks(rows, size, self.batches.sizes["extra"] // size)
 
@@ -153,5 +154,10 @@ class Data:
         """Gather the images at `rows` on `device`, where the dataset's images are kept from then on."""
         if self.images.data.device != device:
             self.images = self.images.to(device)
-        x, x_extra = (self.images.take(rows[name].to(device)) for name in ("index", "extra"))
+        x, x_extra = (self.images.take(send(rows[name], device)) for name in ("index", "extra"))
         return Batch(x, x_extra)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Return `values` on `device`; a GPU gets them from pinned memory, for else the program waits until it is idle."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)

@@ -1,4 +1,4 @@
-"""A fixed, seeded set of images passed through the encoder once: what every metric reads."""
+"""An Encoding is what every metric reads: a fixed, seeded set of images passed through the encoder once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,27 +14,27 @@ from disvae.dataset import Dataset, Images
 from disvae.vae import VAE
 
 ROWS = 1024
-"""Images encoded at a time."""
+"""How many images are encoded at a time."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """N images as codes; None where codes come from a file that does not say."""
+    """The codes of N images and what is known of them; a field that the codes' source lacks is None."""
 
     codes: np.ndarray  # (N, D) float32: the mean of each q(z|x)
-    factors: np.ndarray  # (N, K) class indices; K = 0 where nothing is known of the images
+    factors: np.ndarray  # (N, K) class indices; K = 0 if the images have no factors
     factor_names: tuple[str, ...]
-    population: int | None = None  # images of the factor grid that these N were drawn from; None: there is no such end
-    samples: np.ndarray | None = None  # (N, D) float32: a draw of each q(z|x)
-    h: Tensor | None = None  # (N, ...): the encoder's outputs, on the device to compute on
+    population: int | None = None  # images of the factor grid that these N were drawn from; None if there is no grid
+    samples: np.ndarray | None = None  # (N, D) float32: one sample of each q(z|x)
+    h: Tensor | None = None  # (N, ...): the encoder's outputs, on the device that computes
     posterior: Callable[[Tensor], Distribution] | None = None  # rows of h -> q(z|x), batch (B,), event (D,)
     prior: Distribution | None = None  # p(z), batch (), event (D,)
     vae: VAE | None = None
-    images: Images | None = None  # of the whole dataset
-    rows: np.ndarray | None = None  # (N,): these N of `images`
+    images: Images | None = None  # the whole dataset
+    rows: np.ndarray | None = None  # (N,): where these N images are in `images`
 
     def take(self, rows: np.ndarray) -> "Encoding":
-        """The encoding of some of these images."""
+        """Return the encoding of these rows (n,) only."""
         index = torch.from_numpy(rows)
         return replace(
             self,
@@ -48,7 +48,7 @@ class Encoding:
 
 @torch.no_grad()
 def encode(vae: VAE, images: Images, rows: Tensor) -> Tensor:
-    """The encoder's outputs (N, ...) for `rows` (N,) of the images, on the VAE's device."""
+    """Return the encoder's outputs (N, ...) for `rows` (N,) of the images, on the VAE's device."""
     device = next(vae.parameters()).device
     was_training = vae.training
     vae.eval()
@@ -66,20 +66,20 @@ def encode(vae: VAE, images: Images, rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def means(posterior: Callable[[Tensor], Distribution], h: Tensor) -> np.ndarray:
-    """The means (N, D) of q(z|x) as float32."""
+    """Return the means (N, D) of q(z|x) as float32."""
     return np.concatenate([posterior(block).mean.float().cpu().numpy() for block in h.split(4096)])
 
 
 @torch.no_grad()
 def samples(posterior: Callable[[Tensor], Distribution], h: Tensor) -> np.ndarray:
-    """A draw (N, D) of each q(z|x) as float32, always the same one; the random state outside stays."""
+    """Draw one sample (N, D) of each q(z|x) as float32, always the same; the global random state is kept."""
     with torch.random.fork_rng([h.device] if h.device.type == "cuda" else []):
         torch.manual_seed(0)
         return np.concatenate([posterior(block).sample().float().cpu().numpy() for block in h.split(4096)])
 
 
 def encoding_of(vae: VAE, h: Tensor, dataset: Dataset, rows: Tensor) -> Encoding:
-    """The encoding that the encoder's outputs `h` (N, ...) of `rows` (N,) of a dataset are."""
+    """Return the Encoding of `rows` (N,) of a dataset, given the encoder's outputs `h` (N, ...) for these rows."""
     grid = prod(dataset.factor_sizes) == len(dataset.images)
     with torch.no_grad():
         prior = vae.prior()

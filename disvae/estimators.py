@@ -1,7 +1,7 @@
-"""Estimators that objectives, divergences and the aggregate posterior share; nats, sums over pixels and latents.
+"""Estimators shared by objectives, divergences and metrics, in nats, summed over pixels and latents.
 
-reconstruction = E_q[-log p(x|z)], elbo = -(reconstruction + KL(q(z|x) || p(z))): what is minimised is positive, and a
-higher elbo is better.
+reconstruction = E_q[-log p(x|z)] and elbo = -(reconstruction + KL(q(z|x) || p(z))): a lower reconstruction and a higher
+elbo are better.
 """
 
 import math
@@ -16,11 +16,11 @@ from torch.nn.functional import cross_entropy
 
 from disvae.vae import Draw
 
-SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # of the MMD kernels, relative to a prior of unit variance
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # widths of the MMD kernels, for a prior of unit variance
 
 
 def factorised(dist: Distribution) -> Distribution | None:
-    """The per-latent distribution (batch (..., D), event ()) of a `dist` with independent latents, else None."""
+    """Return the per-latent distribution (batch (..., D), event ()) if `dist` factorises over latents, else None."""
     if isinstance(dist, Independent) and dist.reinterpreted_batch_ndims == 1 and not dist.base_dist.event_shape:
         base: Distribution = dist.base_dist
         return base
@@ -28,14 +28,20 @@ def factorised(dist: Distribution) -> Distribution | None:
 
 
 def marginals(dist: Distribution) -> Distribution | None:
-    """The per-latent marginals (batch (..., D), event ()) where they are known; `dist` need not factorise."""
+    """Return the per-latent marginals (batch (..., D), event ()) if they are known, else None.
+
+    The latents of `dist` may depend on each other.
+    """
     if isinstance(dist, MultivariateNormal):
         return Normal(dist.loc, dist.variance.sqrt(), validate_args=False)
     return factorised(dist)
 
 
 def kl(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
-    """KL(q(z|x) || p(z)) (B,): closed form where there is one, else log q(z|x) - log p(z) at the sample `z` (B, D)."""
+    """Return KL(q(z|x) || p(z)) (B,), in closed form if there is one.
+
+    Otherwise return log q(z|x) - log p(z) at the sample `z` (B, D).
+    """
     per_latent = _kl_per_latent(qz_x, pz, z)
     if per_latent is not None:
         return per_latent.sum(1)
@@ -52,7 +58,7 @@ def kl(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
 
 
 def kl_per_dimension(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor | None:
-    """Batch mean (D,) of each latent's KL, which sum to the KL; None where either side does not factorise."""
+    """Return the batch mean (D,) of each latent's KL, which sum to the KL; None if q or p does not factorise."""
     per_latent = _kl_per_latent(qz_x, pz, z)
     return None if per_latent is None else per_latent.mean(0)
 
@@ -68,12 +74,15 @@ def _kl_per_latent(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor | 
 def _closed_form(q: Distribution, p: Distribution) -> Tensor | None:
     try:
         return kl_divergence(q, p)
-    except NotImplementedError:  # how torch says that this pair is not registered
+    except NotImplementedError:  # torch has no closed form for this pair
         return None
 
 
 def elbo_terms(draw: Draw) -> dict[str, Tensor]:
-    """What every objective logs: reconstruction, kl and elbo, batch means; kl_per_dimension (D,) where it exists."""
+    """Return the terms that every objective logs: reconstruction, kl and elbo, as batch means.
+
+    `kl_per_dimension` (D,) is among them if posterior and prior factorise.
+    """
     reconstruction = -draw.px_z.log_prob(draw.x).mean()
     per_dimension = kl_per_dimension(draw.qz_x, draw.pz, draw.z)
     mean_kl = kl(draw.qz_x, draw.pz, draw.z).mean() if per_dimension is None else per_dimension.sum()
@@ -82,10 +91,10 @@ def elbo_terms(draw: Draw) -> dict[str, Tensor]:
 
 
 def log_weights(estimator: Literal["mws", "mss"], B: int, N: int, device: torch.device | None = None) -> Tensor:
-    """log W (B, B): the weight of posterior j in q(z_i) = (1/N) sum_n q(z_i|x_n), Chen et al. 2018.
+    """Return log W (B, B), the weight of posterior j in q(z_i) = (1/N) sum_n q(z_i|x_n), Chen et al. 2018.
 
-    mws: 1/(N B) throughout. mss: 1/N for the sample's own posterior (the diagonal), and what stands for the other N - 1
-    spread over the M = B - 1 others: (N - M)/(N M) for the one after it, 1/M for the rest; a row sums to 1.
+    mws: 1/(N B) everywhere. mss, with M = B - 1: 1/N for the sample's own posterior (the diagonal), (N - M)/(N M) for
+    the one after it and 1/M for the others. These M stand for the N - 1 other images; each row sums to 1.
     """
     if estimator == "mws":
         return torch.full((B, B), -math.log(N * B), device=device)
@@ -93,11 +102,11 @@ def log_weights(estimator: Literal["mws", "mss"], B: int, N: int, device: torch.
         raise ValueError(f"estimator must be mws or mss, got {estimator}")
     if not 2 <= B <= N:
         raise ValueError(
-            f"batch_size must be in [2, N] for estimator mss, got {B} with N = {N} images; mws has no limit"
+            f"batch_size must be in [2, {N}] for {N} images and estimator=mss, got {B}: type objective.estimator=mws"
         )
     M = B - 1
     log_W = torch.full((B, B), -math.log(M), device=device)
-    for after in (log_W.diagonal(1), log_W[-1, 0]):  # the last row's next one is the first
+    for after in (log_W.diagonal(1), log_W[-1, 0]):  # after the last posterior comes the first
         after.fill_(math.log((N - M) / (N * M)))
     log_W.diagonal().fill_(-math.log(N))
     return log_W
@@ -106,9 +115,12 @@ def log_weights(estimator: Literal["mws", "mss"], B: int, N: int, device: torch.
 def minibatch_log_densities(
     qz_x: Distribution, z: Tensor, N: int, estimator: Literal["mws", "mss"]
 ) -> tuple[Tensor, Tensor]:
-    """log q(z_i) (B,) and log q(z_ij) (B, D) of the aggregate posterior over N images, from one minibatch.
+    """Return log q(z_i) (B,) and log q(z_ij) (B, D) of the aggregate posterior over N images, from one minibatch.
 
-    `qz_x` must factorise. The weights enter each log-sum-exp once: once for the joint, once for each marginal.
+    The weights enter each log-sum-exp once: once for the joint density, once for each marginal.
+
+    Raises:
+        ValueError: `qz_x` does not factorise over latents.
     """
     q_d = factorised(qz_x)
     if q_d is None:
@@ -119,13 +131,13 @@ def minibatch_log_densities(
 
 
 def batch_log_density(qz_x: Distribution, z: Tensor) -> Tensor:
-    """log (1/B) sum_b q(z_s|x_b) (S,): codes `z` (S, D) under the mixture of the batch's own posteriors."""
+    """Return log (1/B) sum_b q(z_s|x_b) (S,): codes `z` (S, D) under the mixture of the batch's own posteriors."""
     log_q: Tensor = qz_x.log_prob(z[:, None])  # (S, B): z_s under q(.|x_b)
     return log_q.logsumexp(1) - math.log(log_q.shape[1])
 
 
 def rsample(pz: Distribution, n: int) -> Tensor:
-    """`n` samples (n, D) of a prior, differentiable in its parameters, also those of a mixture's components."""
+    """Draw `n` samples (n, D) of a prior, differentiable in its parameters and in those of a mixture's components."""
     if pz.has_rsample:
         return pz.rsample((n,))
     if isinstance(pz, Independent):
@@ -134,7 +146,7 @@ def rsample(pz: Distribution, n: int) -> Tensor:
         return pz.sample((n,))
     weights, components = pz.mixture_distribution, pz.component_distribution
     if weights.logits.requires_grad:
-        raise ValueError("mixture weights must be fixed, got learnt ones: a drawn component passes no gradient to them")
+        raise ValueError("mixture weights must be fixed, got learnt ones: a sample passes no gradient to them")
     chosen = weights.sample((n,))  # (n, *batch)
     z = rsample(components, n)  # (n, *batch, K, *event)
     K_axis = chosen.dim()
@@ -143,10 +155,11 @@ def rsample(pz: Distribution, n: int) -> Tensor:
 
 
 def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"], scope: Literal["joint", "per_dimension"]) -> Tensor:
-    """Unbiased squared MMD between samples `x` (n, D) and `y` (m, D), Gretton et al. 2012; may be negative.
+    """Return the unbiased squared MMD of samples `x` (n, D) and `y` (m, D), Gretton et al. 2012; it may be negative.
 
-    Kernels C/(C + d^2) (imq) or exp(-d^2/C) (rbf), summed over the six C = 2 s k, s in SCALES, where k is the number of
-    latents that enter d: all of them (joint), or one at a time and summed over latents (per_dimension).
+    The kernel is C/(C + d^2) (imq) or exp(-d^2/C) (rbf), summed over six C = 2 s k, one for each s in SCALES. With
+    scope joint, d is the distance over all latents and k = D. With per_dimension, d is the distance in one latent, k =
+    1, and the values of all latents are added.
     """
     if min(len(x), len(y)) < 2:
         raise ValueError(f"batch_size must be at least 2 for the MMD, got {min(len(x), len(y))}")
@@ -176,7 +189,7 @@ def _mmd(xx: Tensor, yy: Tensor, xy: Tensor, kernel: str, C: list[float]) -> Ten
     def similarity(d2: Tensor) -> Tensor:
         return torch.stack([(c / (c + d2) if kernel == "imq" else (-d2 / c).exp()).sum() for c in C]).sum()
 
-    def within(d2: Tensor) -> Tensor:  # the pairs i != j; a point is as similar to itself as can be, which is 1
+    def within(d2: Tensor) -> Tensor:  # the pairs i != j
         n = d2.shape[1]
         return (similarity(d2) - similarity(d2.diagonal(dim1=1, dim2=2))) / (n * (n - 1))
 
@@ -184,9 +197,9 @@ def _mmd(xx: Tensor, yy: Tensor, xy: Tensor, kernel: str, C: list[float]) -> Ten
 
 
 class DensityRatio(nn.Module):
-    """A classifier of codes with two logits, whose difference estimates log a(z) - log b(z) once it tells a from b.
+    """A classifier of codes whose two logits differ by an estimate of log a(z) - log b(z) once it tells a from b.
 
-    LeakyReLU(0.2) between `layers` hidden layers of `width`: Kim & Mnih 2018 take 6 of 1000.
+    It has `layers` hidden layers of `width` with LeakyReLU(0.2) between them; Kim & Mnih 2018 take 6 of 1000.
     """
 
     def __init__(self, z_dim: int, width: int, layers: int) -> None:
@@ -198,12 +211,15 @@ class DensityRatio(nn.Module):
         self.net = nn.Sequential(*hidden, nn.Linear(width, 2))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Log-ratio (n,) at codes (n, D). Gradients reach the codes and never the classifier."""
+        """Return the log-ratio (n,) at codes (n, D); gradients reach the codes and never the classifier."""
         logits: Tensor = functional_call(self.net, {k: p.detach() for k, p in self.net.named_parameters()}, (z,))
         return logits[:, 0] - logits[:, 1]
 
     def fit_terms(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss 0.5 [CE(a, 0) + CE(b, 1)] in nats (log 2 at chance) and accuracy. Gradients never reach the codes."""
+        """Return the loss 0.5 [CE(a, 0) + CE(b, 1)] in nats, log 2 at chance, and the accuracy.
+
+        Gradients reach the classifier and never the codes.
+        """
         of_a, of_b = self.net(a.detach()), self.net(b.detach())
         zeros, ones = torch.zeros_like(of_a[:, 0]).long(), torch.ones_like(of_b[:, 0]).long()
         loss = 0.5 * (cross_entropy(of_a, zeros) + cross_entropy(of_b, ones))

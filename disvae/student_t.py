@@ -1,7 +1,7 @@
-"""The Student-t distribution of torch without its questions to the device.
+"""torch's Student-t distribution, changed so that it never waits for the device.
 
-torch's checks the degrees of freedom whatever `validate_args` says, copies numbers from the host, and takes its moments
-by masks: a captured graph cannot hold any of these, and vmap has no rule for the last.
+torch's own checks the degrees of freedom whatever `validate_args` says, copies numbers from the host and computes its
+moments with masks. A captured CUDA graph allows none of these, and vmap has no rule for the last.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Gamma
 
 
 class StudentT(distributions.StudentT):
-    """torch's, of tensors, to the same numbers."""
+    """A Student-t distribution with tensor parameters, equal in all its numbers to torch's own."""
 
     def __init__(self, df: Tensor, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> None:
         self.df, self.loc, self.scale = torch.broadcast_tensors(df, loc, scale)
@@ -21,24 +21,24 @@ class StudentT(distributions.StudentT):
         Distribution.__init__(self, self.df.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "StudentT":
-        """The same with parameters expanded to `batch_shape`."""
+        """Return the distribution with its parameters expanded to `batch_shape`."""
         df, loc, scale = (parameter.expand(batch_shape) for parameter in (self.df, self.loc, self.scale))
         return StudentT(df, loc, scale, validate_args=self._validate_args)
 
     @property
     def mean(self) -> Tensor:
-        """NaN where df <= 1."""
+        """Return the mean, NaN where df <= 1."""
         return self.loc.where(self.df > 1, torch.nan)
 
     @property
     def variance(self) -> Tensor:
-        """NaN where df <= 1, infinite where df <= 2."""
+        """Return the variance, NaN where df <= 1 and infinite where 1 < df <= 2."""
         finite = self.scale.square() * self.df / (self.df - 2)
         return finite.where(self.df > 2, torch.inf).where(self.df > 1, torch.nan)
 
 
 def register_df(module: nn.Module, df: float, learn: bool) -> None:
-    """Give the module `raw_df` (), a parameter if it is to be learnt and a buffer otherwise; softplus(raw_df) = df.
+    """Register `raw_df` (), with softplus(raw_df) = df, as a parameter if `learn` is true, else as a buffer.
 
     Raises:
         ValueError: df is not positive.

@@ -1,4 +1,4 @@
-"""A VAE is a model, a prior, a posterior and a likelihood; a Draw is all that an objective may read of one step."""
+"""A VAE joins a model, a prior, a posterior and a likelihood; a Draw holds all that an objective reads in one step."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from disvae.prior import Prior
 
 @dataclass(frozen=True)
 class Draw:
-    """One minibatch passed through the VAE with one sample of z per image."""
+    """A minibatch passed through the VAE, with one sample of z per image."""
 
     x: Tensor  # (B, C, H, W); images in [0, 1], clusters in R^2 as (B, 1, 1, 2)
     z: Tensor  # (B, D): a reparameterised sample of q(z|x)
@@ -23,11 +23,11 @@ class Draw:
     px_z: Distribution  # batch (B,), event (C, H, W)
     step: int  # optimiser steps done before this one
     N: int  # images in the training set
-    z_extra: Tensor  # (B', D): codes, without gradient, of images drawn independently of x; (0, D) unless asked for
+    z_extra: Tensor  # (B', D): codes, without gradient, of images drawn independently of x; B' is 0 if not needed
 
 
 class VAE(nn.Module):
-    """Encoder, decoder and the three distributions of one variational auto-encoder."""
+    """A variational auto-encoder: an encoder, a decoder, a prior, a posterior and a likelihood."""
 
     def __init__(self, model: Model, prior: Prior, posterior: Posterior, likelihood: Likelihood) -> None:
         super().__init__()
@@ -37,20 +37,20 @@ class VAE(nn.Module):
         self.likelihood = likelihood
 
     def encode(self, x: Tensor) -> Distribution:
-        """q(z|x) for images (B, C, H, W)."""
+        """Return q(z|x) for images (B, C, H, W)."""
         qz_x: Distribution = self.posterior(self.model.encoder(x))
         return qz_x
 
     def decode(self, z: Tensor) -> Distribution:
-        """p(x|z) for codes (B, D)."""
+        """Return p(x|z) for codes (B, D)."""
         px_z: Distribution = self.likelihood(self.model.decoder(z))
         return px_z
 
     def forward(self, x: Tensor, *, step: int, N: int, x_extra: Tensor | None = None, h: Tensor | None = None) -> Draw:
-        """Encode, sample once and decode.
+        """Encode the images, draw one code for each and decode it.
 
-        `x_extra` (B', C, H, W) is only encoded, for objectives that permute codes; `h` is the encoder's output for `x`
-        where it is at hand already.
+        `x_extra` (B', C, H, W) is only encoded, for objectives that permute codes. `h` is the encoder's output for `x`,
+        if it is already computed.
         """
         qz_x: Distribution = self.posterior(self.model.encoder(x) if h is None else h)
         z = qz_x.rsample()
@@ -58,5 +58,5 @@ class VAE(nn.Module):
             z_extra = z.new_zeros(0, z.shape[1])
         else:
             with torch.no_grad():
-                z_extra = self.encode(x_extra).rsample()  # as sample(), which for a Normal waits for the device
+                z_extra = self.encode(x_extra).rsample()  # equals sample(), which for a Normal waits for the device
         return Draw(x, z, qz_x, self.prior(), self.decode(z), step, N, z_extra)

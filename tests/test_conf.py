@@ -166,7 +166,7 @@ def test_every_option_opens_with_a_line_for_help(path):
 @pytest.mark.parametrize("metric", options("metric"))
 def test_a_metric_is_unsupervised_in_its_yaml_where_its_class_reads_no_factors(metric):
     (node,) = nodes("metric", {}, [metric]).values()
-    built = make(node, metric)
+    built = make(node, f"metric.{metric}")
     assert facts("metric", metric).get("unsupervised", False) == (isinstance(built, RunsMetric) or built.factors == 0)
 
 

@@ -376,7 +376,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(run):
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_it_is_trained(composed, tmp_path, monkeypatch, overrides, message):
-    monkeypatch.setattr(VAEModule, "update", lambda *args: pytest.fail("a step was made"))
+    monkeypatch.setattr(VAEModule, "training_step", lambda *args: pytest.fail("a step was made"))
     with pytest.raises(ConfigError, match=message):
         train_run(Job(Run(tmp_path / "run"), resolved(composed(*SPRITES, *SHORT, *overrides)), brief=True))
 
@@ -495,8 +495,8 @@ def test_metrics_are_no_part_of_a_runs_identity_and_are_computed_when_asked_for_
 
 def test_a_metric_that_cannot_be_had_while_training_says_so_once(composed, tmp_path, caplog):
     run = Run(tmp_path / "run")
-    config = resolved(composed("dataset=clusters", "steps=9", "eval_every=2", "metric=[higgins]", "final=[]"))
-    train_run(Job(run, config, brief=True))
+    overrides = ("dataset=clusters", "steps=9", "eval_every=2", "metric=[higgins]", "final=[]")
+    train_run(Job(run, resolved(composed(*overrides)), overrides, brief=True))
     assert caplog.text.count("metric higgins is not available: at least 2 factors are needed, got 1") == 1
     assert run.status()["state"] == "finished"
     assert run.scores()["metric"]["higgins"]["failed"]["model"] == "at least 2 factors are needed, got 1"

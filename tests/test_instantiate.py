@@ -22,7 +22,7 @@ from disvae.explore import explore
 from disvae.instantiate import make, prepared
 from disvae.runs.folder import Run
 from disvae.training.job import Job
-from disvae.training.loop import train as train_job
+from disvae.training.loop import train_run
 
 GIVEN: dict[str, dict[str, Any]] = {
     "prior": {"z_dim": 2},
@@ -195,7 +195,7 @@ ADAM = {"_target_": "disvae.optimizer.adam.adam", "lr": 1e-3, "betas": [0.9, 0.9
         ("objective", {**BETA_VAE, "beta": {"value": 2}}, "objective.beta._target_ must be a class or function of"),
         ("objective", {**BETA_VAE, "beta": {**CONSTANT, "value": -1}}, "objective.beta: value must be non-negative"),
         ("objective", {**BETA_VAE, "_target_": "disvae.objective.vae.VAE", "x": 1},
-         "objective.x is no setting of VAE; it has none"),
+         "objective.x is no setting of ELBO; it has none"),
         ("optimizer", {**ADAM, "weight_decay": 0.1},
          "optimizer.weight_decay is no setting of adam; it has lr, betas, eps, amsgrad"),
     ],
@@ -223,7 +223,7 @@ def trained(composed, tmp_path_factory) -> Path:
     """A finished run on few images."""
     folder = tmp_path_factory.mktemp("runs") / "sprites" / "defaults-0123"
     weights = ("objective=decomposition", "alpha=1", "schedule@schedule.beta=linear")
-    train_job(Job(Run(folder), resolved(composed(*SPRITES, *MLP, *FEW, *weights)), brief=True))
+    train_run(Job(Run(folder), resolved(composed(*SPRITES, *MLP, *FEW, *weights)), brief=True))
     return folder
 
 

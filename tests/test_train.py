@@ -168,14 +168,14 @@ from disvae.training.job import Job
 from disvae.training.loop import train_run
 from disvae.training.module import VAEModule
 
-update = VAEModule.update
+clip = VAEModule.configure_gradient_clipping
 
-def update_or_die(self):
-    if self.step == 13:
+def clip_or_die(self, *arguments, **settings):
+    if self.global_step == 13:
         os.kill(os.getpid(), signal.SIGKILL)
-    update(self)
+    clip(self, *arguments, **settings)
 
-VAEModule.update = update_or_die
+VAEModule.configure_gradient_clipping = clip_or_die
 train_run(Job(Run(Path(sys.argv[1])), json.loads(sys.argv[2]), force=True, brief=True))
 """
 

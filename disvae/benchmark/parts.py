@@ -134,6 +134,9 @@ class Benchmark:
 
     def pack(self) -> Iterator[TableRow]:
         """Measure K runs in one step beside one run alone."""
+        if self.settings["precision"] == "bf16-mixed":
+            yield {"not_measured": "runs in bf16-mixed cannot be packed: type precision=32-true"}
+            return
         for model in self.settings["packed_models"]:
             case = self._case(model, "beta_vae")
             for K in self.settings["pack"]:

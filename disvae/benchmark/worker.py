@@ -29,10 +29,10 @@ def _serve(pipe: Connection, threads: int, loop: Callable[..., None], arguments:
 
     try:
         loop(turn, *arguments)
+    except (EOFError, KeyboardInterrupt, Interrupted):
+        pass  # the parent wants no more steps, or says what happened
     except Exception as error:
         pipe.send(ConfigError(f"a process of the benchmark failed: {type(error).__name__}: {error}"))
-    except (KeyboardInterrupt, Interrupted):
-        pass  # the parent says so
 
 
 class BenchmarkWorker:
@@ -51,7 +51,11 @@ class BenchmarkWorker:
         self._process = context.Process(target=_serve, args=given, daemon=True)
         self._process.start()
         theirs.close()
-        self._wait()
+        try:
+            self._wait()  # until it is ready
+        except BaseException:
+            self._process.kill()
+            raise
 
     def _wait(self) -> None:
         try:
@@ -71,5 +75,6 @@ class BenchmarkWorker:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._pipe.close()  # which ends the loop at its next turn
+        self._process.join(10)
         self._process.kill()
-        self._process.join()

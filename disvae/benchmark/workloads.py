@@ -46,7 +46,7 @@ def training_of(folder: Path, *runs: Overrides) -> Training:
 
 def bare(folder: Path, overrides: Overrides) -> Runner:
     """Return what makes steps without Lightning's loop around them, each with the schedules and noise of step 0."""
-    training = training_of(folder, (*ENDLESS, *overrides))
+    training = training_of(folder, (*overrides, *ENDLESS))
     device = training.trainer.strategy.root_device
     module: Any = training.module.to(device).train()
     optimizer = module.configure_optimizers()
@@ -77,6 +77,6 @@ class _Turns(pl.Callback):
 
 def whole(turn: Callable[[], None], folder: Path, *runs: Overrides) -> None:
     """Train one run, or packed runs, by Lightning's loop without end, and call `turn` before each step."""
-    training = training_of(folder, *((*ENDLESS, *overrides) for overrides in runs))
+    training = training_of(folder, *((*overrides, *ENDLESS) for overrides in runs))
     training.trainer.callbacks.append(_Turns(turn))  # type: ignore[attr-defined]
     training.train()

@@ -19,8 +19,8 @@ class Images:
     def __init__(self, data: Tensor, x_shape: Sequence[int]) -> None:
         self.data = data
         self.x_shape: tuple[int, ...] = tuple(x_shape)
-        self.packed = data.dtype == torch.uint8 and data.dim() == 2
-        row = (-(-prod(self.x_shape) // 8),) if self.packed else self.x_shape
+        self.bit_packed = data.dtype == torch.uint8 and data.dim() == 2
+        row = (-(-prod(self.x_shape) // 8),) if self.bit_packed else self.x_shape
         if tuple(data.shape[1:]) != row:
             raise ValueError(f"images must be (N, {', '.join(map(str, row))}), got {tuple(data.shape)}")
         pixels = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8): of each value of a byte
@@ -37,7 +37,7 @@ class Images:
     def take(self, index: Tensor) -> Tensor:
         """Images at `index` (B,) as float32 (B, C, H, W); pictures are in [0, 1]."""
         rows = self.data.index_select(0, index.to(self.data.device))
-        if self.packed:
+        if self.bit_packed:
             pixels = self._unpacked.index_select(0, rows.flatten().int()).view(torch.uint8)
             bits = pixels.view(len(rows), 8 * rows.shape[1])[:, : prod(self.x_shape)]
             return bits.float().view(len(rows), *self.x_shape)

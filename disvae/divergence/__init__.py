@@ -1,4 +1,4 @@
-"""Divergence D(q(z), p(z)) between the aggregate posterior and the prior."""
+"""Divergences D(q(z), p(z)) between the aggregate posterior and the prior."""
 
 from abc import abstractmethod
 
@@ -7,12 +7,12 @@ from torch.distributions import Distribution
 
 
 class Divergence(nn.Module):
-    """D(q(z), p(z)) estimated from one minibatch, differentiable in q and p, a scalar."""
+    """A scalar estimate of D(q(z), p(z)) from one minibatch, differentiable in q and p."""
 
     @abstractmethod
     def forward(self, qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
-        """`qz_x` batch (B,), event (D,); `pz` event (D,); `z` (B, D), one sample of each q(z|x). Returns a scalar."""
+        """Return the scalar D of `qz_x` (batch (B,), event (D,)) and `pz` (event (D,)); `z` (B, D) samples q(z|x)."""
 
     def fit_loss(self, qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
-        """What the divergence's own parameters minimise, on detached codes; zero when it has none."""
+        """Return the loss of the divergence's own parameters on detached codes, zero if it has no parameters."""
         return z.new_zeros(())

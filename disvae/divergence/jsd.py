@@ -11,9 +11,10 @@ from disvae.estimators import DensityRatio, rsample
 
 
 class JSD(Divergence):
-    """Jensen-Shannon divergence in nats, at most log 2, through a classifier of codes.
+    """The Jensen-Shannon divergence in nats, at most log 2, estimated by a classifier of codes.
 
-    Below the truth by as much as the classifier falls short of the best one; an untrained one may give less than 0.
+    The estimate is too low by as much as the classifier falls short of the best one. Before training it may be
+    negative.
     """
 
     def __init__(self, z_dim: int, width: int, layers: int) -> None:
@@ -21,10 +22,10 @@ class JSD(Divergence):
         self.ratio = DensityRatio(z_dim, width, layers)
 
     def forward(self, qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
-        """Scalar. Gradients reach the codes and the prior, never the classifier."""
+        """Return the scalar estimate; gradients reach the codes and the prior, never the classifier."""
         z_prior = rsample(pz, len(z))
         return math.log(2) + 0.5 * (logsigmoid(self.ratio(z)).mean() + logsigmoid(-self.ratio(z_prior)).mean())
 
     def fit_loss(self, qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
-        """The classifier's cross-entropy in nats, log 2 at chance. Gradients reach the classifier only."""
+        """Return the classifier's cross-entropy in nats, log 2 at chance; gradients reach the classifier only."""
         return self.ratio.fit_terms(z, rsample(pz, len(z)))[0]

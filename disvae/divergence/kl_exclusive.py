@@ -8,12 +8,12 @@ from disvae.estimators import batch_log_density
 
 
 class KLExclusive(Divergence):
-    """Asks q(z) to stay where the prior has mass.
+    """The exclusive KL in nats, which asks q(z) to stay where the prior has mass.
 
-    In nats and, on average, an overestimate: a code's own posterior is left in the batch's mixture, which makes this
-    the mean KL(q(z|x) || p(z)) less the batch's mutual information, and that cannot exceed log B.
+    It is an overestimate on average, because a code's own posterior is part of the batch's mixture: it equals the mean
+    KL(q(z|x) || p(z)) minus the batch's mutual information, which cannot exceed log B.
     """
 
     def forward(self, qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
-        """Scalar, from the batch's own codes."""
+        """Return the scalar estimate from the batch's own codes."""
         return (batch_log_density(qz_x, z) - pz.log_prob(z)).mean()

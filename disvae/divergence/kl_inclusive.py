@@ -8,13 +8,13 @@ from disvae.estimators import batch_log_density, rsample
 
 
 class KLInclusive(Divergence):
-    """Asks q(z) to cover all of the prior.
+    """The inclusive KL in nats, which asks q(z) to cover all of the prior.
 
-    In nats and, on average, an overestimate: the batch's mixture stands for q(z), and the mean of a logarithm is below
+    It is an overestimate on average, because the batch's mixture stands for q(z) and the mean of a logarithm is below
     the logarithm of the mean.
     """
 
     def forward(self, qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
-        """Scalar, from as many codes of the prior as there are images."""
+        """Return the scalar estimate from as many codes of the prior as the batch has images."""
         z_prior = rsample(pz, len(z))  # (B, D)
         return (pz.log_prob(z_prior) - batch_log_density(qz_x, z_prior)).mean()

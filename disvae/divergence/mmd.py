@@ -10,9 +10,10 @@ from disvae.estimators import mmd, rsample
 
 
 class MMD(Divergence):
-    """Squared maximum mean discrepancy, unbiased, so below zero at times; no nats, its scale is the kernel's.
+    """The squared maximum mean discrepancy; it is not in nats, its scale is that of the kernel.
 
-    `per_dimension` sees the marginals only: latents may depend on each other at no cost. `joint` sees all.
+    The estimate is unbiased, so it is negative at times. scope=per_dimension sees the marginals only: latents may
+    depend on each other at no cost. scope=joint sees the dependence too.
     """
 
     def __init__(self, kernel: Literal["imq", "rbf"], scope: Literal["joint", "per_dimension"]) -> None:
@@ -25,5 +26,5 @@ class MMD(Divergence):
         self.scope: Literal["joint", "per_dimension"] = scope
 
     def forward(self, qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
-        """Scalar, from the batch's codes and as many of the prior."""
+        """Return the scalar estimate from the batch's codes and as many codes of the prior."""
         return mmd(rsample(pz, len(z)), z, self.kernel, self.scope)

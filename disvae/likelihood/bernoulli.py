@@ -11,18 +11,18 @@ log = logging.getLogger(__name__)
 
 
 class Bernoulli(Likelihood):
-    """For binary pixels. Grey ones in [0, 1] give the cross-entropy, which is then no normalised density."""
+    """A likelihood for binary pixels; for grey ones in [0, 1] it is the cross-entropy, not a normalised density."""
 
     def check(self, x: Tensor) -> None:
-        """Refuses values outside [0, 1], and says what grey ones mean."""
+        """Raise ValueError for values outside [0, 1], and warn of grey ones."""
         if not ((x >= 0) & (x <= 1)).all():
             raise ValueError("images must be in [0, 1] for likelihood=bernoulli: type likelihood=gaussian")
         if ((x > 0) & (x < 1)).any():
             log.warning(
-                "likelihood=bernoulli on grey images is a cross-entropy, not a normalised density: its reconstruction "
-                "and ELBO compare only among themselves; likelihood=laplace and likelihood=gaussian are densities"
+                "likelihood=bernoulli on grey images is a cross-entropy, not a normalised density: compare its "
+                "reconstruction and ELBO with other such runs only; likelihood=laplace and =gaussian are densities"
             )
 
     def forward(self, h: Tensor) -> Distribution:
-        """Logits `h` (B, C, H, W) to batch (B,), event (C, H, W)."""
+        """Return batch (B,), event (C, H, W) from logits `h` (B, C, H, W)."""
         return Independent(distributions.Bernoulli(logits=h, validate_args=False), 3, validate_args=False)

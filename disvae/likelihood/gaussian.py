@@ -8,7 +8,7 @@ from disvae.likelihood.scale import Learn, Scale
 
 
 class Gaussian(Likelihood):
-    """For real-valued data. The scale trades against beta: halving it weighs the squared error four times as much."""
+    """A likelihood for real-valued data; halving the scale weighs the squared error four times as much."""
 
     def __init__(self, *, scale: float, learn: Learn) -> None:
         super().__init__()
@@ -16,6 +16,6 @@ class Gaussian(Likelihood):
         self.size = self.scale.size
 
     def forward(self, h: Tensor) -> Distribution:
-        """`h` (B, size * C, H, W), means first, to batch (B,), event (C, H, W)."""
+        """Return batch (B,), event (C, H, W) from `h` (B, size * C, H, W), means first."""
         loc, scale = self.scale(h)
         return Independent(Normal(loc, scale, validate_args=False), 3, validate_args=False)

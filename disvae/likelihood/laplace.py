@@ -8,7 +8,7 @@ from disvae.likelihood.scale import Learn, Scale
 
 
 class Laplace(Likelihood):
-    """Absolute error, which forgives outliers; Mathieu et al. 2019 use it with b = 0.1 on Fashion-MNIST."""
+    """A likelihood with absolute error, which forgives outliers; Mathieu et al. 2019 use b = 0.1 on Fashion-MNIST."""
 
     def __init__(self, *, scale: float, learn: Learn) -> None:
         super().__init__()
@@ -16,6 +16,6 @@ class Laplace(Likelihood):
         self.size = self.scale.size
 
     def forward(self, h: Tensor) -> Distribution:
-        """`h` (B, size * C, H, W), locations first, to batch (B,), event (C, H, W)."""
+        """Return batch (B,), event (C, H, W) from `h` (B, size * C, H, W), locations first."""
         loc, scale = self.scale(h)
         return Independent(distributions.Laplace(loc, scale, validate_args=False), 3, validate_args=False)

@@ -1,4 +1,4 @@
-"""Scale of a likelihood: fixed, one learnt number, or one read per pixel as scale * softplus(h) / log 2 + 1e-6."""
+"""The scale of a likelihood: fixed, one learnt number, or scale * softplus(h) / log 2 + 1e-6 for each pixel."""
 
 import math
 from typing import Literal
@@ -11,10 +11,10 @@ Learn = Literal["none", "shared", "per_pixel"]
 
 
 class Scale(nn.Module):
-    """Splits the decoder's output into location and scale; `scale` is where a learnt one starts.
+    """A module that splits the decoder's output into location and scale; a learnt scale starts at `scale`.
 
-    A per-pixel scale starts there because softplus(0) = log 2; scale=0.6931 leaves softplus(h), as in the network of
-    Mathieu et al. 2019 for the pinwheel.
+    A per-pixel scale starts there because softplus(0) = log 2. With scale=0.6931 it is softplus(h), as in the network
+    of Mathieu et al. 2019 for the pinwheel.
     """
 
     log_scale: Tensor  # ()
@@ -33,7 +33,7 @@ class Scale(nn.Module):
             self.register_buffer("log_scale", log_scale)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """`h` (B, size * C, H, W) to location (B, C, H, W) and scale, () or (B, C, H, W)."""
+        """Return location (B, C, H, W) and scale, () or (B, C, H, W), from `h` (B, size * C, H, W)."""
         scale = self.log_scale.exp()
         if self.size == 1:
             return h, scale

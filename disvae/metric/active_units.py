@@ -8,9 +8,9 @@ from disvae.metric import Metric
 
 
 class ActiveUnits(Metric):
-    """Number of latents whose code varies; neither more nor fewer is better.
+    """The number of latents whose code varies; neither more nor fewer is better.
 
-    Not free of scale: the threshold is meant for priors of about unit variance, and rescaled codes change the count.
+    It depends on scale: the threshold is meant for priors of about unit variance, and rescaled codes change the count.
     """
 
     factors = 0
@@ -21,5 +21,5 @@ class ActiveUnits(Metric):
         self.threshold = threshold
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """`count`."""
+        """Return `count`, the number of active latents."""
         return {"count": float((codes.var(0, ddof=1) > self.threshold).sum())}

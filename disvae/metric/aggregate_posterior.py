@@ -1,6 +1,6 @@
 """E KL(q(z|x) || p(z)) = I(x;z) + KL(q(z) || prod_j q(z_j)) + sum_j KL(q(z_j) || p(z_j)), Chen et al. 2018, eq. 2.
 
-q(z) is the mixture of all encodings, with no minibatch in it; its distance from p(z) is Mathieu et al.'s structure.
+q(z) is the mixture of all encodings, without a minibatch. Its distance from p(z) is the structure of Mathieu et al.
 """
 
 from typing import TYPE_CHECKING
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 TERMS = ("mutual_information", "total_correlation", "dimension_wise_kl", "kl_qz_pz", "kl_pz_qz")
 DRAWS = 10
-"""Independent draws of the MMD, whose spread is its standard error."""
+"""How many independent draws the MMD is a mean of; their spread gives its standard error."""
 
 
 class AggregatePosterior(ModelMetric):
-    """Overlap (I(x;z)) and structure (the rest) of Mathieu et al. 2019, in nats; the MMD is in no unit.
+    """Overlap, which is I(x;z), and structure (the other terms) of Mathieu et al. 2019 in nats; the MMD has no unit.
 
-    Of the empirical distribution of the M encoded images: I(x;z) is at most log M, and posteriors that hardly overlap
-    give a total correlation above zero whatever the population's. A lower KL is a closer match, not a better model.
-    `_se` of the terms is of independent images: but for KL(p(z) || q(z)) too large where every image of the population
-    gives a code. `mmd_se` is of the draws alone, given the encoded images.
+    The terms describe the empirical distribution of the M encoded images: I(x;z) is at most log M, and posteriors that
+    hardly overlap give a total correlation above zero whatever the population's is. A lower KL is a closer match, not a
+    better model. `_se` of the terms assumes independent images. Except for KL(p(z) || q(z)) it is too large if every
+    image of the population gives a code. `mmd_se` is the spread of the draws only, given the encoded images.
     """
 
     needs = ("posterior", "h", "prior")
@@ -38,7 +38,10 @@ class AggregatePosterior(ModelMetric):
 
     @torch.no_grad()
     def __call__(self, encoding: "Encoding", *, seed: int = 0) -> dict[str, float]:
-        """The terms with `_se`; dimension_wise_kl only under a prior that factorises, TC only with known marginals."""
+        """Return the terms with `_se`.
+
+        dimension_wise_kl needs a prior that factorises, total_correlation a posterior with known marginals.
+        """
         assert encoding.posterior is not None
         assert encoding.prior is not None
         assert encoding.h is not None
@@ -49,7 +52,7 @@ class AggregatePosterior(ModelMetric):
         return scores | {"mmd": float(draws.mean()), "mmd_se": float(draws.std(ddof=1) / DRAWS**0.5)}
 
     def _mmd(self, encoding: "Encoding", seed: int) -> np.ndarray:
-        """Squared MMD between q(z) and p(z) from independent draws (DRAWS,)."""
+        """Return the squared MMD between q(z) and p(z) of independent draws (DRAWS,)."""
         posterior, h, pz = encoding.posterior, encoding.h, encoding.prior
         assert posterior is not None
         assert h is not None

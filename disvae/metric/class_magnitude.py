@@ -1,4 +1,4 @@
-"""a_c = E[|z| given class c] (D,): which latents each class uses, of Mathieu et al. 2019, section 5, in two numbers.
+"""a_c = E[|z| given class c] (D,), which latents each class uses, of Mathieu et al. 2019, section 5, in two numbers.
 
 hoyer = mean_c (sqrt D - |a_c|_1 / |a_c|_2) / (sqrt D - 1); separation = 1 - mean_{c < c'} cos(a_c, a_c').
 """
@@ -12,18 +12,18 @@ from disvae.metric import Metric
 
 
 class ClassMagnitude(Metric):
-    """How few latents a class uses (`hoyer`) and how different these are from class to class (`separation`), 0 to 1.
+    """How few latents a class uses (`hoyer`) and how much these differ between classes (`separation`), both 0 to 1.
 
-    Codes that are sparse one by one still score low in `hoyer` where images of a class use different latents. As in the
-    paper the latents keep their scale, so that a latent that hardly moves hardly counts: rescaling one of them changes
-    the scores, rescaling all alike does not. A constant latent counts as 0.
+    Codes that are sparse one by one still have a low `hoyer` if images of one class use different latents. As in the
+    paper, latents keep their scale, so a latent that hardly moves hardly counts: rescaling one latent changes the
+    scores, rescaling all alike does not. A constant latent counts as 0.
     """
 
     factors = 1
     labels = True
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """Means over classes, then over factors; details by class where there is one factor, by factor otherwise."""
+        """Return means over classes, then over factors, with details by class for one factor, else by factor."""
         magnitude = np.where(np.ptp(codes, axis=0) > 0, np.abs(codes), 0)
         hoyer, separation = [], []
         for labels in factors.T:
@@ -40,7 +40,7 @@ class ClassMagnitude(Metric):
 
 
 def _hoyer(a: np.ndarray) -> np.ndarray:
-    """Of each row (C, D); 0 for a row of zeros and for one latent."""
+    """Return the Hoyer sparsity of each row (C, D); 0 for a row of zeros and for a single latent."""
     D = a.shape[1]
     if D == 1:
         return np.zeros(len(a))

@@ -1,6 +1,6 @@
 """NMI(c, k) = 2 I(c; k) / (H(c) + H(k)), k(x) = argmax_k w_k p_k(z): do a mixture prior's components hold the classes?
 
-The clustered prior is that of Mathieu et al. 2019, section 5; NMI is the arithmetic one, scikit-learn's default.
+The clustered prior is that of Mathieu et al. 2019, section 5. The NMI is scikit-learn's default, with arithmetic mean.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ BOOTSTRAPS = 200
 
 
 class ComponentNMI(ModelMetric):
-    """Agreement of labels with the component each mean code falls to; 0 where all fall to one.
+    """The agreement of labels with the component of a mixture prior that each mean code falls to; 0 if all fall to one.
 
-    `purity` is the share of rows whose class is the commonest of their component: it grows with the number of
-    components and is never below the largest class's share. `components_used` are those that hold at least
-    `least_share` of an equal share.
+    `purity` is the share of rows whose class is the most common of their component. It grows with the number of
+    components and is never below the largest class's share. `components_used` is the number of components that hold at
+    least `least_share` of an equal share.
     """
 
     needs = ("prior",)
@@ -38,10 +38,10 @@ class ComponentNMI(ModelMetric):
         self.least_share = least_share
 
     def __call__(self, encoding: "Encoding", *, seed: int = 0) -> dict[str, float]:
-        """`nmi`, `purity` (means over factors), `components_used`, with bootstrap standard errors; `nmi/FACTOR`."""
+        """Return `nmi`, `purity` (means over factors) and `components_used` with bootstrap `_se`; details by factor."""
         prior = encoding.prior
         if not isinstance(prior, MixtureSameFamily) or len(prior.event_shape) != 1:
-            raise NotApplicable("the prior must be a mixture to have components: type prior=mixture")
+            raise NotApplicable("prior must be a mixture to have components: type prior=mixture")
         codes, factors, names = checked(encoding.codes, encoding.factors, encoding.factor_names, 1, 2)
         of = components(prior, codes)
         K = prior.mixture_distribution.logits.shape[-1]
@@ -70,7 +70,7 @@ class ComponentNMI(ModelMetric):
 
 @torch.no_grad()
 def components(prior: MixtureSameFamily, codes: np.ndarray) -> np.ndarray:
-    """The component (N,) with the highest responsibility for each of the codes (N, D)."""
+    """Return the component (N,) with the highest responsibility for each of the codes (N, D)."""
     parts: Distribution = prior.component_distribution  # batch (K,), event (D,)
     log_weight: Tensor = prior.mixture_distribution.logits.double()
     z = torch.from_numpy(codes).to(log_weight.device)
@@ -80,7 +80,7 @@ def components(prior: MixtureSameFamily, codes: np.ndarray) -> np.ndarray:
 
 
 def _bootstrapped(of: np.ndarray, factors: np.ndarray, K: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Tables (BOOTSTRAPS, K, C) of each factor, of the same rows for all: what they share does not average out."""
+    """Return tables (BOOTSTRAPS, K, C) of each factor, from the same rows for all, so that shared noise remains."""
     # A bootstrap of rows is a multinomial draw of the joint counts.
     cells, counts = np.unique(np.column_stack([of, factors]), axis=0, return_counts=True)
     sizes = factors.max(0) + 1
@@ -98,7 +98,7 @@ def _each(tables: list[np.ndarray], statistic: Callable[[np.ndarray], np.ndarray
 
 
 def nmi(table: np.ndarray) -> np.ndarray:
-    """Of contingency tables (..., K, C); 0 where both sides are constant."""
+    """Return the NMI of contingency tables (..., K, C), 0 where both sides are constant."""
     p = table / table.sum((-2, -1), keepdims=True)
     H_k, H_c, H = _entropy(p.sum(-1)), _entropy(p.sum(-2)), _entropy(p.reshape(*p.shape[:-2], -1))
     mean = (H_k + H_c) / 2
@@ -107,7 +107,7 @@ def nmi(table: np.ndarray) -> np.ndarray:
 
 
 def purity(table: np.ndarray) -> np.ndarray:
-    """Share of rows in the commonest class of their component, of tables (..., K, C)."""
+    """Return the share of rows in the most common class of their component, from tables (..., K, C)."""
     share: np.ndarray = table.max(-1).sum(-1) / table.sum((-2, -1))
     return share
 

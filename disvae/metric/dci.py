@@ -1,7 +1,7 @@
 """sum_j rho_j (1 - H_K(P_j)), sum_k rho'_k (1 - H_D(P'_k)), mean_k accuracy_k: Eastwood & Williams 2018, section 2.
 
-R_jk is how much a classifier of factor k relies on latent j; P_j is row j, P'_k column k of R over their sums, rho_j
-and rho'_k those sums over all of R; H_K is the entropy in units of log K.
+R_jk is how much a classifier of factor k relies on latent j. P_j is row j and P'_k column k of R over their sums, and
+rho_j and rho'_k are those sums over the sum of R. H_K is the entropy in units of log K.
 """
 
 import os
@@ -14,14 +14,14 @@ from disvae.metric import Metric
 
 
 class DCI(Metric):
-    """Whether each latent serves one factor, each factor one latent, and how much the codes tell at all.
+    """Disentanglement, completeness and informativeness: does each latent serve one factor, each factor one latent?
 
-    Importances are those of trees, impurity removed, and the choice of trees moves scores by tenths. `boosting` is the
-    form of Locatello et al. 2019 (the paper has Lasso and forests of regressors, and errors for informativeness). A
-    forest considers every latent at each split: a choice of some, as is common, spreads importance over the rest and
-    lets a perfect code score 0.6. Informativeness is the accuracy on a held-out third. Codes are standardised first:
-    scikit-learn's trees read single precision and tell no values apart that are closer than 1e-7. Codes that do not
-    vary score 0, below chance; so does the completeness of a single latent.
+    Importances are those of trees (impurity removed), and the kind of trees moves scores by tenths. `boosting` is the
+    form of Locatello et al. 2019; the paper has Lasso and forests of regressors, and errors for informativeness. The
+    `forest` considers every latent at each split: with a random choice of latents, the usual default, importance
+    spreads over the others and a perfect code scores 0.6. Informativeness is the accuracy on a held-out third. Codes
+    are standardised first, because scikit-learn's trees use single precision and do not separate values closer than
+    1e-7. Codes that do not vary score 0, below chance, and so does the completeness of a single latent.
     """
 
     chance_rows = 10_000
@@ -52,7 +52,7 @@ class DCI(Metric):
         self.slow = classifier == "boosting"
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """The three scores, and what each latent and factor has of them; latents are numbered from 0."""
+        """Return the three scores and the part of each latent and factor in them; latents are numbered from 0."""
         from sklearn.utils.parallel import Parallel, delayed
 
         rows = np.random.default_rng(seed).permutation(len(codes))[: self.limit]
@@ -78,11 +78,11 @@ class DCI(Metric):
         return scores | {f"informativeness/{name}": fit.held_out for name, fit in zip(names, fits, strict=True)}
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """Return the simulated levels of forests, and approximate ones of boosting, which takes minutes.
+        """Return simulated levels for forests, and approximate ones for boosting, which takes minutes.
 
-        Boosting: 0 and 0, as many trees fitted to noise split on all latents alike; with few rows and many latents
-        these are above 0. Told nothing, trees name a frequent class more often than it occurs: near p^3 here, between p
-        of one tree and always the most frequent.
+        For boosting, disentanglement and completeness are 0: so many trees fitted to noise split on all latents alike.
+        With few rows and many latents the true levels are above 0. Trees that know nothing name a frequent class more
+        often than it occurs: about as p^3 here, between p for one tree and always the most frequent class.
         """
         if self.classifier == "forest":
             return super().chance(codes, factors)
@@ -91,7 +91,7 @@ class DCI(Metric):
         return {"disentanglement": 0.0, "completeness": 0.0, "informativeness": float(accuracy)}
 
     def rows(self, N: int, name: str) -> float:
-        """The held-out third of those read for informativeness, the others for the rest."""
+        """Return the number of held-out rows for informativeness and of training rows for the other scores."""
         held_out = self._read(N) // 3
         return held_out if name.partition("/")[0] == "informativeness" else self._read(N) - held_out
 
@@ -101,7 +101,7 @@ class DCI(Metric):
     def _fit(self, codes: np.ndarray, factor: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int) -> "_Fit":
         from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 
-        if len(np.unique(factor[train])) == 1:  # nothing to learn: that value is what it would say of all rows
+        if len(np.unique(factor[train])) == 1:  # a classifier would name this value for all rows
             return _Fit(np.zeros(codes.shape[1]), 1.0, float((factor[held_out] == factor[train[0]]).mean()))
         settings = {"n_estimators": self.trees, "min_samples_leaf": self.leaf, "random_state": seed}
         if self.classifier == "boosting":
@@ -120,7 +120,10 @@ class _Fit(NamedTuple):
 
 
 def concentration(R: np.ndarray) -> np.ndarray:
-    """1 - H of each row of R over its sum, H in units of the log of its length: 1 one-hot, 0 even, empty or alone."""
+    """Return 1 - H of each row of R over its sum, H in units of the log of its length.
+
+    One-hot rows have 1, even ones 0; empty rows and rows of length one have 0.
+    """
     if R.shape[1] == 1:
         return np.zeros(len(R))
     P = _share(R)
@@ -129,7 +132,7 @@ def concentration(R: np.ndarray) -> np.ndarray:
 
 
 def _standardised(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Zeros but for `rows`; latents that do not vary in these stay as they are."""
+    """Return the codes with `rows` standardised and others zero; latents constant in `rows` keep their values there."""
     read = codes[rows]
     spread = read.std(axis=0)
     varies = (np.ptp(read, axis=0) > 0) & (spread > 0)
@@ -139,7 +142,7 @@ def _standardised(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _share(R: np.ndarray) -> np.ndarray:
-    """Of each entry in the sum over the last axis; 0 where that is."""
+    """Return each entry's share of the sum over the last axis, or 0 where the sum is 0."""
     total = R.sum(axis=-1, keepdims=True)
     share: np.ndarray = R / np.where(total > 0, total, 1)
     return share

@@ -9,12 +9,12 @@ from disvae.statistics.votes import SameValue, cast, halves
 
 
 class FactorVAE(Metric):
-    """Whether the latent that varies least tells which factor was held fixed; a rotated perfect code still scores 0.8.
+    """Does the latent that varies least tell which factor was fixed? A rotated perfect code still scores 0.8.
 
-    `held_out`: votes cast on one half of the rows, by the majority table of votes cast on the other (the paper, and
-    much code, score the votes that made the table: `held_out/train`). Latents of a standard deviation under `prune`
-    have no vote. That threshold is absolute, as in common code (the paper prunes by KL), and meant for codes on the
-    scale of a unit prior: rescaling latents across it changes the score, but not `held_out/unpruned`.
+    `held_out` scores votes from one half of the rows by the majority table of votes from the other half. The paper and
+    much code score the votes that made the table: `held_out/train`. Latents of a standard deviation under `prune` have
+    no vote. That threshold is absolute, as in common code (the paper prunes by KL), and meant for codes on the scale of
+    a unit prior: rescaling latents across it changes `held_out`, but not `held_out/unpruned`.
     """
 
     def __init__(self, *, rows: int, votes: int, held_out_votes: int, prune: float) -> None:
@@ -29,7 +29,7 @@ class FactorVAE(Metric):
         self.prune = prune
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """Accuracies, 0 where no latent has a vote, and how many have one."""
+        """Return the accuracies, 0 if no latent has a vote, and the number of latents that have one."""
         codes = codes[:, np.ptp(codes, axis=0) > 0]
         std = codes.std(axis=0)
         active = std >= self.prune
@@ -55,20 +55,20 @@ class FactorVAE(Metric):
         return scores
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """1 / K, exactly: every factor is fixed equally often."""
+        """Return 1 / K, which is exact because every factor is fixed equally often."""
         return {"held_out": 1 / factors.shape[1]}
 
     def rows(self, N: int, name: str) -> float:
-        """The half that held-out votes are cast on."""
+        """Return the size of the half that held-out votes come from."""
         return N - N // 2
 
 
 def _accuracies(
     train: tuple[np.ndarray, np.ndarray], held_out: tuple[np.ndarray, np.ndarray], active: np.ndarray
 ) -> tuple[float, float]:
-    """Of the majority table of `train`, on itself and on `held_out`."""
+    """Return the accuracy of the majority table of `train` on itself and on `held_out`."""
     (least, fixed), (least_held_out, fixed_held_out) = ((v[:, active].argmin(axis=1), k) for v, k in (train, held_out))
     table = np.zeros((active.sum(), fixed.max() + 1), np.int64)
     np.add.at(table, (least, fixed), 1)
-    factor = table.argmax(axis=1)  # of each latent
+    factor = table.argmax(axis=1)  # the factor that each latent votes for
     return float((factor[least] == fixed).mean()), float((factor[least_held_out] == fixed_held_out).mean())

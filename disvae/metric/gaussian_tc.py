@@ -1,6 +1,6 @@
 """TC = 0.5 (sum_j log S_jj - log |S|), S the covariance of the codes: the total correlation of a Gaussian with it.
 
-Locatello et al. 2019, who find it low for sampled and high for mean codes of the same models.
+Locatello et al. 2019 find it low for sampled codes and high for mean codes of the same models.
 """
 
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ import numpy as np
 from disvae.metric import Metric
 
 FLOOR = 1e-12
-"""Least eigenvalue of the correlation matrix: a latent that others determine adds 0.5 log 1e12 = 13.8 nats, not inf."""
+"""The least eigenvalue of the correlation matrix; a latent that others determine adds 0.5 log 1e12 = 13.8 nats."""
 
 
 class GaussianTC(Metric):
     """How far latents are from uncorrelated, in nats; lower is better, and dependence that is not linear goes unseen.
 
-    `correlation` is the mean absolute correlation of two latents. Constant latents are left out of both. Means may be
-    correlated where samples of q(z|x) are not, in latents that say little.
+    `correlation` is the mean absolute correlation of two latents. Constant latents are left out of both scores. In
+    latents that encode little, means may be correlated where samples of q(z|x) are not.
     """
 
     factors = 0
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """`total_correlation` in nats and `correlation`."""
+        """Return `total_correlation` in nats and `correlation`."""
         z = codes[:, np.ptp(codes, axis=0) > 0]
         D = z.shape[1]
         if D < 2:

@@ -1,6 +1,6 @@
 """Accuracy of a linear classifier of the fixed factor k from mean_l |z_l - z'_l|: Higgins et al. 2017, section 3.
 
-The two images of each of the L pairs share their value of factor k, which differs from pair to pair.
+The two images of each of the L pairs have the same value of factor k, which differs from pair to pair.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from disvae.statistics.votes import SameValue, cast, halves
 
 
 class Higgins(Metric):
-    """Whether one can tell which factor was held fixed; saturates, and does not need axis-aligned latents.
+    """Can a linear classifier tell which factor was fixed? The score saturates and does not need axis-aligned latents.
 
-    A code that misses one factor still scores 1, and a random rotation of a perfect code 0.9 at 64 pairs and 1 at 200.
-    `standardised` divides differences by the standard deviation of each latent. `raw`, the literature's, does not: the
-    classifier's penalty then keeps it from latents of a small scale. Both are accuracies on votes cast on one half
-    of the rows, of a logistic regression (multinomial, squared L2 norm of the weights / 2, C = 1, solved to
-    convergence) trained on votes cast on the other: the paper trained with few steps of Adagrad, and common code lets
-    all votes share rows.
+    A code that misses one factor still scores 1, and a random rotation of a perfect code 0.9 with 64 pairs and 1 with
+    200. `standardised` divides differences by each latent's standard deviation. `raw`, the literature's, does not, so
+    the classifier's penalty keeps it from latents of a small scale. Both are accuracies on votes from one half of the
+    rows, of a logistic regression trained on votes from the other half (multinomial, squared L2 norm of the weights /
+    2, C = 1, solved to convergence). The paper trains with few steps of Adagrad, and in common code all votes share
+    rows.
     """
 
     def __init__(self, *, pairs: int, votes: int, held_out_votes: int) -> None:
@@ -31,7 +31,7 @@ class Higgins(Metric):
         self.held_out_votes = held_out_votes
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """Accuracies of two classifiers; 0 where no latent varies."""
+        """Return the accuracies of the two classifiers, 0 if no latent varies."""
         from sklearn.linear_model import LogisticRegression
 
         codes = codes[:, np.ptp(codes, axis=0) > 0]
@@ -60,9 +60,9 @@ class Higgins(Metric):
         return scores
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """1 / K, exactly: every factor is fixed equally often."""
+        """Return 1 / K, which is exact because every factor is fixed equally often."""
         return {"standardised": 1 / factors.shape[1], "raw": 1 / factors.shape[1]}
 
     def rows(self, N: int, name: str) -> float:
-        """The half that held-out votes are cast on."""
+        """Return the size of the half that held-out votes come from."""
         return N - N // 2

@@ -1,7 +1,7 @@
 """InfoM, InfoC and InfoE of Hsu et al. 2023 (Disentanglement via latent quantization), n_jk = I(z_j;v_k) / H(v_k).
 
-InfoM = (mean_j max_k n_jk / sum_k n_jk - 1/K) / (1 - 1/K), InfoC the same over the D latents of each factor, both of
-active latents; InfoE = mean_k 1 - H(v_k|z) / H(v_k), H(v|z) the cross-entropy of a logistic regression.
+InfoM = (mean_j max_k n_jk / sum_k n_jk - 1/K) / (1 - 1/K). InfoC is the same over the D latents of each factor. Both
+use active latents. InfoE = mean_k 1 - H(v_k|z) / H(v_k), H(v|z) the cross-entropy of a logistic regression.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,13 @@ from disvae.statistics.linear_probe import held_out
 
 
 class InfoMEC(Metric):
-    """Modularity, compactness and explicitness in one currency; the first two have a high score by chance.
+    """Modularity, compactness and explicitness, all by information; the first two are high by chance.
 
-    Information of continuous latents by nearest neighbours (Ross 2014), negative estimates 0. A latent is active if its
-    range is more than a share of the widest: rescaling one latent against the others changes scores, by definition.
-    Deviations: InfoE is of held-out rows and 0 where the factor's frequencies predict better, the authors fit and score
-    the same rows and weigh values equally when they fit; a latent that knows nothing counts as 0, theirs is NaN.
+    Information of continuous latents is estimated by nearest neighbours (Ross 2014); negative estimates become 0. A
+    latent is active if its range is more than a share of the widest range, so rescaling one latent against the others
+    changes the scores. Deviations: InfoE is computed on held-out rows and is 0 if the factor's frequencies predict
+    better, while the authors fit and score the same rows and weigh values equally in the fit. A latent that knows
+    nothing counts as 0, theirs is NaN.
     """
 
     def __init__(self, *, neighbours: int, active: float, limit: int) -> None:
@@ -34,7 +35,7 @@ class InfoMEC(Metric):
         self.limit = limit
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """`modularity`, `compactness` and `explicitness`, the last two for every factor, and the active latents."""
+        """Return modularity, and compactness and explicitness, also by factor, and the number of active latents."""
         width = np.ptp(codes, axis=0)
         active = width > self.active * width.max()
         n = neighbour_information(codes[:, active], factors, self.neighbours) / entropy(factors)
@@ -59,11 +60,11 @@ class InfoMEC(Metric):
         return explicitness
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """The estimates are then nearly normal about 0 with a variance in proportion to 1 - 1/|v|, found by simulation.
+        """Return approximate levels: information is nearly normal about 0 with a variance in proportion to 1 - 1/|v|.
 
-        10,000 such noises, negative ones 0, give the mean of the ratios: approximate, too low by 0.02 to 0.05 with four
-        factors of two or three values at 400 rows. A regression fitted to noise predicts worse
-        than the frequencies do, which scores 0.
+        10,000 such noises, negative ones set to 0, give the mean of the ratios. It is too low by 0.02 to 0.05 with four
+        factors of two or three values at 400 rows. Explicitness is 0, because a regression fitted to noise predicts
+        worse than the frequencies do.
         """
         rng = np.random.default_rng(0)
         noise = np.sqrt(1 - 1 / (factors.max(0) + 1)) / entropy(factors)
@@ -76,12 +77,12 @@ class InfoMEC(Metric):
         }
 
     def rows(self, N: int, name: str) -> float:
-        """The rows that are judged, for explicitness."""
+        """Return the number of rows that are judged for explicitness, else N."""
         return min(N - N // 2, self.limit) if name.partition("/")[0] == "explicitness" else N
 
 
 def _concentration(shares: np.ndarray) -> np.ndarray:
-    """Of each column (n, m), its greatest part of the sum (m,), scaled from [1/n, 1] to [0, 1]; 0 for a column of 0."""
+    """Return the greatest share (m,) of each column (n, m), scaled from [1/n, 1] to [0, 1]; 0 for a column of zeros."""
     n, total = len(shares), shares.sum(0)
     if n < 2:
         return np.where(total > 0, 1.0, 0.0)

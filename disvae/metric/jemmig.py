@@ -1,6 +1,6 @@
 """JEMMIG = (1/K) sum_k H(z_j*, v_k) - I(z_j*;v_k) + I(z_j°;v_k), j* the most informative, j° the next: Do & Tran 2020.
 
-Normalised, (1/K) sum_k 1 - JEMMIG_k / (H(v_k) + log B) for B bins: Carbonneau et al. 2022.
+The normalised form, (1/K) sum_k 1 - JEMMIG_k / (H(v_k) + log B) for B bins, is that of Carbonneau et al. 2022.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from disvae.statistics.information import bins, entropy, mutual_information
 
 
 class JEMMIG(Metric):
-    """A gap as MIG's that also asks the latent to hold nothing but its factor: noise in it or a second factor cost.
+    """A gap like MIG's that also asks the latent to hold nothing but its factor: noise or a second factor in it costs.
 
-    `normalised` is 1 for a latent that is its factor, bin for value. `jemmig` is in nats: lower is better, 0 best.
-    H(z, v) of means in equal-width bins between each latent's least and greatest value, all factors. Do & Tran bin
-    samples of q(z|x) over a fixed range: their nats are not these.
+    `normalised` is 1 for a latent that equals its factor, bin for value. `jemmig` is in nats: lower is better, 0 best.
+    H(z, v) is that of means in equal-width bins between each latent's least and greatest value, for all factors. Do &
+    Tran bin samples of q(z|x) over a fixed range, so their nats differ from these.
     """
 
     def __init__(self, *, bins: int) -> None:
@@ -25,7 +25,7 @@ class JEMMIG(Metric):
         self.bins = bins
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """`normalised` and `jemmig`, and each for every factor."""
+        """Return `normalised` and `jemmig`, and both for every factor."""
         binned = bins(codes, self.bins, "equal_width")
         information = mutual_information(binned, factors)
         order = np.argsort(-information, axis=0, kind="stable")
@@ -33,7 +33,7 @@ class JEMMIG(Metric):
         second = np.take_along_axis(information, order[1:2], 0)[0] if len(order) > 1 else np.zeros_like(best)
         H_v = entropy(factors)
         nats = entropy(binned)[order[0]] + H_v - 2 * best + second  # H(z, v) = H(z) + H(v) - I(z;v)
-        # Constant latents have no entropy either: what knows nothing is worth nothing, not H(v) / (H(v) + log B).
+        # A constant latent has no entropy, which the formula rewards: one that knows nothing scores 0.
         by_factor = {"normalised": np.where(best > 0, 1 - nats / (H_v + np.log(self.bins)), 0), "jemmig": nats}
         scores = {name: float(value.mean()) for name, value in by_factor.items()}
         return scores | {

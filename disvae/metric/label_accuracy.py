@@ -8,15 +8,15 @@ import numpy as np
 from disvae.metric import Metric
 
 DRAWS = 20_000
-"""Imagined predictions of codes that know nothing, for the chance levels."""
+"""How many predictions of codes that know nothing are drawn for the chance levels."""
 
 
 class LabelAccuracy(Metric):
-    """How much of a label the codes hold (`knn`) and hold linearly (`linear`); it says nothing about axes.
+    """How much of a label the codes hold (`knn`) and hold linearly (`linear`), which says nothing about axes.
 
-    A seeded share of the rows is held out; latents are standardised by the others. Values without order are told apart,
-    so neighbouring values of a fine factor count as errors. Read it beside the chance level, which grows with a class
-    that is common; codes that are constant score 0.
+    A seeded share of the rows is held out; latents are standardised by the others. Values are classes without order, so
+    neighbouring values of a fine factor count as errors. Compare the score with the chance level, which is high if one
+    class is common. Codes that are constant score 0.
     """
 
     factors = 1
@@ -34,13 +34,13 @@ class LabelAccuracy(Metric):
         self.images = images
 
     def _sizes(self, N: int) -> tuple[int, int]:
-        """Rows to learn from and rows to be asked for."""
+        """Return how many rows to learn from and how many to predict."""
         rows = min(N, self.images)
         test = min(max(1, round(self.held_out * rows)), rows - 1)
         return rows - test, test
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """Means over factors, and `knn/FACTOR`, `linear/FACTOR` where there are several."""
+        """Return means over factors, with `knn/FACTOR` and `linear/FACTOR` if there are several."""
         train, test = self._sizes(len(codes))
         order = np.random.default_rng(seed).permutation(len(codes))[: train + test]
         z = codes[order]
@@ -61,18 +61,18 @@ class LabelAccuracy(Metric):
         return scores
 
     def chance(self, codes: np.ndarray, factors: np.ndarray) -> dict[str, float]:
-        """sum_c p_c P(c is predicted), by seeded draws of what is predicted: 1/classes where these are equally common.
+        """Return sum_c p_c P(c is predicted) by seeded draws: 1/classes if all classes are equally common.
 
-        k-NN predicts the commonest of k independent labels. The regression predicts the class with the highest
-        log p_c plus the noise of its fitted weights, of variance D n p_c / (1 + n p_c)^2 under their unit penalty: the
-        commonest class if it stands out.
+        k-NN predicts the most common of k independent labels. The regression predicts the class with the highest log
+        p_c plus the noise of its fitted weights, which has variance D n p_c / (1 + n p_c)^2 under their unit penalty.
+        That is the most common class if it stands out.
         """
         train, _ = self._sizes(len(codes))
         rng = np.random.default_rng(0)
         knn, linear = [], []
         for labels in factors.T:
             p = np.unique(labels, return_counts=True)[1] / len(labels)
-            votes = rng.multinomial(min(self.neighbours, train), p, DRAWS)  # a draw goes to the first, as below
+            votes = rng.multinomial(min(self.neighbours, train), p, DRAWS)  # a tie goes to the first, as below
             knn.append(p[votes.argmax(1)].mean())
             noise = np.sqrt(codes.shape[1] * train * p) / (1 + train * p)
             logits = np.log(p) + noise * rng.standard_normal((DRAWS, len(p)))
@@ -80,7 +80,7 @@ class LabelAccuracy(Metric):
         return {"knn": float(np.mean(knn)), "linear": float(np.mean(linear))}
 
     def rows(self, N: int, name: str) -> float:
-        """The rows that are predicted."""
+        """Return the number of rows that are predicted."""
         return self._sizes(N)[1]
 
 
@@ -89,12 +89,12 @@ def _accuracies(z: np.ndarray, labels: np.ndarray, train: int, neighbours: int) 
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 
-    if len(np.unique(labels[:train])) == 1:  # nothing to learn but the one answer
+    if len(np.unique(labels[:train])) == 1:  # only one answer to learn
         only = float((labels[train:] == labels[0]).mean())
         return {"knn": only, "linear": only}
     models = {"knn": KNeighborsClassifier(neighbours), "linear": LogisticRegression(tol=1e-3, max_iter=1000)}
     with warnings.catch_warnings():
-        # the last digits of separable classes' weights change no prediction
+        # the last digits of the weights of separable classes change no prediction
         warnings.simplefilter("ignore", ConvergenceWarning)
         return {
             name: float(model.fit(z[:train], labels[:train]).score(z[train:], labels[train:]))

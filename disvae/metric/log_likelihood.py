@@ -1,6 +1,6 @@
 """log p(x) >= E log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x); Burda et al. 2016, eq. 8.
 
-K = 1 is the ELBO.
+With K = 1 it is the ELBO.
 """
 
 import math
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class LogLikelihood(ModelMetric):
     """The importance-weighted bound on log p(x) in nats per image, beside the ELBO of the same images and samples.
 
-    A lower bound: it rises towards log p(x) with `samples`, slowly where q(z|x) is far from p(z|x), and differences
-    between models smaller than what it still gains are no differences. `gap` = iwae - elbo. `effective_samples`: how
-    many of the K weights count; near 1 the bound is loose. Binary images only have a likelihood under Bernoulli.
+    It is a lower bound that rises towards log p(x) with `samples`, slowly if q(z|x) is far from p(z|x). Differences
+    between models smaller than what it still gains mean nothing. `gap` = iwae - elbo. `effective_samples` is how many
+    of the K weights count; near 1 the bound is loose. Under Bernoulli only binary images have a likelihood.
     """
 
     needs = ("vae", "images", "rows")
@@ -37,7 +37,7 @@ class LogLikelihood(ModelMetric):
         self.samples = samples
 
     def __call__(self, encoding: "Encoding", *, seed: int = 0) -> dict[str, float]:
-        """`iwae`, `elbo`, `gap` and `effective_samples`, means over the images, with standard errors."""
+        """Return `iwae`, `elbo`, `gap` and `effective_samples`, means over the images, with standard errors."""
         vae, images, rows = encoding.vae, encoding.images, encoding.rows
         assert vae is not None
         assert images is not None
@@ -65,7 +65,7 @@ class LogLikelihood(ModelMetric):
 
 @torch.no_grad()
 def log_weights(vae: VAE, x: Tensor, samples: int, block: int) -> Tensor:
-    """log p(x|z_k) p(z_k) / q(z_k|x) (K, B) for images (B, C, H, W), at most `block` of them decoded at a time."""
+    """Return log p(x|z_k) p(z_k) / q(z_k|x) (K, B) for images (B, C, H, W), at most `block` decoded at a time."""
     qz_x, pz = vae.encode(x), vae.prior()
     k_rows = max(1, block // len(x))
     log_w = []

@@ -11,9 +11,9 @@ from disvae.statistics.information import bins, entropy, gaps, mutual_informatio
 class MIG(Metric):
     """Mutual information gap: is each factor known to one latent alone? Blind to latents that mix several factors.
 
-    Plug-in information of binned means with all factors, H(v) of the sample. `histogram`: equal-width bins, as
-    Locatello et al. 2019 report; one outlier can ruin it. `quantile`: equally filled bins, for which it cannot.
-    A perfect code stays below 1 where a factor has more values than there are bins.
+    Information is the plug-in estimate from binned means, for all factors; H(v) is that of the sample. `histogram` has
+    equal-width bins, as in Locatello et al. 2019; one outlier can ruin it. `quantile` has equally filled bins, which an
+    outlier cannot ruin. A perfect code scores below 1 if a factor has more values than there are bins.
     """
 
     def __init__(self, *, bins: int) -> None:
@@ -22,7 +22,7 @@ class MIG(Metric):
         self.bins = bins
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """`histogram` and `quantile`, and each for every factor."""
+        """Return `histogram` and `quantile`, and both for every factor."""
         H = entropy(factors)
         by_factor = {
             "histogram": gaps(mutual_information(bins(codes, self.bins, "equal_width"), factors)) / H,

@@ -1,6 +1,6 @@
 """MIG with I(z_j;v_k) = E[log q(z_j|v_k) - log q(z_j)] of q(z|x) itself: Chen et al. 2018.
 
-q(z_j) = (1/N) sum_n q(z_j|x_n) over all encoded images, q(z_j|v_k) over those of one value; no bins.
+q(z_j) = (1/N) sum_n q(z_j|x_n) over all encoded images and q(z_j|v_k) over those of one value, without bins.
 """
 
 import numpy as np
@@ -17,15 +17,19 @@ from disvae.statistics.checked_codes import checked
 class MIGAnalytic(ModelMetric):
     """Mutual information gap of the codes' distribution: noise in q(z|x) counts, unlike in MIG of the means.
 
-    All factors; Chen et al. leave shape out: average `mig/NAME` of the four others to compare. Information is ordered,
-    then negative estimates become 0, as theirs. Each of min(samples, N) images gives one code, scored under both
-    mixtures; theirs are drawn anew for each factor value. Over the whole grid what is estimated is exact but for them.
-    Images drawn from a larger population thin both mixtures out: with its own posterior weighed 1/N the estimate is
-    too high (`mig/self_included`), weighed as in the population (`mig/population_weighted`), which makes densities
-    unbiased, too low. The score takes the mean of the two logarithms, whose biases cancel to first order, and of H(v)
-    with the same weights. A value with a single image in a part of a population tells nothing and is left out.
-    `_se` is over the codes drawn: too large where every image of the population gives one, which leaves the noise in
-    q(z|x) alone to chance.
+    All factors count. Chen et al. leave shape out: average `mig/NAME` of the four others to compare with them. As
+    theirs, information is ordered first, then negative estimates become 0. Each of min(samples, N) images gives one
+    code, scored under both mixtures; theirs are drawn anew for each factor value. Over the whole grid only the drawn
+    codes are random.
+
+    Images drawn from a larger population thin both mixtures out. If a code's own posterior is weighed 1/N, the estimate
+    is too high (`mig/self_included`). If it is weighed as in the population, densities are unbiased and the estimate is
+    too low (`mig/population_weighted`). The score takes the mean of the two logarithms, whose biases cancel to first
+    order, and H(v) with the same weights. In a part of a population, a value with a single image tells nothing and is
+    left out.
+
+    `_se` is the spread over the codes drawn. It is too large if every image of the population gives one, because then
+    only the noise in q(z|x) is random.
     """
 
     factors = 1
@@ -37,15 +41,15 @@ class MIGAnalytic(ModelMetric):
 
     @torch.no_grad()
     def __call__(self, encoding: Encoding, *, seed: int = 0) -> dict[str, float]:
-        """`mig`, for every factor too, and on part of a population how the parts of the estimate differ."""
+        """Return `mig`, also for every factor; for part of a population also the two estimates that it is a mean of."""
         h, posterior = encoding.h, encoding.posterior
         if h is None or posterior is None:
-            raise ValueError("posterior must be there, got codes alone")
+            raise ValueError("posterior is needed, got codes only")
         if marginals(posterior(h[:1])) is None:
-            raise NotApplicable("posterior must have marginals that are known: type posterior=gaussian")
+            raise NotApplicable("posterior must have known marginals: type posterior=gaussian")
         _, factors, names = checked(encoding.codes, encoding.factors, encoding.factor_names, self.factors, 2)
         N, S = len(h), min(self.samples, len(h))
-        population = encoding.population or N  # one without end gives no weight: these are then taken for all
+        population = encoding.population or N  # without a known population these images are taken for all
         with torch.random.fork_rng([h.device] if h.device.type == "cuda" else []):
             torch.manual_seed(seed)
             rows = torch.randperm(N)[:S]
@@ -82,9 +86,10 @@ class MIGAnalytic(ModelMetric):
 
 
 def _log_densities(total: Tensor, n: np.ndarray, N: int, population: int) -> np.ndarray:
-    """Logarithms (2, S, D) of mixtures of n (S,) posteriors, from their sums in units of the code's own, which is one.
+    """Return the logarithms (2, S, D) of mixtures of n (S,) posteriors from sums in units of the own density.
 
-    The second gives its own the weight it has in the population, and the n - 1 others the rest.
+    The first weighs all posteriors alike. The second gives the code's own the weight that it has in the population, and
+    the n - 1 others the rest.
     """
     sums, n = total.cpu().numpy(), n[:, None]
     own_weight = N / (n * population)
@@ -94,9 +99,9 @@ def _log_densities(total: Tensor, n: np.ndarray, N: int, population: int) -> np.
 
 
 def _entropies(of_own: np.ndarray, N: int, population: int) -> np.ndarray:
-    """H(v) (2,) from how many images have the value of each, with the weights of `_log_densities`.
+    """Return H(v) (2,) from how many images have the value of each, with the two weightings of `_log_densities`.
 
-    It is the information of posteriors that no other value's overlap: with these none can have more.
+    It is the information if no two values' posteriors overlap: with these weights no information can be higher.
     """
     if len(of_own) == 0:
         return np.zeros(2)
@@ -106,9 +111,9 @@ def _entropies(of_own: np.ndarray, N: int, population: int) -> np.ndarray:
 
 
 def _parts(information: np.ndarray, H: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Of each code its part (3, S) in the gap over H of one factor: by both logarithms' mean, by the first, the second.
+    """Return each code's part (3, S) in one factor's gap over H, from information (2, S, D) and H (2,).
 
-    From (2, S, D) and (2,). Codes that are not kept have the mean for their part.
+    The rows are by the mean of both logarithms, by the first and by the second. Codes that are not kept have the mean.
     """
     parts = np.zeros((3, len(kept)))
     if kept.any():
@@ -120,7 +125,7 @@ def _parts(information: np.ndarray, H: np.ndarray, kept: np.ndarray) -> np.ndarr
 
 
 def _gap(information: np.ndarray) -> np.ndarray:
-    """Of each code its part (S,) in the gap, of (S, D); what is negative on average counts as 0."""
+    """Return each code's part (S,) in the gap, from (S, D); information that is negative on average counts as 0."""
     mean = information.mean(0)
     order = np.argsort(-mean, kind="stable")[:2]
     top = (information * (mean > 0))[:, order]

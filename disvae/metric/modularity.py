@@ -9,12 +9,12 @@ from disvae.statistics.information import bins, mutual_information, plug_in_bias
 
 
 class Modularity(Metric):
-    """Does each latent know of one factor only? Says nothing of how much is known, nor by how many latents.
+    """Does each latent know of one factor only? It ignores how much is known, and by how many latents.
 
-    Plug-in information of means in equal-width bins, as in disentanglement_lib. `all_latents` is the mean over all, as
-    reported: a dead latent that carries noise has an arbitrary part in it, and models differ little. `weighted` reads
-    only information that chance explains in less than one case in a million, less its bias, and weighs each latent by
-    the sum of its information; 0 where no latent has any.
+    Information is the plug-in estimate from means in equal-width bins, as in disentanglement_lib. `all_latents`, as
+    reported elsewhere, is the mean over all latents: a dead latent that carries noise has an arbitrary part in it, and
+    models differ little. `weighted` uses only information that chance explains in less than one case in a million,
+    minus its bias, and weighs each latent by the sum of its information. It is 0 if no latent has any.
     """
 
     def __init__(self, *, bins: int) -> None:
@@ -23,7 +23,7 @@ class Modularity(Metric):
         self.bins = bins
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """`all_latents` and `weighted`, and the number of latents that `weighted` counts."""
+        """Return `all_latents` and `weighted`, and the number of latents that `weighted` counts."""
         from scipy.stats import chi2
 
         information = mutual_information(bins(codes, self.bins, "equal_width"), factors)
@@ -41,7 +41,7 @@ class Modularity(Metric):
 
 
 def _modularity(information: np.ndarray) -> np.ndarray:
-    """Of each latent (D,) from (D, K); 0 where it knows nothing."""
+    """Return the modularity of each latent (D,) from (D, K), 0 for one that knows nothing."""
     best = information.max(1)
     others = (information**2).sum(1) - best**2
     return np.where(best > 0, 1 - others / ((information.shape[1] - 1) * np.where(best > 0, best, 1) ** 2), 0)

@@ -4,7 +4,7 @@ S_jk says how well latent j alone tells factor k. It is the accuracy of one-agai
 
     min_{w,b} (w^2 + b^2) / 2 + C sum_n a_n max(0, 1 - y_n (w z_n + b))^2
 
-or, where the factor is taken for a number, the squared correlation.
+or, if the factor is treated as a number, the squared correlation.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from disvae.metric import Metric
 
 
 class SAP(Metric):
-    """Whether one latent tells each factor and no second one does; the gap is small wherever a line separates little.
+    """Does one latent tell each factor and no second one? The gap is small wherever a line separates little.
 
-    `classification`, the form of Locatello et al. 2019, on standardised codes: accuracy on a held-out third of the rows
-    of linear support vector machines, squared hinge, C = 0.01, classes balanced. `classification_raw` has the codes as
-    they are, as the literature does: the penalty, on the intercept too, makes it depend on scale and mean. `linear`,
-    Kumar's form for ordered factors, is another quantity (0.5 where `classification` is 0.05): squared correlations
-    with the class index, so a factor that has no order, as a shape, is taken for ordered: read `linear/NAME` of the
-    others. A single latent is compared with a constant one.
+    `classification`, the form of Locatello et al. 2019, is on standardised codes: the accuracy of linear support vector
+    machines on a held-out third of the rows (squared hinge, C = 0.01, classes balanced). `classification_raw` takes the
+    codes as they are, as the literature does: the penalty, also on the intercept, makes it depend on scale and mean.
+    `linear`, Kumar's form for ordered factors, is another quantity (0.5 where `classification` is 0.05): squared
+    correlations with the class index. A factor without order, such as shape, is treated as ordered: then read
+    `linear/NAME` of the others. A single latent is compared with a constant one.
     """
 
     chance_rows = 50_000
@@ -33,7 +33,7 @@ class SAP(Metric):
         self.C = C
 
     def score(self, codes: np.ndarray, factors: np.ndarray, names: Sequence[str], seed: int) -> dict[str, float]:
-        """Mean gaps, and the gap of each factor."""
+        """Return the mean gaps, and the gap of each factor."""
         if codes.shape[1] == 1:
             codes = np.concatenate([codes, np.zeros_like(codes)], axis=1)
         std = codes.std(axis=0)
@@ -51,13 +51,13 @@ class SAP(Metric):
         return scores | {f"{name}/{k}": float(g) for name, gap in gaps.items() for k, g in zip(names, gap, strict=True)}
 
     def rows(self, N: int, name: str) -> float:
-        """The held-out third of the rows, for accuracies."""
+        """Return the size of the held-out third for accuracies, else N."""
         return N if name.partition("/")[0] == "linear" else N // 3
 
     def _accuracies(
         self, codes: np.ndarray, factors: np.ndarray, train: np.ndarray, held_out: np.ndarray
     ) -> np.ndarray:
-        """(D, K) on the held-out rows; classes that no training row has are never predicted."""
+        """Return the accuracies (D, K) on the held-out rows; classes without a training row are never predicted."""
         accuracies = np.empty((codes.shape[1], factors.shape[1]))
         known, asked = factors[train], factors[held_out]
         for j, (z, z_held_out) in enumerate(zip(codes[train].T, codes[held_out].T, strict=True)):
@@ -70,7 +70,10 @@ class SAP(Metric):
 
 
 def domains(w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the interval of z on which the line w_c z + b_c is the highest (of equal ones the first); NaN if none."""
+    """Return the ends of the interval of z on which the line w_c z + b_c is the highest, NaN if there is none.
+
+    Of equal lines the first counts as the highest.
+    """
     steeper, parallel = w[:, None] - w, w[:, None] == w  # (c, i)
     with np.errstate(over="ignore"):
         meet = (b - b[:, None]) / np.where(parallel, 1, steeper)
@@ -82,12 +85,12 @@ def domains(w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def one_against_rest(z: np.ndarray, factors: np.ndarray, C: float) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Classes, w and b of each factor: the minimum of the file's objective for every class against the rest."""
+    """Return classes, w and b of each factor: the minimum of the file's objective for every class against the rest."""
     hinges = _Hinges(z, factors, C)
     w = b = np.zeros(len(hinges.size))
     step = np.ones(len(hinges.size))
     here = hinges(w, b)
-    for _ in range(100):  # about ten are needed; full steps hardly ever fail, halving them makes the minimum certain
+    for _ in range(100):  # about ten are needed; full steps hardly ever fail, and halving one finds the minimum
         value, by_w, by_b, ww, wb, bb = here
         determinant = np.maximum(ww * bb - wb * wb, 1)  # at least 1, but for rounding
         to_w, to_b = (bb * by_w - wb * by_b) / determinant, (ww * by_b - wb * by_w) / determinant
@@ -107,9 +110,9 @@ def one_against_rest(z: np.ndarray, factors: np.ndarray, C: float) -> list[tuple
 class _Hinges:
     """The objectives of G classes, all those of all factors, each against the rest of its factor.
 
-    a_n is N / (classes * size) for rows of the class and 1 for the rest, as in liblinear's balanced weights; of two
-    classes both are weighed. The objective is quadratic between the thresholds at which rows leave the hinge: with z
-    sorted the sums in it are differences of prefix sums, so that all of them together cost a few searches.
+    a_n is N / (classes * size) for rows of the class and 1 for the rest, as in liblinear's balanced weights; with two
+    classes both are weighed. Between the thresholds at which rows leave the hinge the objective is quadratic. With z
+    sorted, its sums are differences of prefix sums, so all objectives together cost a few searches.
     """
 
     def __init__(self, z: np.ndarray, factors: np.ndarray, C: float) -> None:
@@ -139,14 +142,14 @@ class _Hinges:
         self.total_rest = np.array([[sums[-1]] for sums in self.of_all]) - self.total
 
     def below(self, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of 1, z, z^2 (3, G) over rows under the threshold: of the class, and of the rest."""
+        """Return the sums of 1, z, z^2 (3, G) over rows under the threshold: of the class, and of the rest."""
         rank = np.searchsorted(self.z, threshold)
         place = np.searchsorted(self.keys, self.begin + rank)
         own = np.stack([sums[place] for sums in self.of_class]) - self.before
         return own, np.stack([sums[rank] for sums in self.of_all]) - own
 
     def __call__(self, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The objective (G,), its gradient in w and b, and the second derivatives ww, wb, bb."""
+        """Return the objective (G,), its gradient in w and b, and the second derivatives ww, wb, bb."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # w = 0: all rows or none
             own, _ = self.below((1 - b) / w)
             _, rest = self.below((-1 - b) / w)
@@ -161,14 +164,14 @@ class _Hinges:
 
 
 def _squared_correlations(standardised: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """(D, K); 0 for a constant latent."""
+    """Return the squared correlations (D, K), 0 for a constant latent."""
     numbers = (factors - factors.mean(axis=0)) / factors.std(axis=0)
     squared: np.ndarray = np.square(standardised.T @ numbers / len(factors))
     return squared
 
 
 def _gaps(matrix: np.ndarray) -> np.ndarray:
-    """(K,)"""
+    """Return the largest entry minus the second (K,) of each column (D, K)."""
     ranked = np.sort(matrix, axis=0)
     gaps: np.ndarray = ranked[-1] - ranked[-2]
     return gaps

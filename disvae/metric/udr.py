@@ -1,7 +1,7 @@
 """UDR_ij = 1/(d_i + d_j) [sum_b max_a R_ab^2 / sum_a R_ab + sum_a max_b R_ab^2 / sum_b R_ab]; Duan et al. 2020, sec. 4.
 
-R_ab in [0, 1] says how alike latent a of run i and latent b of run j are, of the d_i and d_j informative ones; a run's
-score is the median over the other runs.
+R_ab in [0, 1] says how similar latent a of run i and latent b of run j are, among their d_i and d_j informative
+latents. A run's score is the median over the other runs.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 class UDR(RunsMetric):
-    """Unsupervised: how well each run's latents find a partner of their own in other runs, up to order and sign.
+    """Unsupervised: does each latent of a run have a partner of its own in other runs, up to order and sign?
 
-    Meant to rank hyperparameters by runs that differ in the seed alone; it cannot tell a disentangled solution from
-    another one that all seeds find. `spearman`: R = |rank correlation|; `lasso`: R = |weight| of a Lasso of the one
-    run's standardised latents on the other's, so at most 1 - penalty. `informative` counts the latents that enter.
+    It is meant to rank hyperparameters by runs that differ in the seed only. It cannot tell a disentangled solution
+    from another one that all seeds find. `spearman`: R = |rank correlation|. `lasso`: R = |weight| of a Lasso of one
+    run's standardised latents on the other's, so at most 1 - penalty. `informative` is the number of latents that
+    count.
     """
 
     def __init__(self, *, images: int, least_kl: float, penalty: float) -> None:
@@ -40,7 +41,7 @@ class UDR(RunsMetric):
         self.penalty = penalty
 
     def __call__(self, encodings: "Sequence[Encoding]", *, seed: int = 0) -> list[dict[str, float]]:
-        """`spearman`, `lasso` and `informative` of each encoding."""
+        """Return `spearman`, `lasso` and `informative` of each encoding."""
         from scipy.stats import rankdata
 
         _check(encodings)
@@ -62,15 +63,15 @@ class UDR(RunsMetric):
         for name, R in similar.items():
             pairs = np.array([[strength(R[i, j]) for j in of_run] for i in of_run])
             for i, score in enumerate(scores):
-                # of a Lasso, the others' predictions of this run, as in the paper's released code
+                # for a Lasso, the others predict this run, as in the paper's released code
                 score[name] = float(np.median(np.delete(pairs[:, i], i)))
         return [{name: score[name] for name in ("spearman", "lasso", "informative")} for score in scores]
 
     def _informative(self, encoding: "Encoding", rows: np.ndarray, seed: int) -> np.ndarray:
-        """Which latents (D,) vary and have a mean KL(q(z_j|x) || p(z_j)) above `least_kl`, all where it is not known.
+        """Return which latents (D,) vary and have a mean KL(q(z_j|x) || p(z_j)) above `least_kl`, if it is known.
 
-        Under a prior that does not factorise 0.5 log(1 + Var E[z_j|x] / E Var[z_j|x]) stands for the KL, which is what
-        a Gaussian code would say of x.
+        Under a prior that does not factorise 0.5 log(1 + Var E[z_j|x] / E Var[z_j|x]) replaces the KL; this is what a
+        Gaussian code would say of x.
         """
         varies: np.ndarray = np.ptp(encoding.codes[rows], axis=0) > 0
         kl = _kl(encoding, rows, seed)
@@ -86,12 +87,12 @@ def _check(encodings: "Sequence[Encoding]") -> None:
             raise ValueError(f"runs must encode the same images, got {len(first.codes)} and {len(other.codes)} of them")
         rows = first.rows is not None and other.rows is not None and not np.array_equal(first.rows, other.rows)
         if rows or not np.array_equal(first.factors, other.factors):
-            raise ValueError(f"runs must encode the same images, got others in run {i} than in run 0")
+            raise ValueError(f"runs must encode the same images, got different ones in run {i} and run 0")
 
 
 @torch.no_grad()
 def _kl(encoding: "Encoding", rows: np.ndarray, seed: int) -> np.ndarray | None:
-    """Mean KL (D,) of each latent's marginal posterior to its prior, closed or sampled, or what stands for it."""
+    """Return the mean KL (D,) of each latent's marginal posterior to its prior, closed, sampled or replaced."""
     posterior, prior, h = encoding.posterior, encoding.prior, encoding.h
     if posterior is None or prior is None or h is None:
         return None
@@ -117,7 +118,7 @@ def _kl(encoding: "Encoding", rows: np.ndarray, seed: int) -> np.ndarray | None:
 
 
 def _correlations(z: np.ndarray) -> np.ndarray:
-    """Correlation matrix (d, d) of columns that vary."""
+    """Return the correlation matrix (d, d) of columns that vary."""
     z = z - z.mean(0)
     z /= np.sqrt(np.square(z).mean(0))
     R: np.ndarray = z.T @ z / len(z)
@@ -125,7 +126,7 @@ def _correlations(z: np.ndarray) -> np.ndarray:
 
 
 def lasso(G: np.ndarray, C: np.ndarray, penalty: float, tolerance: float = 1e-6, sweeps: int = 1000) -> np.ndarray:
-    """W (d, T) that minimises 1/(2N) |y_t - Z w_t|^2 + penalty |w_t|_1 for each target, by coordinate descent.
+    """Return the W (d, T) that minimises 1/(2N) |y_t - Z w_t|^2 + penalty |w_t|_1 by coordinate descent.
 
     `G` (d, d) and `C` (d, T) are the correlations of the standardised predictors with each other and with the targets.
     """
@@ -143,7 +144,7 @@ def lasso(G: np.ndarray, C: np.ndarray, penalty: float, tolerance: float = 1e-6,
 
 
 def strength(R: np.ndarray) -> float:
-    """UDR_ij of similarities (d_i, d_j); 0 where a run has no informative latent."""
+    """Return UDR_ij from similarities (d_i, d_j), 0 if a run has no informative latent."""
     if not R.size:
         return 0.0
     total = 0.0

@@ -10,7 +10,7 @@ from disvae.model.pixels import FromPixels, ToPixels
 
 
 class ConvLocatello(Model):
-    """The 64x64 network of the 12,600-model study: take it to compare scores with that study, else `conv`."""
+    """The 64x64 network of the 12,600-model study: choose it to compare scores with that study, otherwise `conv`."""
 
     def __init__(self, x_shape: Sequence[int], z_dim: int, encoder_size: int, likelihood_size: int) -> None:
         super().__init__()

@@ -10,7 +10,10 @@ from disvae.model.pixels import FromPixels, ToPixels
 
 
 class DCGAN(Model):
-    """32x32 images; batch normalisation, so training and evaluation mode differ and a batch needs several images."""
+    """A network for 32x32 images with batch normalisation.
+
+    Training and evaluation mode therefore differ, and a batch needs several images.
+    """
 
     def __init__(self, x_shape: Sequence[int], z_dim: int, encoder_size: int, likelihood_size: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from disvae.model.pixels import FromPixels, ToPixels
 
 
 class MathieuDSprites(Model):
-    """64x64 images; FactorVAE's encoder (Kim & Mnih 2018) with a somewhat wider decoder (64-64-32)."""
+    """A network for 64x64 images: FactorVAE's encoder (Kim & Mnih 2018) and a somewhat wider decoder (64-64-32)."""
 
     def __init__(self, x_shape: Sequence[int], z_dim: int, encoder_size: int, likelihood_size: int) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class MathieuDSprites(Model):
             nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(),
             nn.Conv2d(64, 64, 4, 2, 1), nn.ReLU(),  # (B, 64, 4, 4)
             nn.Flatten(),
-            nn.Linear(1024, 128),  # linear, as released
+            nn.Linear(1024, 128),  # no activation, as in the released code
             nn.Linear(128, encoder_size),
         )  # fmt: skip
         self.decoder = nn.Sequential(

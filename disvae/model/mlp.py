@@ -13,7 +13,7 @@ Activation = Literal["relu", "tanh"]
 
 
 def perceptron(widths: Sequence[int], activation: Activation) -> nn.Sequential:
-    """Linear layers from widths[0] to widths[-1] with the activation between them."""
+    """Return linear layers of widths[0] to widths[-1] units with the activation between them."""
     if not all(width > 0 for width in widths):
         raise ValueError(f"widths of layers must be positive, got {list(widths)}")
     if activation not in ("relu", "tanh"):
@@ -25,7 +25,7 @@ def perceptron(widths: Sequence[int], activation: Activation) -> nn.Sequential:
 
 
 class MLP(Model):
-    """Takes any shape of image: points of a plane, or whole images when a convolution is not wanted."""
+    """A fully connected network for any shape of image: points of a plane, or whole images without convolutions."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""A network's first and last convolution: the stock layers, computed on a CPU in the form that is fastest there.
+"""A network's first and last convolution: torch's layers, computed on a CPU in the form that is fastest there.
 
-Parameters, their names and their initial values are those of the stock layers; results equal theirs to float32
-rounding. What each gains is in docs/performance.md.
+Parameters, their names and their initial values are those of torch's layers. Results equal theirs to float32 rounding.
+docs/performance.md says what each gains.
 """
 
 import torch
@@ -9,25 +9,25 @@ from torch import Tensor, nn
 from torch.nn.functional import fold
 
 FOLDED = 2
-"""Output channels up to which matrix product and fold beat the stock layer, measured with 32 input channels."""
+"""Up to this many output channels, matrix product and fold beat torch's layer, measured with 32 input channels."""
 
 
 class FromPixels(nn.Conv2d):
-    """nn.Conv2d on images (B, C, H, W); on a CPU it hands its outputs on with channels last in memory."""
+    """An nn.Conv2d on images (B, C, H, W) that, on a CPU, returns its outputs with channels last in memory."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The convolutions after it keep the order; none pays for a second copy of its weights."""
+        """Return the convolution; layers after it keep its memory order without a second copy of their weights."""
         if x.device.type == "cpu":
-            # A clone, for one channel's memory is the same in both orders and only fresh strides say which is meant.
+            # One channel lies in memory alike in both orders: only the strides of a clone say which order is meant.
             x = x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
         return super().forward(x)
 
 
 class ToPixels(nn.ConvTranspose2d):
-    """nn.ConvTranspose2d to images of few channels, for which the stock layer's CPU kernel does not pay."""
+    """An nn.ConvTranspose2d to images of few channels, for which torch's CPU kernel is slow."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, H', W'): each pixel's patch by a product, patches summed."""
+        """Return (B, out_channels, H', W') from (B, in_channels, H, W): products give patches, which are summed."""
         plain = self.groups == 1 and self.dilation == (1, 1) and self.output_padding == (0, 0) and output_size is None
         if x.device.type != "cpu" or self.out_channels > FOLDED or not plain:
             return super().forward(x, output_size)

@@ -1,4 +1,4 @@
-"""Objective: what training minimises, and the named terms that explain it."""
+"""Objectives: the loss that training minimises and the named terms that explain it."""
 
 from abc import abstractmethod
 from typing import Any
@@ -12,15 +12,15 @@ class Objective(nn.Module):
     """Terms in nats: sums over pixels and latents, means over the batch."""
 
     extra_batches: int = 0
-    """Independent further batches whose codes the objective wants in `Draw.z_extra`."""
+    """How many further independent batches the objective needs; their codes are in `Draw.z_extra`."""
 
     @abstractmethod
     def forward(self, draw: Draw) -> dict[str, Tensor]:
-        """Named scalars, or vectors (D,) logged per latent; `"loss"` is what is minimised."""
+        """Return named scalars, and vectors (D,) that are logged per latent; `"loss"` is what training minimises."""
 
     def check(self, draw: Draw) -> None:
-        """Raises ValueError, saying what to type instead, when prior, posterior or N cannot go with this objective."""
+        """Raise ValueError, saying what to type instead, if prior, posterior or N do not suit this objective."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Optimiser groups of the objective's own parameters (a discriminator's, say), with their own settings."""
+        """Return optimiser groups, with their own settings, of the objective's parameters (a discriminator's, say)."""
         return [{"params": list(self.parameters())}] if any(True for _ in self.parameters()) else []

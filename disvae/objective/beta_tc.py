@@ -1,7 +1,8 @@
 """E_q[-log p(x|z)] + mi_weight I(x;z) + beta TC(z) + dwkl_weight sum_j KL(q(z_j) || p(z_j)): Chen et al. 2018.
 
-I(x;z) = E[log q(z|x) - log q(z)], TC = E[log q(z) - sum_j log q(z_j)], the rest E[sum_j log q(z_j) - log p(z)]: they
-sum to the mean of log q(z|x) - log p(z), the sampled KL, whatever the estimates of log q(z) and log q(z_j).
+I(x;z) = E[log q(z|x) - log q(z)], TC = E[log q(z) - sum_j log q(z_j)], and the last sum is E[sum_j log q(z_j) - log
+p(z)]. The three add up to the mean of log q(z|x) - log p(z), the sampled KL, whatever the estimates of log q(z) and log
+q(z_j) are.
 """
 
 from typing import Literal
@@ -16,11 +17,11 @@ from disvae.vae import Draw
 
 
 class BetaTC(Objective):
-    """Weighs the total correlation alone; the KL's parts are estimated from the minibatch.
+    """The beta-TCVAE: beta weighs the total correlation alone; a minibatch estimates the parts of the KL.
 
-    The terms are nats whose tags name their estimator. mws, Chen's own, is too low by log B to log N in each logarithm:
-    its gradient serves training, its TC is too high by as much as D log N - log B. mss is unbiased for q(z) and too low
-    in log q(z). Read `structure/total_correlation` for the value.
+    The parts are in nats, and their tags name the estimator. mws, Chen's own, is too low by log B to log N in each
+    logarithm: its gradient is good for training, but its TC is too high by up to D log N - log B. mss is unbiased for
+    q(z) and too low in log q(z). To report a value, read `structure/total_correlation`.
     """
 
     def __init__(self, beta: Schedule, mi_weight: float, dwkl_weight: float, estimator: Literal["mws", "mss"]) -> None:
@@ -37,7 +38,7 @@ class BetaTC(Objective):
         self.estimator: Literal["mws", "mss"] = estimator
 
     def check(self, draw: Draw) -> None:
-        """Prior and posterior must factorise over latents."""
+        """Raise ValueError unless prior and posterior factorise over latents and the batch size is allowed."""
         if factorised(draw.qz_x) is None:
             raise ValueError("posterior must factorise over latents for objective=beta_tc: type posterior=gaussian")
         if factorised(draw.pz) is None:
@@ -48,7 +49,7 @@ class BetaTC(Objective):
         log_weights(self.estimator, len(draw.z), draw.N)
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
-        """Loss, ELBO terms and the three parts of the sampled KL in nats per image, and beta as it stands."""
+        """Return the loss, the ELBO terms and the parts of the sampled KL in nats per image, and the current beta."""
         terms = elbo_terms(draw)
         beta = self.beta(draw.step)
         log_qz_x, log_pz = draw.qz_x.log_prob(draw.z), draw.pz.log_prob(draw.z)  # (B,)

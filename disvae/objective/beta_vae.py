@@ -10,14 +10,17 @@ from disvae.vae import Draw
 
 
 class BetaVAE(Objective):
-    """The whole KL weighed by beta: more overlap of the posteriors, less information about x; beta = 1 is the VAE."""
+    """The beta-VAE, in which beta weighs the whole KL; beta = 1 is the VAE.
+
+    A larger beta makes the posteriors overlap more, so that codes carry less information about x.
+    """
 
     def __init__(self, beta: Schedule) -> None:
         super().__init__()
         self.beta = beta
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
-        """Loss, ELBO terms in nats per image, and beta as it stands."""
+        """Return the loss and the ELBO terms in nats per image, and the current beta."""
         terms = elbo_terms(draw)
         beta = self.beta(draw.step)
         loss = terms["reconstruction"] + beta * terms["kl"]

@@ -10,10 +10,10 @@ from disvae.vae import Draw
 
 
 class Capacity(Objective):
-    """Holds the KL at C nats while C grows, so that latents take up what matters most first.
+    """An objective that holds the KL at C nats while C grows, so that latents encode what matters most first.
 
-    The absolute value is of the batch mean less C, not a mean over images. The KL of a pair without a closed form is a
-    sampled one; its mean over the batch then scatters around C.
+    The absolute value is taken of the batch mean minus C, not of each image. A pair without a closed-form KL has a
+    sampled one, whose batch mean scatters around C.
     """
 
     def __init__(self, capacity: Schedule, gamma: float) -> None:
@@ -24,7 +24,7 @@ class Capacity(Objective):
         self.gamma = gamma
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
-        """Loss, ELBO terms in nats per image, C as it stands and how far the KL is from it."""
+        """Return the loss and the ELBO terms in nats per image, the current C and the distance of the KL from it."""
         terms = elbo_terms(draw)
         capacity = self.capacity(draw.step)
         gap = (terms["kl"] - capacity).abs()

@@ -11,10 +11,11 @@ from disvae.vae import Draw
 
 
 class Decomposition(Objective):
-    """beta sets the overlap of the posteriors, alpha how closely their aggregate keeps the prior's structure.
+    """The decomposition VAE: beta sets how much the posteriors overlap, alpha how closely q(z) follows the prior.
 
-    `released_mixture_kl` weighs, under a prior that does not factorise, log q(z|x) - D log p(z) in the KL's place, as
-    the paper's released code does for its mixture; the logged kl and elbo stay right, `kl_released` is what was used.
+    Under a prior that does not factorise, `released_mixture_kl` replaces the KL in the loss by log q(z|x) - D log p(z),
+    as the paper's released code does for its mixture. The logged kl and elbo stay right; `kl_released` is the value
+    used.
     """
 
     def __init__(
@@ -27,14 +28,14 @@ class Decomposition(Objective):
         self.released_mixture_kl = released_mixture_kl
 
     def check(self, draw: Draw) -> None:
-        """The released form of the KL differs only under a prior that does not factorise."""
+        """Raise ValueError if `released_mixture_kl` is true under a prior that factorises, where it is undefined."""
         if self.released_mixture_kl and factorised(draw.pz) is not None:
             raise ValueError(
                 "prior must be a mixture for objective.released_mixture_kl=true: type prior=mixture, or leave it false"
             )
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
-        """Loss, ELBO terms in nats per image, the weights as they stand, and D unless its weight is always zero."""
+        """Return the loss and ELBO terms in nats per image, the current weights, and D unless alpha is always zero."""
         terms = elbo_terms(draw)
         beta, alpha = self.beta(draw.step), self.alpha(draw.step)
         kl = terms["kl"]

@@ -1,6 +1,6 @@
 """E_q[-log p(x|z)] + KL + lambda_od sum_{i != j} C_ij^2 + lambda_d sum_i (C_ii - v_i)^2: Kumar et al. 2018.
 
-C = Cov_x[mu(x)] (type I) or Cov_x[mu(x)] + E_x[Sigma(x)], the covariance of q(z) (type II); v is the prior's variance,
+C is Cov_x[mu(x)] (type I) or Cov_x[mu(x)] + E_x[Sigma(x)], the covariance of q(z) (type II). v is the prior's variance,
 1 in the paper.
 """
 
@@ -15,9 +15,9 @@ from disvae.vae import Draw
 
 
 def covariance(qz_x: Distribution, kind: Literal["I", "II"]) -> Tensor:
-    """C (D, D) of the batch, unbiased."""
+    """Return the unbiased estimate of C (D, D) from the batch."""
     centred = qz_x.mean - qz_x.mean.mean(0)
-    of_means = centred.T @ centred / (len(centred) - 1)  # Tensor.cov asks the device whether B - 1 is positive
+    of_means = centred.T @ centred / (len(centred) - 1)  # Tensor.cov waits for the device: is B - 1 positive?
     if kind == "I":
         return of_means
     if isinstance(qz_x, MultivariateNormal):
@@ -26,9 +26,10 @@ def covariance(qz_x: Distribution, kind: Literal["I", "II"]) -> Tensor:
 
 
 class DIPVAE(Objective):
-    """Pulls the second moments of q(z) to those of a prior without correlations; blind to any other dependence.
+    """The DIP-VAE, which pulls the covariance of q(z) to that of a prior without correlations.
 
-    The squares of a minibatch's covariances are on average too high by their variance, of order 1 / B.
+    Dependence that is not a correlation goes unseen. The squares of a minibatch's covariances are too high on average
+    by their variance, of order 1 / B.
     """
 
     def __init__(self, kind: Literal["I", "II"], lambda_od: float, lambda_d: float) -> None:
@@ -43,7 +44,7 @@ class DIPVAE(Objective):
         self.lambda_d = lambda_d
 
     def check(self, draw: Draw) -> None:
-        """Prior and posterior must have variances, and the batch a covariance."""
+        """Raise ValueError unless prior and posterior have finite variances and the batch has at least two images."""
         if len(draw.z) < 2:
             raise ValueError(f"batch_size must be at least 2 for objective=dip_vae, got {len(draw.z)}")
         for name, dist in (("prior", draw.pz), ("posterior", draw.qz_x)):
@@ -54,7 +55,7 @@ class DIPVAE(Objective):
                 )
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
-        """Loss, ELBO terms in nats per image, and the two sums of squares (no nats) of this minibatch."""
+        """Return the loss and the ELBO terms in nats per image, and this minibatch's two sums of squares (not nats)."""
         terms = elbo_terms(draw)
         C = covariance(draw.qz_x, self.kind)
         diagonal = C.diagonal()

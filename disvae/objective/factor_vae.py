@@ -1,7 +1,7 @@
 """E_q[-log p(x|z)] + KL(q(z|x) || p(z)) + gamma TC(z), TC = E_q(z)[l_0(z) - l_1(z)]: Kim & Mnih 2018.
 
-A classifier with logits (l_0, l_1) tells codes from codes whose latents were shuffled, each on its own, over a batch of
-other images; at its best l_0 - l_1 is log q(z) - sum_j log q(z_j).
+A classifier with logits (l_0, l_1) tells codes of the batch from codes of another batch in which each latent is
+shuffled on its own. For the best classifier l_0 - l_1 is log q(z) - sum_j log q(z_j).
 """
 
 from typing import Any
@@ -15,14 +15,15 @@ from disvae.vae import Draw
 
 
 def shuffle_latents(z: Tensor) -> Tensor:
-    """Codes (B, D) with each latent permuted over the batch on its own: samples of prod_j q(z_j)."""
+    """Return codes (B, D) with each latent permuted over the batch on its own: samples of prod_j q(z_j)."""
     return z.gather(0, torch.rand_like(z).argsort(0))
 
 
 class FactorVAE(Objective):
-    """Total correlation through a classifier trained beside the VAE; gamma is Chen's beta less 1.
+    """The FactorVAE, whose total correlation is read by a classifier trained beside the VAE.
 
-    Any prior and posterior will do. A classifier that lags behind reads too little total correlation.
+    gamma is Chen's beta minus 1. Any prior and posterior can be used. A classifier that lags behind the encoder
+    underestimates the total correlation.
     """
 
     extra_batches = 1
@@ -38,11 +39,11 @@ class FactorVAE(Objective):
         self.ratio = DensityRatio(z_dim, width, layers)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The classifier's own learning rate, and Kim & Mnih's momenta for it."""
+        """Return the classifier's parameters with their own learning rate and Kim & Mnih's momenta."""
         return [{"params": list(self.parameters()), "lr": self.discriminator_lr, "betas": (0.5, 0.9)}]
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
-        """Loss of the VAE and of the classifier together; neither passes a gradient to the other."""
+        """Return the summed loss of VAE and classifier, and its terms; neither passes a gradient to the other."""
         if len(draw.z_extra) == 0:
             raise ValueError("z_extra must hold the codes of further images, got none")
         terms = elbo_terms(draw)

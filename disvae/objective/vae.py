@@ -7,10 +7,13 @@ from disvae.objective import Objective
 from disvae.vae import Draw
 
 
-class VAE(Objective):
-    """The evidence lower bound and no knob: the baseline of every comparison."""
+class ELBO(Objective):
+    """The evidence lower bound, which has no hyperparameter: the baseline of every comparison."""
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
-        """Loss, reconstruction, KL and ELBO in nats per image."""
+        """Return the loss, reconstruction, KL and ELBO in nats per image."""
         terms = elbo_terms(draw)
         return {"loss": -terms["elbo"], **terms}
+
+
+VAE = ELBO  # the name in run folders made before

@@ -1,1 +1,1 @@
-"""Optimiser: a function (parameter groups, settings) -> torch.optim.Optimizer."""
+"""Optimisers: functions (parameter groups, settings) -> torch.optim.Optimizer."""

@@ -8,9 +8,10 @@ from torch import Tensor
 
 
 def adagrad(params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, eps: float) -> torch.optim.Adagrad:
-    """One Adagrad over parameters or groups; a group's own lr replaces the one given here.
+    """Return Adagrad over parameters or groups; a group's own lr replaces the one given here.
 
-    Adam's settings in a group, such as a discriminator's betas, mean nothing to Adagrad and are refused.
+    Raises:
+        ValueError: lr is not positive, or a group has settings of Adam, such as a discriminator's betas.
     """
     if not lr > 0:
         raise ValueError(f"lr must be positive, got {lr}")
@@ -20,5 +21,5 @@ def adagrad(params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, eps:
             raise ValueError("this objective's discriminator needs Adam's betas: type optimizer=adam")
     tensors = [tensor for group in groups for tensor in (group["params"] if isinstance(group, dict) else [group])]
     on_gpu = {tensor.device.type for tensor in tensors} == {"cuda"}
-    # Fused, it counts its steps on the device; otherwise on the CPU, where a CUDA graph would not count them.
+    # Fused, it counts its steps on the device. Otherwise it counts on the CPU, which a CUDA graph would not repeat.
     return torch.optim.Adagrad(groups, lr=lr, eps=eps, fused=on_gpu or None)

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 FUSED = {"cpu", "cuda"}
-"""Devices on which torch updates all parameters in one call."""
+"""The devices on which torch updates all parameters in one call."""
 
 
 def adam(
     params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, betas: list[float], eps: float, amsgrad: bool
 ) -> torch.optim.Adam:
-    """One Adam over parameters or groups; a group's own lr, betas, ... replace those given here."""
+    """Return Adam over parameters or groups; a group's own lr, betas, ... replace those given here."""
     if not lr > 0:
         raise ValueError(f"lr must be positive, got {lr}")
     if len(betas) != 2:
@@ -28,5 +28,5 @@ def adam(
         eps=eps,
         amsgrad=amsgrad,
         fused=devices <= FUSED,
-        capturable=devices == {"cuda"},  # as a part of a CUDA graph
+        capturable=devices == {"cuda"},  # works inside a CUDA graph
     )

@@ -1,4 +1,4 @@
-"""Posterior q(z|x): turns the encoder's output into a distribution."""
+"""Posteriors q(z|x): modules that turn the encoder's output into a distribution."""
 
 from abc import abstractmethod
 
@@ -7,7 +7,7 @@ from torch.distributions import Distribution
 
 
 class Posterior(nn.Module):
-    """q(z|x) over codes of `z_dim` latents, read from `size` numbers per image."""
+    """A posterior q(z|x) over codes of `z_dim` latents, read from `size` numbers per image."""
 
     def __init__(self, z_dim: int, size: int) -> None:
         super().__init__()
@@ -16,4 +16,4 @@ class Posterior(nn.Module):
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
-        """Encoder output `h` (B, size) to a distribution with batch_shape (B,), event_shape (z_dim,) and rsample."""
+        """Return a distribution, batch (B,) and event (z_dim,), that has rsample, from encoder output `h` (B, size)."""

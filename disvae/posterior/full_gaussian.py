@@ -9,7 +9,7 @@ from disvae.posterior.link import Link, link_function
 
 
 class FullGaussian(Posterior):
-    """Gaussian with any covariance: the family of Mathieu et al. 2019, theorem 2, in which codes may rotate freely."""
+    """A Gaussian with any covariance, in which codes may rotate freely (Mathieu et al. 2019, theorem 2)."""
 
     below: Tensor  # (D (D - 1) / 2,): where N's entries are in a flattened (D, D)
 
@@ -20,10 +20,10 @@ class FullGaussian(Posterior):
         self.register_buffer("below", rows * z_dim + columns, persistent=False)
 
     def forward(self, h: Tensor) -> Distribution:
-        """`h` (B, D + D (D + 1) / 2) to batch (B,), event (D,).
+        """Return batch (B,), event (D,) from `h` (B, D + D (D + 1) / 2).
 
-        Nothing is clamped: samples, entropy and the KL to a Gaussian prior are finite for |h| <= 30. A density is
-        only as accurate as N is well conditioned; the scales s do not matter to it.
+        Nothing is clamped: samples, entropy and the KL to a Gaussian prior are finite for |h| <= 30. A density is only
+        as accurate as N is well conditioned; the scales s do not matter to it.
         """
         loc, raw, entries = torch.split(h, [self.z_dim, self.z_dim, len(self.below)], dim=-1)
         diagonal = torch.diag_embed(torch.ones_like(raw)).flatten(-2)  # (B, D * D)

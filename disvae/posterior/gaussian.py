@@ -8,13 +8,16 @@ from disvae.posterior.link import Link, link_function
 
 
 class Gaussian(Posterior):
-    """Diagonal Gaussian, the usual choice; reads a mean and a raw scale per latent."""
+    """A diagonal Gaussian, the usual choice; it reads a mean and a raw scale per latent."""
 
     def __init__(self, z_dim: int, *, link: Link) -> None:
         super().__init__(z_dim, 2 * z_dim)
         self.scale = link_function(link)
 
     def forward(self, h: Tensor) -> Distribution:
-        """`h` (B, 2D) to batch (B,), event (D,). Nothing is clamped; with exp, densities are finite for |h| <= 60."""
+        """Return batch (B,), event (D,) from `h` (B, 2D).
+
+        Nothing is clamped; with link=exp, densities are finite for |h| <= 60.
+        """
         loc, raw = h.chunk(2, dim=-1)
         return Independent(Normal(loc, self.scale(raw), validate_args=False), 1, validate_args=False)

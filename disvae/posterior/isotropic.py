@@ -9,13 +9,16 @@ from disvae.posterior.link import Link, link_function
 
 
 class Isotropic(Posterior):
-    """One scale for all latents: rotating the codes stays within the family, so nothing aligns them with the axes."""
+    """A Gaussian with one scale for all latents, a family closed under rotation: nothing aligns codes with the axes."""
 
     def __init__(self, z_dim: int, *, link: Link) -> None:
         super().__init__(z_dim, z_dim + 1)
         self.scale = link_function(link)
 
     def forward(self, h: Tensor) -> Distribution:
-        """`h` (B, D+1) to batch (B,), event (D,). Nothing is clamped; with exp, densities are finite for |h| <= 60."""
+        """Return batch (B,), event (D,) from `h` (B, D + 1).
+
+        Nothing is clamped; with link=exp, densities are finite for |h| <= 60.
+        """
         loc, raw = torch.split(h, [self.z_dim, 1], dim=-1)
         return Independent(Normal(loc, self.scale(raw).expand_as(loc), validate_args=False), 1, validate_args=False)

@@ -8,14 +8,17 @@ from disvae.posterior.link import Link, link_function
 
 
 class Laplace(Posterior):
-    """Factorised Laplace; its KL to the Laplace and Gaussian priors is closed."""
+    """A factorised Laplace distribution, whose KL to Laplace and Gaussian priors has a closed form."""
 
     def __init__(self, z_dim: int, *, link: Link) -> None:
         super().__init__(z_dim, 2 * z_dim)
         self.scale = link_function(link)
 
     def forward(self, h: Tensor) -> Distribution:
-        """`h` (B, 2D) to batch (B,), event (D,). Nothing is clamped; with exp, densities are finite for |h| <= 60."""
+        """Return batch (B,), event (D,) from `h` (B, 2D).
+
+        Nothing is clamped; with link=exp, densities are finite for |h| <= 60.
+        """
         loc, raw = h.chunk(2, dim=-1)
         latents = distributions.Laplace(loc, self.scale(raw), validate_args=False)
         return Independent(latents, 1, validate_args=False)

@@ -10,7 +10,7 @@ from disvae.posterior.link import Link, link_function
 
 
 class StudentT(Posterior):
-    """Factorised Student-t with one nu for all images and latents; its KL is a sampled estimate under every prior."""
+    """A factorised Student-t with one nu for all images and latents; its KL is a sampled estimate under every prior."""
 
     raw_df: Tensor  # (): softplus(raw_df) = nu
 
@@ -21,11 +21,14 @@ class StudentT(Posterior):
 
     @property
     def df(self) -> Tensor:
-        """Degrees of freedom nu ()."""
+        """Return the degrees of freedom nu ()."""
         return F.softplus(self.raw_df)
 
     def forward(self, h: Tensor) -> Distribution:
-        """`h` (B, 2D) to batch (B,), event (D,). Nothing is clamped; with exp, densities are finite for |h| <= 60."""
+        """Return batch (B,), event (D,) from `h` (B, 2D).
+
+        Nothing is clamped; with link=exp, densities are finite for |h| <= 60.
+        """
         loc, raw = h.chunk(2, dim=-1)
         latents = student_t.StudentT(self.df, loc, self.scale(raw), validate_args=False)
         return Independent(latents, 1, validate_args=False)

@@ -1,4 +1,4 @@
-"""Prior p(z): a module whose forward returns the distribution of one code."""
+"""Priors p(z): modules whose forward returns the distribution of one code."""
 
 from abc import abstractmethod
 
@@ -7,10 +7,10 @@ from torch.distributions import Distribution
 
 
 class Prior(nn.Module):
-    """p(z) over codes of `z_dim` latents. Leaves take `z_dim` first, then their own options by keyword."""
+    """A prior p(z) over codes of `z_dim` latents; subclasses take `z_dim` first, then their own options by keyword."""
 
     from_images: bool = False
-    """Whether `initialise` is to be called before training."""
+    """True if `initialise` must be called before training."""
 
     def __init__(self, z_dim: int) -> None:
         super().__init__()
@@ -18,7 +18,7 @@ class Prior(nn.Module):
 
     @abstractmethod
     def forward(self) -> Distribution:
-        """Distribution with batch_shape () and event_shape (z_dim,)."""
+        """Return the distribution, with batch_shape () and event_shape (z_dim,)."""
 
     def initialise(self, images: Tensor) -> None:
-        """Called once before training with training images (n, C, H, W), if the prior is `from_images`."""
+        """Set the prior up from training images (n, C, H, W); called once before training if `from_images` is true."""

@@ -10,9 +10,12 @@ from disvae.prior import Prior
 
 
 def principal_variances(images: Tensor, count: int, rows: int = 4096) -> Tensor:
-    """Largest `count` eigenvalues, descending, in float64, of the pixel covariance of images (n, C, H, W).
+    """Return the largest `count` eigenvalues, descending, in float64, of the pixel covariance of images (n, C, H, W).
 
-    The covariance is exact and gathered `rows` images at a time, so memory does not grow with n.
+    The covariance is exact and summed over `rows` images at a time, so memory does not grow with n.
+
+    Raises:
+        ValueError: the images vary in fewer than `count` directions.
     """
     flat = images.flatten(1)
     mean = flat.mean(0, dtype=torch.float64)
@@ -24,17 +27,18 @@ def principal_variances(images: Tensor, count: int, rows: int = 4096) -> Tensor:
     varied = int((variances > 1e-12 * variances[0]).sum())
     if varied < count:
         raise ValueError(
-            f"z_dim must be at most {varied} for prior.variances=pca, as many directions as the images vary in, "
-            f"got {count}; type prior.variances=equal prior.learn=true"
+            f"z_dim must be at most {varied} for prior.variances=pca, the number of directions in which the images "
+            f"vary, got {count}: type prior.variances=equal prior.learn=true"
         )
     return variances
 
 
 class Anisotropic(Prior):
-    """Gaussian with unequal variances whose mean stays fixed, so that beta keeps its meaning.
+    """A Gaussian with unequal variances whose mean is fixed, so that beta keeps its meaning.
 
-    `variances` (D,) are relative. With "pca" they are those of the images' first D principal components, read by
-    `initialise` and NaN before (the paper's released code keeps ranks 20 to 11, of uncentred images).
+    `variances` (D,) are relative. With "pca" they are the variances of the images' first D principal components, which
+    `initialise` computes, and NaN before that. (The paper's released code keeps components 20 to 11 of uncentred
+    images.)
     """
 
     loc: Tensor  # (D,)
@@ -68,12 +72,12 @@ class Anisotropic(Prior):
             self.register_buffer("log_variance", start)
 
     def initialise(self, images: Tensor) -> None:
-        """Sets the variances to the images' (n, C, H, W) principal ones when `variances` is "pca"."""
+        """Set the variances to the principal ones of the images (n, C, H, W) if `variances` is "pca"."""
         if self.from_images:
             with torch.no_grad():
                 self.log_variance.copy_(principal_variances(images, self.z_dim).log())
 
     def forward(self) -> Distribution:
-        """Distribution with event (D,)."""
+        """Return the distribution, with event (D,)."""
         variance = self.mean_variance * self.z_dim * self.log_variance.softmax(0)
         return Independent(Normal(self.loc, variance.sqrt(), validate_args=False), 1, validate_args=False)

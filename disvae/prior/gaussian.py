@@ -8,7 +8,7 @@ from disvae.prior import Prior
 
 
 class Gaussian(Prior):
-    """Standard normal. No rotation of the codes changes it, so it prefers no axes (Mathieu et al. 2019, theorem 2)."""
+    """The standard normal: rotations leave it unchanged, so it prefers no axes (Mathieu et al. 2019, theorem 2)."""
 
     loc: Tensor  # (D,)
     scale: Tensor  # (D,)
@@ -19,5 +19,5 @@ class Gaussian(Prior):
         self.register_buffer("scale", torch.ones(z_dim))
 
     def forward(self) -> Distribution:
-        """Distribution with event (D,)."""
+        """Return the distribution, with event (D,)."""
         return Independent(Normal(self.loc, self.scale, validate_args=False), 1, validate_args=False)

@@ -8,7 +8,7 @@ from disvae.prior import Prior
 
 
 class Laplace(Prior):
-    """Product of Laplace densities: heavier tails than the Gaussian and a preference for codes along the axes."""
+    """A product of Laplace densities, with heavier tails than the Gaussian; it prefers codes along the axes."""
 
     loc: Tensor  # (D,)
     scale: Tensor  # (D,)
@@ -21,5 +21,5 @@ class Laplace(Prior):
         self.register_buffer("scale", torch.full((z_dim,), float(scale)))
 
     def forward(self) -> Distribution:
-        """Distribution with event (D,); each latent has standard deviation sqrt(2) * scale."""
+        """Return the distribution, with event (D,); each latent has standard deviation sqrt(2) * scale."""
         return Independent(distributions.Laplace(self.loc, self.scale, validate_args=False), 1, validate_args=False)

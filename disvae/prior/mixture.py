@@ -10,20 +10,20 @@ from disvae.prior import Prior
 
 
 def spread_means(components: int, z_dim: int) -> Tensor:
-    """Unit vectors (K, D): evenly around the circle from (0, -1) if D = 2, else one each on +-axis 1, +-axis 2, ..."""
+    """Return unit vectors (K, D): evenly around the circle from (0, -1) if D = 2, else on +-axis 1, +-axis 2, ..."""
     if z_dim == 2:
         angle = torch.arange(components, dtype=torch.float64) * (2 * math.pi / components) - math.pi / 2
         return torch.stack([angle.cos(), angle.sin()], dim=1).float()
     if components > 2 * z_dim:
         raise ValueError(
-            f"components must be at most 2 * z_dim = {2 * z_dim}, got {components}; give their places as means=[[...]]"
+            f"components must be at most 2 * z_dim = {2 * z_dim}, got {components}: type prior.means=[[...]]"
         )
     axes = torch.eye(z_dim)
     return torch.stack([axes, -axes], dim=1).flatten(0, 1)[:components]
 
 
 class Mixture(Prior):
-    """Gaussian mixture with equal weights; it clusters the codes. It does not factorise over latents."""
+    """A Gaussian mixture with equal weights, which clusters the codes; it does not factorise over latents."""
 
     log_weight: Tensor  # (K,)
     means: Tensor  # (K, D)
@@ -60,7 +60,7 @@ class Mixture(Prior):
             self.register_buffer("log_scale", log_scale)
 
     def forward(self) -> Distribution:
-        """Distribution with event (D,)."""
+        """Return the distribution, with event (D,)."""
         weights = Categorical(logits=self.log_weight, validate_args=False)
         components = Normal(self.means, self.log_scale.exp(), validate_args=False)
         return MixtureSameFamily(weights, Independent(components, 1, validate_args=False), validate_args=False)

@@ -8,10 +8,10 @@ from disvae.prior import Prior
 
 
 class Sparse(Prior):
-    """Each latent is off (spike) with probability gamma, on (slab) otherwise; gamma=0 is the slab alone.
+    """A spike-and-slab prior: each latent is off (spike) with probability gamma, otherwise on (slab).
 
-    The released code reads 0.05 as the spike's standard deviation, as here; the paper's notation is of a variance, for
-    which type spike=0.2236.
+    gamma=0 is the slab alone. The released code takes 0.05 as the spike's standard deviation, as here. The paper's
+    notation is that of a variance, for which you type prior.spike=0.2236.
     """
 
     log_weight: Tensor  # (D, 2): spike, slab
@@ -30,7 +30,7 @@ class Sparse(Prior):
         self.register_buffer("scale", torch.tensor([float(spike), float(slab)]).repeat(z_dim, 1))
 
     def forward(self) -> Distribution:
-        """Distribution with event (D,); it factorises over latents."""
+        """Return the distribution, with event (D,); it factorises over latents."""
         weights = Categorical(logits=self.log_weight, validate_args=False)
         components = Normal(self.loc, self.scale, validate_args=False)
         latents = MixtureSameFamily(weights, components, validate_args=False)

@@ -10,7 +10,7 @@ from disvae.prior import Prior
 
 
 class StudentT(Prior):
-    """Product of univariate Student-t's, not the spherical multivariate one, which would be rotation invariant."""
+    """A product of univariate Student-t's; the spherical multivariate one would be invariant to rotations."""
 
     loc: Tensor  # (D,)
     scale: Tensor  # (D,)
@@ -26,10 +26,10 @@ class StudentT(Prior):
 
     @property
     def df(self) -> Tensor:
-        """Degrees of freedom nu (), one for all latents."""
+        """Return the degrees of freedom nu (), one for all latents."""
         return F.softplus(self.raw_df)
 
     def forward(self) -> Distribution:
-        """Distribution with event (D,)."""
+        """Return the distribution, with event (D,)."""
         latents = student_t.StudentT(self.df, self.loc, self.scale, validate_args=False)
         return Independent(latents, 1, validate_args=False)

@@ -1,33 +1,32 @@
-"""Schedule: a pure function of the optimiser step, so that resuming a run needs no state."""
+"""Schedules are pure functions of the optimiser step, so that resuming a run needs no state."""
 
 import math
 from abc import ABC, abstractmethod
 
 
 class Schedule(ABC):
-    """step -> weight. Leaves take the full `value`; those that move also the run's `steps`."""
+    """A map from step to weight; subclasses take the full `value`, and those that change also the run's `steps`."""
 
     value: float
 
     @abstractmethod
     def __call__(self, step: int) -> float:
-        """The weight at `step` (0 at the first optimiser step); non-negative and finite.
+        """Return the weight at `step` (0 at the first optimiser step), non-negative and finite.
 
-        To an objective in training it is a scalar tensor (): the steps of a captured graph or of packed runs differ in
-        nothing but what such tensors hold. So weigh with it, and branch on `is_zero` alone.
+        In training, an objective gets it as a scalar tensor (): the steps of a captured graph or of packed runs differ
+        only in the values of such tensors. So multiply by it, and branch on `is_zero` alone.
         """
 
     @property
     def is_zero(self) -> bool:
-        """Zero at every step: what it weighs need not be computed."""
+        """Return whether the weight is zero at every step, so that what it weighs need not be computed."""
         return self.value == 0 and getattr(self, "start", 0.0) == 0
 
 
 def check_warm_up(value: float, start: float, until: float, steps: int) -> None:
-    """What a schedule that moves from `start` to `value` within a share `until` of `steps` steps may be given.
+    """Raise ValueError unless a schedule can go from `start` to `value` within the share `until` of `steps` steps.
 
-    Raises:
-        ValueError: a negative or infinite weight, a share outside (0, 1], no steps.
+    Weights must be non-negative and finite, the share in (0, 1] and the steps positive.
     """
     for name, weight in (("value", value), ("start", start)):
         if not 0 <= weight < math.inf:

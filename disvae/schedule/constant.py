@@ -1,4 +1,4 @@
-"""w(t) = value."""
+"""w(t) = value at every step t."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from disvae.schedule import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """The full weight from the first step on."""
+    """A schedule with the full weight from the first step on."""
 
     value: float
 
@@ -17,5 +17,5 @@ class Constant(Schedule):
             raise ValueError(f"value must be non-negative and finite, got {self.value}")
 
     def __call__(self, step: int) -> float:
-        """`value` at every step."""
+        """Return `value`, whatever the step."""
         return float(self.value)

@@ -8,7 +8,7 @@ from disvae.schedule import Schedule, check_warm_up
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """From `start` to `value` without a kink at either end over the share `until` of the run, then `value`."""
+    """A smooth way from `start` to `value` over the share `until` of the run, then `value`; no kink at either end."""
 
     value: float
     start: float = 0.0
@@ -19,6 +19,6 @@ class Cosine(Schedule):
         check_warm_up(self.value, self.start, self.until, self.steps)
 
     def __call__(self, step: int) -> float:
-        """`start` at step 0, `value` from step `until` * `steps` on."""
+        """Return the weight: `start` at step 0, `value` from step `until` * `steps` on."""
         progress = min(1.0, step / (self.until * self.steps))
         return self.start + (self.value - self.start) * (1 - math.cos(math.pi * progress)) / 2

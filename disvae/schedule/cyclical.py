@@ -8,7 +8,10 @@ from disvae.schedule import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Cyclical(Schedule):
-    """`cycles` times from zero up to `value` over the share `ramp` of a cycle; at `value` once the run is over."""
+    """A schedule that rises `cycles` times from zero to `value`, over the share `ramp` of each cycle.
+
+    Once the run is over it stays at `value`.
+    """
 
     value: float
     cycles: int
@@ -26,8 +29,8 @@ class Cyclical(Schedule):
             raise ValueError(f"steps must be at least the {self.cycles} cycles, got {self.steps}")
 
     def __call__(self, step: int) -> float:
-        """Zero at the first step of each cycle, `value` at its end."""
+        """Return the weight: zero at the first step of each cycle, `value` at its end."""
         if step >= self.steps:
             return float(self.value)
-        passed = step * self.cycles % self.steps / self.steps  # in whole numbers: a cycle starts at exactly zero
+        passed = step * self.cycles % self.steps / self.steps  # integer arithmetic: a cycle starts at exactly zero
         return self.value * min(1.0, passed / self.ramp)

@@ -18,6 +18,6 @@ class Linear(Schedule):
         check_warm_up(self.value, self.start, self.until, self.steps)
 
     def __call__(self, step: int) -> float:
-        """`start` at step 0, `value` from step `until` * `steps` on."""
+        """Return the weight: `start` at step 0, `value` from step `until` * `steps` on."""
         progress = min(1.0, step / (self.until * self.steps))
         return self.start + (self.value - self.start) * progress

@@ -1,1 +1,1 @@
-"""Numbers from arrays: information, densities, the aggregate posterior, linear probes."""
+"""Statistics: numbers from arrays, such as information, densities, the aggregate posterior and linear probes."""

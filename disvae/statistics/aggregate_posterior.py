@@ -1,7 +1,7 @@
-"""The honest estimate of I(x;z), TC and D(q(z), p(z)): q(z) = (1/M) sum_m q(z|x_m) over all M encoded images.
+"""I(x;z), TC and D(q(z), p(z)) estimated with q(z) = (1/M) sum_m q(z|x_m) over all M encoded images.
 
-Samples z_i ~ q(z|x_i) of S seeded rows are scored under the whole mixture, so that nothing is biased by a minibatch;
-what is estimated belongs to the empirical distribution of these M images, for which I(x;z) <= log M.
+Samples z_i ~ q(z|x_i) of S seeded rows are scored under the whole mixture, so no minibatch biases the estimates. They
+describe the empirical distribution of these M images, for which I(x;z) <= log M.
 """
 
 import math
@@ -15,11 +15,11 @@ from tqdm import tqdm
 from disvae.estimators import factorised, marginals, mmd
 
 LEAST_LOG_DENSITY = -80.0
-"""A density this far below another in logarithm adds nothing; exp of less is subnormal, five times as slow on a CPU."""
+"""A log density this far below another adds nothing; exp of less is subnormal, five times as slow on a CPU."""
 
 
 class Aggregate:
-    """q(z) of M images from their encodings: `posterior` maps a block of rows of `h` (M, ...) to q(z|x)."""
+    """The aggregate posterior q(z) of M images; `posterior` maps a block of rows of `h` (M, ...) to q(z|x)."""
 
     def __init__(self, posterior: Callable[[Tensor], Distribution], h: Tensor) -> None:
         if len(h) < 2:
@@ -29,19 +29,19 @@ class Aggregate:
 
     @torch.no_grad()
     def log_density(self, z: Tensor) -> Tensor:
-        """log q(z) (S,) of codes (S, D)."""
+        """Return log q(z) (S,) of codes (S, D)."""
         return self._log_densities(z, with_marginals=False)[0]
 
     @torch.no_grad()
     def log_densities(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
-        """log q(z) (S,) and log q(z_j) (S, D) of codes (S, D); None where the posterior's marginals are not known."""
+        """Return log q(z) (S,) and log q(z_j) (S, D) of codes (S, D); None for the latter if no marginals are known."""
         return self._log_densities(z, with_marginals=marginals(self.posterior(self.h[:1])) is not None)
 
     def _log_densities(self, z: Tensor, with_marginals: bool) -> tuple[Tensor, Tensor | None]:
         joint = z.new_full((len(z),), -math.inf)
         each = torch.full_like(z, -math.inf) if with_marginals else None
         h_rows = min(len(self.h), 2048)
-        # A block that stays in the cache is twice as fast on a CPU; on a GPU a block of 256 MB with its temporaries.
+        # A block that stays in a CPU's cache is twice as fast; on a GPU a block with its temporaries takes 256 MB.
         z_rows = max(1, (2**18 if z.device.type == "cpu" else 2**24) // (h_rows * z.shape[1]))
         with bar("q(z)", len(self.h)) as progress:
             for h in self.h.split(h_rows):
@@ -58,9 +58,9 @@ class Aggregate:
 
     @torch.no_grad()
     def terms(self, pz: Distribution, samples: int = 1000, seed: int = 0) -> dict[str, float]:
-        """The terms below in nats, from min(samples, M) images and as many codes of the prior; `_se`: standard error.
+        """Return terms in nats from min(samples, M) images and as many codes of the prior, with standard errors `_se`.
 
-        The random state outside is left as it was found.
+        The global random state is kept.
         """
         S = min(samples, len(self.h))
         if S < 2:
@@ -90,9 +90,9 @@ class Aggregate:
         return terms
 
     def _moments(self) -> dict[str, float]:
-        """Mean entropy of q(z|x), and the latents whose posterior mean varies by more than 0.01 (Burda et al. 2016)."""
+        """Return the mean entropy of q(z|x) and the number of active latents (variance > 0.01, Burda et al. 2016)."""
         blocks = []
-        for h in self.h.split(4096):  # what is kept of a block is small, a full covariance is not
+        for h in self.h.split(4096):  # one block at a time: full covariances of all images would not fit
             q = self.posterior(h)
             blocks.append((q.mean, q.entropy()))
         means = torch.cat([mean for mean, _ in blocks])
@@ -103,7 +103,7 @@ class Aggregate:
 
 
 def bar(description: str, total: int) -> "tqdm[None]":
-    """A progress bar on a terminal, gone when done, for what takes more than two seconds."""
+    """Return a progress bar for a terminal that appears after two seconds and is removed when done."""
     return tqdm(total=total, desc=description, unit_scale=True, delay=2, disable=None, leave=False)
 
 
@@ -111,10 +111,10 @@ def bar(description: str, total: int) -> "tqdm[None]":
 def marginal_sums(
     posterior: Callable[[Tensor], Distribution], h: Tensor, z: Tensor, own: Tensor, progress: "tqdm[None]"
 ) -> Tensor:
-    """sum_m q(z_sj|x_m) / exp(own_sj) (S, D) over the rows of `h` (M, ...), latent by latent, in float64.
+    """Return sum_m q(z_sj|x_m) / exp(own_sj) (S, D) over the rows of `h` (M, ...), latent by latent, in float64.
 
-    `own` (S, D) is log q(z_sj|x) for the image that z_sj was drawn from: with that image among the rows the sum is at
-    least 1 and needs no log-sum-exp, which on a CPU takes three times as long.
+    `own` (S, D) is log q(z_sj|x) for the image that z_sj was drawn from. If that image is among the rows, the sum is at
+    least 1 and needs no log-sum-exp, which takes three times as long on a CPU.
     """
     sums = torch.zeros_like(z, dtype=torch.float64)
     # Blocks with their temporaries fit the cache of a CPU core; on a GPU a block is 256 MB.
@@ -123,7 +123,7 @@ def marginal_sums(
     for h_block in h.split(h_rows):
         q_d = marginals(posterior(h_block))
         if q_d is None:
-            raise ValueError("posterior must have marginals that are known")
+            raise ValueError("posterior must have known marginals: type posterior=gaussian")
         for start in range(0, len(z), z_rows):
             rows = slice(start, start + z_rows)
             log_ratio = q_d.log_prob(z[rows, None]).sub_(own[rows, None])  # (S, M, D)
@@ -133,7 +133,7 @@ def marginal_sums(
 
 
 def _pairs(q: Distribution, z: Tensor, with_marginals: bool) -> tuple[Tensor, Tensor | None]:
-    """log q(z_i|x_m) (S, M) and, if asked for, its marginals log q(z_ij|x_m) (S, M, D) for `z` (S, 1, D)."""
+    """Return log q(z_i|x_m) (S, M) and, if asked for, its marginals log q(z_ij|x_m) (S, M, D) for `z` (S, 1, D)."""
     q_d = marginals(q) if with_marginals else None
     log_q_d = None if q_d is None else q_d.log_prob(z)
     joint: Tensor = log_q_d.sum(2) if log_q_d is not None and factorised(q) is not None else q.log_prob(z)

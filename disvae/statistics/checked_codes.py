@@ -1,24 +1,24 @@
-"""Codes and factors at the door of a metric."""
+"""Checks of the codes and factors that a metric is given."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 LARGEST_CODE = 1e30
-"""Squares and their sums stay finite."""
+"""The largest code allowed: squares of codes and sums of these stay finite."""
 
 
 def checked(
     codes: np.ndarray, factors: np.ndarray | None, names: Sequence[str], least_factors: int, least_samples: int
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Codes (N, D) as float64, factors (N, K) as class indices from 0, and a name for each factor.
+    """Return codes (N, D) as float64, factors (N, K) as class indices from 0, and a name for each factor.
 
     Raises:
-        ValueError: saying what is needed and what was got.
+        ValueError: codes or factors are not of the right kind; the message says what is needed and what was given.
     """
     codes = np.asarray(codes)
     if codes.ndim != 2 or codes.shape[1] == 0:
-        raise ValueError(f"codes must be (N, D), a row a sample, got {codes.shape}")
+        raise ValueError(f"codes must be (N, D), one row per sample, got {codes.shape}")
     if not (np.issubdtype(codes.dtype, np.floating) or np.issubdtype(codes.dtype, np.integer)):
         raise ValueError(f"codes must be real numbers, got {codes.dtype}")
     if len(codes) < least_samples:
@@ -33,14 +33,14 @@ def checked(
     if factors.ndim == 1:
         factors = factors[:, None]
     if factors.ndim != 2 or len(factors) != len(codes):
-        raise ValueError(f"factors must be ({len(codes)}, K), a row for each of the codes, got {factors.shape}")
+        raise ValueError(f"factors must be ({len(codes)}, K), one row per code, got {factors.shape}")
     if factors.shape[1] < least_factors:
         raise ValueError(f"at least {least_factors} factors are needed, got {factors.shape[1]}")
     if len(names) not in (0, factors.shape[1]):
-        raise ValueError(f"{factors.shape[1]} factors need as many names, got {', '.join(names)}")
+        raise ValueError(f"names must be {factors.shape[1]}, one per factor, got {', '.join(names)}")
     names = list(names) or [str(k) for k in range(factors.shape[1])]
     if len(set(names)) < len(names):
-        raise ValueError(f"factors must have names of their own, got {', '.join(names)}")
+        raise ValueError(f"factors must have different names, got {', '.join(names)}")
     if factors.dtype == bool:
         factors = factors.astype(np.int64)
     indices = np.empty(factors.shape, np.int64)

@@ -1,4 +1,4 @@
-"""Densities of codes along one latent and over a plane of two, of the prior and of q(z) = (1/N) sum_n q(z|x_n)."""
+"""Densities of the prior and of q(z) = (1/N) sum_n q(z|x_n), along one latent and over a plane of two."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -12,19 +12,19 @@ from disvae.estimators import factorised, marginals
 from disvae.statistics.latents import prior_marginals
 
 DENSITIES_AT_ONCE = 2**22
-"""Densities at a time."""
+"""How many densities are computed at a time."""
 
 Pair = tuple[int, int]
 
 NARROW = 0.1
-"""Share of the encodings that may be narrower than what a line resolves."""
+"""The share of encodings that may be narrower than a line of places resolves."""
 
 
 def line_across(low: float, high: float, widths: Tensor, least: int, most: int) -> Tensor:
-    """Places (P,) from low to high, P odd and at least `least`: two within each of most `widths` (N,) of encodings.
+    """Return places (P,) from low to high, so close that most encodings, of `widths` (N,), contain two of them.
 
-    Between places further apart single encodings would be missed or counted too often. P is at most `most`, if that is
-    more than `least`.
+    Places further apart would miss single encodings or count them too often. P is odd, at least `least`, and at most
+    `most` if that is more than `least`.
     """
     width = max(widths.quantile(NARROW).item(), (high - low) / 1e6)
     wanted = math.ceil(2 * (high - low) / width)
@@ -32,18 +32,21 @@ def line_across(low: float, high: float, widths: Tensor, least: int, most: int) 
 
 
 def density_of_latent(dist: Distribution, d: int, places: Tensor) -> Tensor | None:
-    """Density (P,) of latent d at `places` (P,), the mean over the batch of `dist`; None if no marginals are known."""
+    """Return the density (P,) of latent d at `places` (P,), the mean over the batch of `dist`.
+
+    It is None if no marginals are known.
+    """
     dist_d = prior_marginals(dist)
     return None if dist_d is None else _of_latent(dist_d, d).log_prob(places[:, None]).exp().mean(1)
 
 
 def density_of_pair(dist: Distribution, pair: Pair, first: Tensor, second: Tensor) -> Tensor:
-    """Density (F, S) of a `pair` of latents where the first is one of `first` (F,) and the second of `second` (S,).
+    """Return the density (F, S) of a `pair` of latents, the first at `first` (F,) and the second at `second` (S,).
 
-    The mean over the batch of `dist`, batch (N,) or (), event (D,).
+    It is the mean over the batch of `dist`, which has batch (N,) or () and event (D,).
 
     Raises:
-        ValueError: neither `dist` nor the components it mixes have independent latents, nor is it Gaussian.
+        ValueError: `dist` is not Gaussian, and neither it nor the components that it mixes have independent latents.
     """
     if factorised(dist) is not None:
         a, b = _each(dist, pair, first, second)
@@ -61,7 +64,7 @@ def density_of_pair(dist: Distribution, pair: Pair, first: Tensor, second: Tenso
 
 
 def _each(dist: Distribution, pair: Pair, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Densities (F, N) and (S, N) of two latents under each of the batch."""
+    """Return the densities (F, N) and (S, N) of two latents under each distribution of the batch."""
     dist_d = factorised(dist)
     if dist_d is None:
         raise ValueError(f"latents must be independent or jointly Gaussian, got {type(dist).__name__}")
@@ -70,7 +73,7 @@ def _each(dist: Distribution, pair: Pair, first: Tensor, second: Tensor) -> tupl
 
 
 def _of_latent(dist_d: Distribution, d: int) -> Distribution:
-    """Latent d of a distribution of independent ones (batch (..., D)): batch (N,), N = 1 for a single code."""
+    """Return latent d, batch (N,), of independent latents (batch (..., D)); N = 1 for a single code."""
     if isinstance(dist_d, MixtureSameFamily):
         logits = dist_d.mixture_distribution.logits[..., d, :]  # (..., K)
         weights = Categorical(logits=logits.reshape(-1, logits.shape[-1]))
@@ -81,7 +84,7 @@ def _of_latent(dist_d: Distribution, d: int) -> Distribution:
 
 
 def _part(dist: Distribution, index: tuple[Any, ...], shape: torch.Size) -> Distribution:
-    """What has the parameters at this index of the batch, which becomes (N, *shape)."""
+    """Return the distribution with the parameters at this index of the batch, which becomes (N, *shape)."""
     kind: Callable[..., Distribution] = type(dist)
     return kind(**{name: getattr(dist, name)[index].reshape(-1, *shape) for name in dist.arg_constraints})
 
@@ -89,7 +92,7 @@ def _part(dist: Distribution, index: tuple[Any, ...], shape: torch.Size) -> Dist
 def _conditioned(
     dist: MultivariateNormal, pair: Pair, first: Tensor, rows: int
 ) -> Iterable[tuple[Tensor, Distribution]]:
-    """`rows` of the batch at a time: density (n, F) of the first latent, and the second (n, F) given it."""
+    """Yield, `rows` of the batch at a time, the first latent's density (n, F) and the second latent (n, F) given it."""
     i, j = pair
     mean, covariance = dist.loc.view(-1, dist.loc.shape[-1]), dist.covariance_matrix.flatten(0, -3)
     for m, c in zip(mean.split(rows), covariance.split(rows), strict=True):
@@ -100,7 +103,7 @@ def _conditioned(
 
 
 def widths(qz_x: Distribution) -> Tensor:
-    """How wide each code of q(z|x) is (N, D): its standard deviation, a Student-t's scale where it has none."""
+    """Return how wide each q(z|x) is (N, D): its standard deviation, or a Student-t's scale if that is not finite."""
     q_d = marginals(qz_x)
     std = (qz_x if q_d is None else q_d).variance.sqrt()
     scale = getattr(q_d, "scale", None)
@@ -108,7 +111,7 @@ def widths(qz_x: Distribution) -> Tensor:
 
 
 def covariance_of_pair(qz_x: Distribution, pair: Pair) -> Tensor:
-    """Covariances (N, 2, 2) of two latents under each q(z|x), of `spread` where they are independent."""
+    """Return the covariances (N, 2, 2) of two latents under each q(z|x), diagonal if they are independent."""
     index = list(pair)
     if isinstance(qz_x, MultivariateNormal):
         covariance: Tensor = qz_x.covariance_matrix[:, index][:, :, index]

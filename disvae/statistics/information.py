@@ -12,17 +12,17 @@ Binning = Literal["equal_width", "quantile"]
 
 
 def bins(codes: np.ndarray, n: int, kind: Binning) -> np.ndarray:
-    """Bin of each code (N, D), in [0, n), latent by latent.
+    """Return the bin of each code (N, D), in [0, n), latent by latent.
 
-    equal_width: between the latent's least and greatest value, as Locatello et al. 2019 do; one outlier can empty the
-    rest. quantile: equally many codes a bin, the same under any increasing map; equal codes stay together, and a latent
-    of at most n values has a bin for each.
+    equal_width: bins between the latent's least and greatest value, as in Locatello et al. 2019; one outlier can empty
+    the others. quantile: bins with equally many codes, the same under any increasing map. Equal codes stay together,
+    and a latent of at most n values has one bin for each.
     """
     if kind == "equal_width":
         low = codes.min(0)
         width = codes.max(0) - low
         place = n * ((codes - low) / np.where(width > 0, width, 1))
-        # A code on an edge belongs above it, also where rounding (float32) has left it just below.
+        # A code on an edge belongs above it, even if float32 rounding has put it just below.
         from_low: np.ndarray = np.minimum((place + 1e-6).astype(np.int64), n - 1)
         return from_low
     binned = np.empty(codes.shape, np.int64)
@@ -37,12 +37,12 @@ def bins(codes: np.ndarray, n: int, kind: Binning) -> np.ndarray:
 
 
 def entropy(factors: np.ndarray) -> np.ndarray:
-    """H (K,) of each column (N, K) of indices from 0, as they occur."""
+    """Return the entropy H (K,) of the counts of each column (N, K) of indices from 0."""
     return np.array([_entropy(np.bincount(column), len(column)) for column in factors.T])
 
 
 def mutual_information(binned: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Plug-in I(z_j;v_k) (D, K) of binned codes (N, D) and factors (N, K), both indices from 0."""
+    """Return the plug-in I(z_j;v_k) (D, K) of binned codes (N, D) and factors (N, K), both indices from 0."""
     N, K = factors.shape
     sizes = factors.max(0) + 1
     start = np.concatenate([[0], sizes.cumsum()])
@@ -64,16 +64,16 @@ def _entropy(counts: np.ndarray, N: int) -> float:
 
 
 def plug_in_bias(n: int, factors: np.ndarray) -> np.ndarray:
-    """Mean plug-in information (K,) of `n` bins of a latent that knows nothing: (n - 1)(|v| - 1) / 2N (Miller 1955).
+    """Return (n - 1)(|v| - 1) / 2N (K,), the mean plug-in information of `n` bins that know nothing (Miller 1955).
 
-    2N times that information is close to chi-squared with (n - 1)(|v| - 1) degrees of freedom where cells are not few.
+    2N times that information is close to chi-squared with (n - 1)(|v| - 1) degrees of freedom unless cells are few.
     """
     bias: np.ndarray = (n - 1) * factors.max(0) / (2 * len(factors))
     return bias
 
 
 def gaps(information: np.ndarray) -> np.ndarray:
-    """The best latent's information less the second's (K,), of (D, K); a single latent is second to nothing."""
+    """Return the best latent's information minus the second's (K,) from (D, K); a single latent's gap is to 0."""
     if len(information) == 1:
         information = np.concatenate([information, 0 * information])
     second, best = np.partition(information, -2, axis=0)[-2:]
@@ -82,11 +82,12 @@ def gaps(information: np.ndarray) -> np.ndarray:
 
 
 def neighbour_information(codes: np.ndarray, factors: np.ndarray, k: int) -> np.ndarray:
-    """I(z_j;v_k) (D, K) of continuous latents (N, D) and discrete factors (N, K) by `k` nearest neighbours, Ross 2014.
+    """Return I(z_j;v_k) (D, K) of continuous latents (N, D) and factors (N, K) by `k` nearest neighbours, Ross 2014.
 
-    psi(N) + <psi(k)> - <psi(N_v)> - <psi(m)>: m other codes lie no farther than the k-th nearest one of the same value,
-    of which there are N_v; negative estimates become 0. Values that occur once are left out. Where codes coincide, k
-    counts all of the same value that lie no farther (Gao et al. 2017): no noise is added to part them.
+    It is psi(N) + <psi(k)> - <psi(N_v)> - <psi(m)>. N_v codes have the same value of the factor, and m other codes lie
+    no farther than the k-th nearest of these. Negative estimates become 0. Values that occur once are left out. Where
+    codes coincide, k counts all codes of the value that lie no farther (Gao et al. 2017); no noise is added to separate
+    them.
     """
     information = np.empty((codes.shape[1], factors.shape[1]))
     for d, latent in enumerate(codes.T):
@@ -97,7 +98,7 @@ def neighbour_information(codes: np.ndarray, factors: np.ndarray, k: int) -> np.
 
 
 def _neighbour_information(x: np.ndarray, v: np.ndarray, k: int) -> float:
-    """Of one latent (N,) in increasing order and one factor."""
+    """Return the information of one latent (N,) in increasing order and one factor."""
     counts = np.bincount(v)
     kept = counts[v] > 1
     x, v = x[kept], v[kept]
@@ -112,7 +113,7 @@ def _neighbour_information(x: np.ndarray, v: np.ndarray, k: int) -> float:
     k_v = np.minimum(k, N_v - 1)
     here = np.arange(N)
     radius = np.full(N, np.inf)
-    for below in range(k + 1):  # the k nearest are a run of k + 1 around this one, with `below` of them below it
+    for below in range(k + 1):  # the k nearest and this code are k + 1 in a row, `below` of them below it
         low, high = here - below, here - below + k_v
         fits = (low >= first) & (high < first + N_v) & (high >= here)
         low, high = np.where(fits, low, here), np.where(fits, high, here)
@@ -120,7 +121,7 @@ def _neighbour_information(x: np.ndarray, v: np.ndarray, k: int) -> float:
         radius = np.where(fits, np.minimum(radius, farthest), radius)
     radius += 4 * np.finfo(np.float64).eps * (np.abs(x_v) + radius)  # x +- radius may round to less than the k-th
     start, end = np.searchsorted(x, x_v - radius, "left"), np.searchsorted(x, x_v + radius, "right")
-    key = v * N + place  # increasing: where a code of value v at a place among all would stand among those of v
+    key = v * N + place  # increasing: finds the place among the codes of value v for a place among all
     k_v = np.searchsorted(key, v * N + end) - np.searchsorted(key, v * N + start) - 1
     information: float = digamma(N) + (digamma(k_v) - digamma(N_v) - digamma(end - start - 1)).mean()
     return max(information, 0.0)

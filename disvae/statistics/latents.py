@@ -1,4 +1,4 @@
-"""What each latent of a VAE is worth, and where its prior puts it."""
+"""How much each latent of a VAE encodes, and where its prior puts it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,34 +16,34 @@ ACTIVE = 0.01
 """A latent is active when its posterior mean varies by more than this over images (Burda et al. 2016)."""
 
 SAMPLES = 100_000
-"""Codes of the prior that quantiles are read from where there is no formula."""
+"""How many codes of the prior are drawn to read quantiles from if there is no formula."""
 
 
 @dataclass(frozen=True)
 class Latents:
-    """The D latents in order: those that know most of the image first, those that are not active last."""
+    """The D latents in order: those that encode most of the image first, inactive ones last."""
 
     order: list[int]
-    active: list[bool]  # of latent d, not of the d-th in the order
+    active: list[bool]  # active[d] is about latent d, not the d-th in the order
     kl: list[float] | None  # nats; None where posterior or prior have no marginals
 
     @property
     def busy(self) -> list[int]:
-        """The active ones, in order."""
+        """Return the active latents, in order."""
         return [d for d in self.order if self.active[d]]
 
     def label(self, d: int) -> str:
-        """`z3`, and its KL where it is known: `z3  1.20 nats`."""
+        """Return a name such as `z3`, with the KL where it is known: `z3 1.20 nats`."""
         return f"z{d}" if self.kl is None else f"z{d}  {max(self.kl[d], 0):.2f} nats"
 
     def first(self, most: int, inactive: int) -> list[int]:
-        """At most `most` in order, with at most `inactive` of those that are not active."""
+        """Return at most `most` latents in order, at most `inactive` of them inactive."""
         return self.order[: min(most, len(self.busy) + inactive)]
 
 
 @torch.no_grad()
 def latents(qz_x: Distribution, pz: Distribution) -> Latents:
-    """Of the posteriors (N,) of N images, N >= 2; the random state outside is left as it was found."""
+    """Return the order of the latents for posteriors (N,) of N >= 2 images; the global random state is kept."""
     with seeded():
         kl = kl_per_latent(qz_x, pz)
         spread = finite_mean(qz_x).var(0)
@@ -55,20 +55,20 @@ def latents(qz_x: Distribution, pz: Distribution) -> Latents:
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """Draws within are always the same and leave the random state outside as it was."""
+    """Make the draws within the block always the same, and keep the global random state."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
 
 
 def finite_mean(qz_x: Distribution) -> Tensor:
-    """The means (N, D) of q(z|x), a sample where a posterior has none (a Cauchy)."""
+    """Return the means (N, D) of q(z|x), or a sample where a posterior has no mean (a Cauchy)."""
     mean: Tensor = qz_x.mean
     return mean if mean.isfinite().all() else torch.where(mean.isfinite(), mean, qz_x.sample())
 
 
 def kl_per_latent(qz_x: Distribution, pz: Distribution) -> Tensor | None:
-    """The mean KL (D,) of each latent's marginal posterior to its marginal prior, nats; None where one is not known."""
+    """Return the mean KL (D,) in nats of each latent's marginal posterior to its prior; None if one is unknown."""
     q_d, p_d = marginals(qz_x), prior_marginals(pz)
     if q_d is None or p_d is None:
         return None
@@ -76,7 +76,7 @@ def kl_per_latent(qz_x: Distribution, pz: Distribution) -> Tensor | None:
 
 
 def prior_marginals(pz: Distribution) -> Distribution | None:
-    """The marginals (batch (D,), event ()) of p(z), of a mixture of normals too; None where they are not known."""
+    """Return the marginals (batch (D,), event ()) of p(z), a mixture of normals included; None if they are unknown."""
     p_d = marginals(pz)
     if p_d is None and isinstance(pz, MixtureSameFamily):
         component = marginals(pz.component_distribution)  # batch (K, D)
@@ -87,14 +87,14 @@ def prior_marginals(pz: Distribution) -> Distribution | None:
 
 
 def along(code: Tensor, d: int, places: Tensor) -> Tensor:
-    """Codes (P, D): `code` (D,) with its latent `d` at each of `places` (P,)."""
+    """Return codes (P, D): `code` (D,) with its latent `d` at each of `places` (P,)."""
     z = code.repeat(len(places), 1)
     z[:, d] = places
     return z
 
 
 def scales(pz: Distribution) -> Tensor:
-    """How wide p(z) is (D,): its standard deviation, or half of what holds 68 % of it where it has none."""
+    """Return the width (D,) of p(z): its standard deviation, or half of what holds 68 % if that is not finite."""
     std: Tensor = pz.variance.sqrt()
     if std.isfinite().all():
         return std
@@ -105,7 +105,7 @@ def scales(pz: Distribution) -> Tensor:
 
 
 def quantiles(pz: Distribution, probabilities: tuple[float, ...]) -> Tensor:
-    """What each latent of p(z) is below with these probabilities (P,): (P, D); read from samples without a formula."""
+    """Return each latent's quantiles (P, D) under p(z) at probabilities (P,), from samples if no formula exists."""
     places = _by_formula(pz, probabilities)
     if places is not None:
         return places
@@ -121,21 +121,21 @@ def _by_formula(pz: Distribution, probabilities: tuple[float, ...]) -> Tensor | 
     for inverse in (formula, partial(_bisected, p_d)):
         try:
             return torch.stack([inverse(torch.tensor(p)) for p in probabilities])
-        except NotImplementedError:  # how torch says that it has no formula: a mixture has no icdf
+        except NotImplementedError:  # torch has no formula: a mixture has no icdf
             continue
     return None
 
 
 def _of_student_t(p_d: StudentT, p: Tensor) -> Tensor:
-    from scipy.special import stdtrit  # other priors do without
+    from scipy.special import stdtrit  # slow to import; other priors do not need it
 
     standard = stdtrit(p_d.df.double().cpu().numpy(), p.double().item())
     return p_d.loc + p_d.scale * torch.from_numpy(standard).to(p_d.loc)
 
 
 def _bisected(p_d: Distribution, p: Tensor) -> Tensor:
-    """Where the cumulative density of each latent (D,) is `p`, to the last bit of float32."""
-    p_d.cdf(p_d.mean)  # says so if there is none
+    """Return where the cumulative density of each latent (D,) is `p`, to the last bit of float32."""
+    p_d.cdf(p_d.mean)  # raises NotImplementedError if there is none
     high = torch.ones_like(p_d.mean)
     while (p_d.cdf(high) < p).any() or (p_d.cdf(-high) > p).any():
         high = 2 * high

@@ -119,12 +119,15 @@ class Checkpoints(pl.Callback):
         self.member = member
         self.every = member.config["checkpoint_every"]
         self.saved: int | None = None
+        self.seconds = 0.0  # spent on writing
 
     def write(self, trainer: pl.Trainer, path: Any) -> None:
         """Write a checkpoint of this run to `path`; a step that diverged is never written."""
         module: Any = trainer.lightning_module
-        module.fetch_terms()
+        module.fetch_terms()  # waits for the steps that a GPU has still to make, which are no part of the writing
+        started = time.perf_counter()
         trainer.save_checkpoint(path, storage_options=self.member.module)
+        self.seconds += time.perf_counter() - started
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write last.ckpt and note its step, unless it was written at this step."""
@@ -217,29 +220,32 @@ class StopOnSignal(pl.Callback):
 
 
 class Seconds(pl.Callback):
-    """Count the seconds spent on steps and on validations.
+    """Count the seconds spent on steps and on validations. It has to be the last callback.
 
-    It has to be the last callback, so that a validation includes its scores and pictures, and a step no checkpoint.
+    A GPU makes its steps while the program goes on, so the steps get all the time from the first one on that is spent
+    neither on validations, their scores and pictures, nor on checkpoints.
     """
 
-    def __init__(self) -> None:
-        self.training = 0.0
+    def __init__(self, checkpoints: Sequence[Checkpoints]) -> None:
+        self.checkpoints = checkpoints
         self.validation = 0.0
+        self.training = 0.0
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the clock."""
-        self.since = time.perf_counter()
+        self.began = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, i: int
     ) -> None:
-        """Add the time since the step began."""
-        self.training += time.perf_counter() - self.since
+        """Set the time of all steps so far."""
+        others = self.validation + sum(checkpoints.seconds for checkpoints in self.checkpoints)
+        self.training = time.perf_counter() - self.began - others
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the clock."""
-        self.began = time.perf_counter()
+        self.since = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the time since the validation began."""
-        self.validation += time.perf_counter() - self.began
+        self.validation += time.perf_counter() - self.since

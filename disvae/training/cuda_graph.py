@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from disvae.batches import Batch
+from disvae.batches import Batch, send
 from disvae.training.module import NORM, VAEModule, clip_gradients, step_seed
 from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
 
@@ -134,7 +134,7 @@ class GraphedVAEModule(WholeStep, VAEModule):
         """Make the step of a batch and return its loss."""
         step = self.global_step
         (weights,) = self.schedules.at([step])
-        inputs = {"x": batch.x, "x_extra": batch.x_extra, "weights": weights.to(batch.x.device, non_blocking=True)}
+        inputs = {"x": batch.x, "x_extra": batch.x_extra, "weights": send(weights, batch.x.device)}
         row = self.recorder(inputs, step, lambda: torch.manual_seed(step_seed(self.seed, step)))
         self.rows.append(row)
         return row[self.names.index("loss")]

@@ -60,7 +60,7 @@ class Training:
         lost: Callable[[VAEModule, Diverged], None] = lambda module, error: None,
     ) -> None:
         self.runs = runs
-        self.seconds = Seconds()
+        self.seconds = Seconds([run.checkpoints for run in runs])
         config = runs[0].config
         data = [run.built.data for run in runs]
         modules = [run.module for run in runs]

@@ -130,11 +130,12 @@ def test_a_folder_that_cannot_be_made_says_which_variable_to_set(tmp_path, numbe
 def test_a_link_planted_under_the_temporary_name_is_not_written_through(tmp_path, numbers):
     victim = tmp_path / "victim"
     victim.write_bytes(b"mine")
-    (tmp_path / ".n.npz.tmp").symlink_to(victim)
+    temporary = tmp_path / f".n.npz.{os.getpid()}"
+    temporary.symlink_to(victim)
     cache.build_once(tmp_path / "n.npz", numbers)
     assert victim.read_bytes() == b"mine"
     assert not (tmp_path / "n.npz").is_symlink()
-    assert not (tmp_path / ".n.npz.tmp").is_symlink()
+    assert not temporary.is_symlink()
 
 
 def test_a_link_planted_while_the_file_is_made_is_an_error(tmp_path, numbers, monkeypatch):

@@ -154,7 +154,7 @@ def test_runs_that_cannot_be_compared_are_refused():
         udr()([encoding(z)])
     with pytest.raises(ValueError, match="got 100 and 99 of them"):
         udr()([encoding(z), encoding(z[1:])])
-    with pytest.raises(ValueError, match="got others in run 1"):
+    with pytest.raises(ValueError, match="got different ones in run 1 and run 0"):
         udr()([encoding(z, rows=np.arange(100)), encoding(z, rows=np.arange(1, 101))])
     with pytest.raises(ValueError, match="penalty must be"):
         udr(penalty=1.0)

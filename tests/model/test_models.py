@@ -138,7 +138,7 @@ def test_a_perceptron_takes_any_shape(x_shape, z_dim, batch, likelihood_size, hi
 )
 def test_a_wrong_shape_is_refused_with_a_model_that_takes_it(name, x_shape, fitting):
     side = SIDE[name]
-    message = rf"x_shape must be \(C, {side}, {side}\) for model={name}, got .*; type model={fitting}$"
+    message = rf"x_shape must be \(C, {side}, {side}\) for model={name}, got .*: type model={fitting}$"
     with pytest.raises(ValueError, match=message):
         NETWORKS[name](x_shape, 10, 20, 1)
     if len(x_shape) == 3 and fitting in NETWORKS:

@@ -22,7 +22,7 @@ from disvae.objective.capacity import Capacity
 from disvae.objective.decomposition import Decomposition
 from disvae.objective.dip_vae import DIPVAE
 from disvae.objective.factor_vae import FactorVAE
-from disvae.objective.vae import VAE
+from disvae.objective.vae import ELBO
 from disvae.schedule.constant import Constant
 from disvae.schedule.linear import Linear
 from disvae.vae import Draw
@@ -34,7 +34,7 @@ def one(value: float = 1.0) -> Constant:
 
 def every_objective() -> list:
     return [
-        VAE(),
+        ELBO(),
         BetaVAE(one(4)),
         Capacity(one(2), gamma=10),
         BetaTC(one(6), mi_weight=1, dwkl_weight=1, estimator="mss"),
@@ -59,10 +59,10 @@ def same(a: dict, b: dict, atol: float = 1e-6) -> None:
     ids=["beta=1", "alpha=0,beta=1", "gamma=0", "lambda=0"],
 )
 def test_without_its_extra_weight_an_objective_is_the_vae(objective, draw, gradients):
-    expected, terms = VAE()(draw()), objective(draw())
+    expected, terms = ELBO()(draw()), objective(draw())
     loss = terms["loss"] - terms.get("discriminator_loss", 0)
     torch.testing.assert_close(loss, expected["loss"], atol=1e-6, rtol=0)
-    same(gradients(objective), gradients(VAE()))
+    same(gradients(objective), gradients(ELBO()))
 
 
 def test_alpha_zero_is_the_beta_vae(draw, gradients):
@@ -86,7 +86,7 @@ def test_beta_tc_with_all_weights_one_is_the_vae_with_a_sampled_kl(draw, estimat
 
 
 def test_every_objective_reports_the_same_elbo_whatever_it_weighs(draw):
-    expected = VAE()(draw())
+    expected = ELBO()(draw())
     for objective in every_objective():
         terms = objective(draw())
         for name in ("reconstruction", "kl", "elbo", "kl_per_dimension"):

@@ -47,7 +47,7 @@ def test_images_leave_given_variances_alone():
 
 def test_more_latents_than_the_images_have_directions_are_refused_with_what_to_type():
     prior = Anisotropic(3, variances="pca", mean_variance=1.0, learn=False)
-    with pytest.raises(ValueError, match=r"z_dim must be at most 2 .* got 3; type prior.variances=equal"):
+    with pytest.raises(ValueError, match=r"z_dim must be at most 2 .* got 3: type prior.variances=equal"):
         prior.initialise(torch.rand(50, 1, 1, 2))
     with pytest.raises(ValueError, match="z_dim must be at most 1"):
         prior.initialise(torch.eye(2).reshape(2, 1, 1, 2).repeat(1, 1, 4, 1))

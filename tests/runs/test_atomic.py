@@ -101,4 +101,4 @@ def test_there_is_no_other_way_to_write_a_file():
         for path in Path(disvae.__file__).parent.rglob("*.py")
         if re.search(ways, path.read_text(encoding="utf-8"))
     }
-    assert found == {"atomic.py", "folder.py", "download.py"}
+    assert found == {"atomic.py", "folder.py"}

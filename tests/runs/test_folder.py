@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from disvae.config import ConfigError, resolved
-from disvae.runs import folder as runs
 from disvae.runs.folder import Run, readable
+from disvae.runs.provenance import provenance
 
 
 def test_the_same_configuration_finds_its_folder_under_another_spelling(composed, tmp_path):
@@ -68,7 +68,7 @@ def test_only_what_a_killed_writer_left_is_swept(tmp_path):
 
 
 def test_provenance_says_where_numbers_come_from():
-    made = runs.provenance("cpu", 2)
+    made = provenance("cpu", 2)
     assert made["packages"]["torch"]
     assert {"command", "git_commit", "git_dirty", "device", "python", "started"} <= made.keys()
     json.dumps(made)

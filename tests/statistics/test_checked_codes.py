@@ -63,10 +63,10 @@ def test_whole_floats_and_booleans_are_class_indices():
 
 
 def test_two_factors_cannot_share_a_name():
-    with pytest.raises(ValueError, match="names of their own, got a, a"):
+    with pytest.raises(ValueError, match="must have different names, got a, a"):
         checked(CODES, FACTORS, ["a", "a"], 2, 10)
 
 
 def test_names_must_be_as_many_as_factors():
-    with pytest.raises(ValueError, match="2 factors need as many names, got a"):
+    with pytest.raises(ValueError, match="names must be 2, one per factor, got a"):
         checked(CODES, FACTORS, ["a"], 2, 10)

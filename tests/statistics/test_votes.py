@@ -51,7 +51,7 @@ def test_values_differ_between_the_pairs_of_a_vote():
 
 
 def test_a_factor_without_a_shared_value_is_named():
-    with pytest.raises(ValueError, match="factor posX must take a value in two rows"):
+    with pytest.raises(ValueError, match="factor posX must have a value that occurs in two rows"):
         SameValue(np.arange(3), np.arange(3), "posX")
 
 

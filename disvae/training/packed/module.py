@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from disvae.batches import Batch, Data, Rows
+from disvae.batches import Batch, Data, Rows, send
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.cuda_graph import StepRecorder, WholeStep
 from disvae.training.data_module import StepRows
@@ -133,10 +133,11 @@ class PackedModule(WholeStep):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Make the members' steps and return the sum of their losses."""
         step, chosen = self.global_step, [self.all.index(member) for member in self.live]
-        weights = torch.cat([self.schedules[k].at([step]) for k in chosen]).to(batch.x.device, non_blocking=True)
+        weights = send(torch.cat([self.schedules[k].at([step]) for k in chosen]), batch.x.device)
         x, x_extra = batch.x, batch.x_extra
         if len(chosen) < len(self.all):
-            x, x_extra = x[chosen], x_extra[chosen]
+            rows = send(torch.tensor(chosen), batch.x.device)
+            x, x_extra = x[rows], x_extra[rows]
         inputs = {"x": x, "x_extra": x_extra, "weights": weights}
         rows = self.recorder(inputs, step, lambda: self.pack.seed(step), self.pack.generators)
         self.rows.append(rows)
