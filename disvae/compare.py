@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from disvae.comparison.groups import Comparison, compare
-from disvae.comparison.results import Row, collect, knob
+from disvae.comparison.results import Row, collect, typed_value
 from disvae.config import ConfigError
 from disvae.runs.settings import Setting
 from disvae.runs.tags import better, short
@@ -111,7 +111,7 @@ def _options(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[S
         if key in OPTIONS:
             options[key] = value
         else:
-            where[key] = [knob(text) for text in _list(value)]
+            where[key] = [typed_value(text) for text in _list(value)]
     return options, where
 
 

@@ -70,7 +70,7 @@ def _wanted(overrides: Sequence[str]) -> list[str]:
 
 
 def _step(row: Row) -> str:
-    steps = row.knobs.get("steps")
+    steps = row.settings.get("steps")
     return f"{row.step:,}" + (f"/{steps:,.0f}" if isinstance(steps, float) else "")
 
 

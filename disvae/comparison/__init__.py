@@ -1,1 +1,1 @@
-"""Comparing runs: what each came to, means over seeds, tables, figures and a report."""
+"""Comparison of runs: results of each run, means over seeds, tables, figures and a report."""

@@ -1,6 +1,6 @@
-"""A comparison in pictures: scores along a knob, heat maps, fronts, rate and distortion, overlap and structure.
+"""Figures of a comparison: scores against a setting, heat maps, fronts, rate and distortion, overlap and structure.
 
-Each function draws one panel and returns its Figure; the panels of a page have the same size and the same colours.
+Each function draws one panel and returns its Figure. All panels of a page have the same size and the same colours.
 """
 
 import math
@@ -20,15 +20,15 @@ from disvae.runs.settings import Setting
 from disvae.runs.tags import better, short, titled
 
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, told apart by colour-blind eyes."""
+"""Colours of Okabe and Ito, which colour-blind readers can tell apart."""
 
 MARKERS = "os^Dvp*"
 MOST_LINES = len(SERIES_COLOURS)
 BANDS_FROM = 3
-"""Seeds: of two, Student's interval is 13 times as wide as their distance."""
+"""Smallest number of seeds with a band: for two, Student's interval is 13 times as wide as their distance."""
 
 MOST_POINTS = 24
-"""Groups whose seeds and values of the knob are drawn beside their means."""
+"""Most groups for which a scatter also shows the seeds and the values of the setting."""
 
 MOST_RANKED = 30
 SIZE = (4.6, 3.5)  # inches
@@ -36,44 +36,40 @@ SIZE = (4.6, 3.5)  # inches
 
 @dataclass(frozen=True)
 class Line:
-    """Groups with the same `rest`, the knobs that vary apart from the axis, sorted along the axis."""
+    """Groups that differ only along the axis, sorted along it; `rest` holds their other settings that vary."""
 
     rest: tuple[tuple[str, Setting], ...]
     groups: tuple[Group, ...]
-    joined: bool = True  # by a line: one group for each value
+    joined: bool = True  # one group for each value: a line joins them
 
     @property
     def label(self) -> str:
-        """`objective=beta_tc, alpha=0`."""
+        """Return the name of the line, such as `objective=beta_tc, alpha=0`."""
         return ", ".join(f"{name}={shown(value)}" for name, value in self.rest)
 
 
 def main_axis(comparison: Comparison) -> str | None:
-    """The knob to draw along: the first number that varies, which is beta unless others were asked for."""
+    """Return the setting of the horizontal axis: the first numeric one that varies; None if there is none."""
     return next(iter(comparison.numeric), None)
 
 
 def lines(comparison: Comparison, axis: str) -> list[Line]:
-    """A line for each combination of the other axes' values, in the order of the groups."""
+    """Return a line for each combination of values of the other axes, in the order of the groups."""
     found: dict[tuple[tuple[str, Setting], ...], list[Group]] = {}
     others = [name for name in comparison.axes if name != axis]
     for group in comparison.groups:
-        key = tuple((name, group.knobs[name]) for name in others if name in group.knobs)
+        key = tuple((name, group.settings[name]) for name in others if name in group.settings)
         found.setdefault(key, []).append(group)
-    return [Line(rest, _sorted(groups, axis)) for rest, groups in found.items()]
-
-
-def _sorted(groups: list[Group], axis: str) -> tuple[Group, ...]:
-    return tuple(sorted(groups, key=lambda group: _value(group, axis)))
+    return [Line(rest, tuple(sorted(groups, key=lambda g: _value(g, axis)))) for rest, groups in found.items()]
 
 
 def _value(group: Group, axis: str) -> float:
-    value = group.knobs.get(axis)
+    value = group.settings.get(axis)
     return float(value) if isinstance(value, (int, float)) else -math.inf
 
 
 def pages(found: Sequence[Line]) -> list[list[Line]]:
-    """Lines in sets of at most MOST_LINES, which colour tells apart: by their first knob where that will do."""
+    """Return the lines in sets of at most MOST_LINES: one set for each value of the first setting if possible."""
     if len(found) <= MOST_LINES:
         return [list(found)]
     by_first: dict[object, list[Line]] = {}
@@ -86,7 +82,7 @@ def pages(found: Sequence[Line]) -> list[list[Line]]:
 
 
 def coarse(found: Sequence[Line]) -> list[Line]:
-    """At most MOST_LINES lines to colour points by: where there are more, the first knob alone, or none."""
+    """Return at most MOST_LINES lines to colour points by; more lines are merged by the first setting, or all."""
     if len(found) <= MOST_LINES:
         return list(found)
     merged: dict[tuple[tuple[str, Setting], ...], list[Group]] = {}
@@ -98,7 +94,7 @@ def coarse(found: Sequence[Line]) -> list[Line]:
 
 
 def unit(tag: str) -> str:
-    """What a tag's values are measured in; nothing for scores without a unit."""
+    """Return the unit of a tag's values; empty for scores without a unit."""
     name = tag.rpartition("/")[2]
     if tag.startswith("metric"):
         label = tag.split("/")[1].partition("-")[0]
@@ -110,14 +106,14 @@ def unit(tag: str) -> str:
 
 
 def labelled(tag: str) -> str:
-    """A tag with its better end and its unit, for an axis."""
+    """Return the axis label of a tag: its name, the arrow of its better end, and its unit."""
     return f"{titled(tag)} ({unit(tag)})" if unit(tag) else titled(tag)
 
 
 def limits(comparisons: Iterable[Comparison], tag: str) -> tuple[float, float] | None:
-    """Ends of a tag's axis: all seeds of all groups, controls and chance; None without values.
+    """Return the ends of a tag's axis, which holds all seeds of all groups, baselines and chance; None without values.
 
-    Bands of means are in it, but for what would more than double the axis: a wide one says just that.
+    Confidence bands may at most double the axis; a wider band is cut, which already shows that it is wide.
     """
     values: list[float] = []
     bands: list[float] = []
@@ -152,17 +148,17 @@ def against(
     chosen: Sequence[Line],
     ends: tuple[float, float] | None = None,
 ) -> Figure:
-    """A tag along `axis`: means over seeds joined, each seed a point, the 95 % interval of three or more a band.
+    """Return a tag against `axis`: a line through means over seeds, dots for seeds, 95 % confidence intervals as bands.
 
-    Levels: negative controls and chance, in grey; a dashed line for a group that does not have the knob.
+    Grey lines are baselines and chance; a dashed line is a group that does not have the setting.
     """
     figure, axes = _panel(right=0.82 if comparison.controls(tag) else 0.96)
     for i, line in enumerate(chosen):
         colour, marker = SERIES_COLOURS[i % len(SERIES_COLOURS)], MARKERS[i % len(MARKERS)]
         found = [(group, of) for group in line.groups if (of := group.estimate(tag)) is not None]
-        points = [(_value(group, axis), of) for group, of in found if axis in group.knobs]
+        points = [(_value(group, axis), of) for group, of in found if axis in group.settings]
         for group, of in found:
-            if axis not in group.knobs:
+            if axis not in group.settings:
                 axes.axhline(of.mean, color=colour, linestyle="--", linewidth=1.5)
         if not points:
             continue
@@ -184,7 +180,7 @@ def against(
 
 
 def ranking(comparison: Comparison, tag: str, ends: tuple[float, float] | None = None) -> Figure:
-    """The best MOST_RANKED groups by a tag, best first, where no number varies: means, seeds and 95 % intervals."""
+    """Return the best MOST_RANKED groups by a tag, best first: means, seeds and 95 % intervals, without an axis."""
     ranked = comparison.rank(tag)[:MOST_RANKED]
     figure = Figure(figsize=(SIZE[0] + 1, max(1.8, 0.28 * len(ranked) + 1.1)), layout="constrained")
     axes = figure.add_subplot()
@@ -213,12 +209,12 @@ def _bands(axes: Axes, points: Sequence[tuple[float, Estimate]], colour: str, al
     low = [of.low if _banded(of) and of.low is not None else math.nan for _, of in points]
     high = [of.high if _banded(of) and of.high is not None else math.nan for _, of in points]
     axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
-    for value, a, b in zip(x, low, high, strict=True):  # a band between gaps has no width
+    for value, a, b in zip(x, low, high, strict=True):  # a band between two gaps has no width
         axes.plot([value, value], [a, b], color=colour, linewidth=1, alpha=0.5)
 
 
 def _levels(axes: Axes, levels: Mapping[str, float]) -> None:
-    """Grey lines with their names on the right, moved apart where they would cover one another."""
+    """Draw grey lines with names on the right; move names apart that would overlap."""
     low, high = axes.get_ylim()
     least = 0.065 * (high - low)
     names = sorted(levels.items(), key=lambda item: item[1])
@@ -228,7 +224,7 @@ def _levels(axes: Axes, levels: Mapping[str, float]) -> None:
     over = places[-1] - high if places else 0
     if over > 0:
         places = [min(place, high - least * (len(places) - 1 - i)) for i, place in enumerate(places)]
-    beside = axes.get_yaxis_transform()  # x in shares of the panel, y in values
+    beside = axes.get_yaxis_transform()  # x as a share of the panel, y in values
     for (name, value), place in zip(names, places, strict=True):
         axes.axhline(value, color="0.6", linewidth=1, linestyle=":" if name == "chance" else "-", zorder=1)
         axes.plot([1, 1.03], [value, place], color="0.7", linewidth=0.7, transform=beside, clip_on=False)
@@ -236,7 +232,7 @@ def _levels(axes: Axes, levels: Mapping[str, float]) -> None:
 
 
 def spread_geometrically(values: Sequence[float]) -> bool:
-    """Whether a logarithmic axis suits: positive values whose ratios are more alike than their differences."""
+    """Return whether a logarithmic axis suits: the ratios of the values vary less than their differences."""
     found = np.unique([value for value in values if value > 0])
     if len(found) < 3 or min(values) < 0 or found[-1] / found[0] < 5:
         return False
@@ -258,13 +254,13 @@ def _scale_x(axes: Axes, comparison: Comparison, axis: str) -> None:
 
 
 def _title(axes: Axes, text: str, pad: float = 6) -> None:
-    """In letters small enough to fit the panel."""
+    """Write the title in letters small enough to fit the panel."""
     longest = max(map(len, text.splitlines()))
     axes.set_title(text, loc="left", fontsize=min(11, 11 * 40 / longest), pad=pad)
 
 
 def _panel(right: float = 0.96) -> tuple[Figure, Axes]:
-    """Fixed margins: all panels of a page are alike, and are drawn in half the time that a fitted layout takes."""
+    """Return a panel with fixed margins: all panels are alike, and a fitted layout would take twice the time."""
     figure = Figure(figsize=SIZE)
     axes = figure.add_subplot()
     figure.subplots_adjust(left=0.17, right=right, top=0.91, bottom=0.14)
@@ -275,7 +271,7 @@ def _panel(right: float = 0.96) -> tuple[Figure, Axes]:
 
 
 def key(chosen: Sequence[Line]) -> Figure | None:
-    """The colours and marks of lines, for all panels that have them; None where there is nothing to tell apart."""
+    """Return the legend of the lines for all panels that show them; None for fewer than two lines."""
     if len(chosen) < 2:
         return None
     handles = [
@@ -284,7 +280,7 @@ def key(chosen: Sequence[Line]) -> Figure | None:
             [],
             color=SERIES_COLOURS[i % len(SERIES_COLOURS)],
             marker=MARKERS[i % len(MARKERS)],
-            label=line.label or "the rest",
+            label=line.label or "others",
         )
         for i, line in enumerate(chosen)
     ]
@@ -298,7 +294,7 @@ def key(chosen: Sequence[Line]) -> Figure | None:
 
 @dataclass(frozen=True)
 class Maps:
-    """What heat maps are drawn of: columns `x`, rows `y`, and a map for each combination of the other axes."""
+    """The layout of heat maps: setting `x` in columns, `y` in rows, and a map for each value of the other axes."""
 
     x: str
     y: str
@@ -306,24 +302,24 @@ class Maps:
 
 
 def maps(comparison: Comparison) -> Maps | None:
-    """The first number that varies along x and the second along y, beta and alpha as a rule; None without two."""
+    """Return the layout with the first two numeric settings that vary, usually beta and alpha; None without two."""
     if len(comparison.numeric) < 2:
         return None
     x, y = comparison.numeric[:2]
     found: dict[tuple[tuple[str, Setting], ...], list[Group]] = {}
     for group in comparison.groups:
-        if x in group.knobs and y in group.knobs:
-            rest = tuple((n, group.knobs[n]) for n in comparison.axes if n not in (x, y) and n in group.knobs)
+        if x in group.settings and y in group.settings:
+            rest = tuple((n, group.settings[n]) for n in comparison.axes if n not in (x, y) and n in group.settings)
             found.setdefault(rest, []).append(group)
     facets = [Line(rest, tuple(groups)) for rest, groups in found.items()]
-    crossed = [f for f in facets if all(len({g.knobs[name] for g in f.groups}) > 1 for name in (x, y))]
+    crossed = [f for f in facets if all(len({g.settings[name] for g in f.groups}) > 1 for name in (x, y))]
     return Maps(x, y, tuple(crossed)) if crossed else None
 
 
 def heat_map(
     comparison: Comparison, tag: str, of: Maps, facet: Line, ends: tuple[float, float] | None = None
 ) -> Figure | None:
-    """Means over seeds, brighter is better; `n` where cells differ in their number of seeds. None without values."""
+    """Return a map of means over seeds, brighter is better, with n if cells differ in it; None without values."""
     found = {
         (_value(group, of.x), _value(group, of.y)): estimate
         for group in facet.groups
@@ -362,15 +358,15 @@ def heat_map(
 
 
 def colour_ends(comparison: Comparison, tag: str) -> tuple[float, float] | None:
-    """Least and greatest mean of a tag: one scale for all its maps."""
+    """Return the least and the greatest mean of a tag, so that all its maps have one scale; None without values."""
     means = [of.mean for group in comparison.groups if (of := group.estimate(tag)) is not None]
     return (min(means), max(means)) if means else None
 
 
 def front(comparison: Comparison, x: str, y: str, chosen: Sequence[Line], axis: str | None) -> Figure | None:
-    """Two tags with a better end: groups, their seeds, and the groups that no other one beats in both (Pareto).
+    """Return a scatter of groups and seeds over two tags, with the Pareto front; both tags need a better end.
 
-    None with fewer than two groups that have both.
+    Return None if fewer than two groups have both tags.
     """
     figure, axes = _panel()
     if _scatter(axes, comparison, x, y, chosen, axis) < 2:
@@ -385,7 +381,7 @@ def front(comparison: Comparison, x: str, y: str, chosen: Sequence[Line], axis: 
 
 
 def rate_distortion(comparison: Comparison, chosen: Sequence[Line], axis: str | None) -> Figure | None:
-    """KL (rate) and reconstruction error (distortion), nats per image; on a diagonal the ELBO is the same."""
+    """Return a scatter of KL (rate) and reconstruction error (distortion), nats per image, with lines of equal ELBO."""
     figure, axes = _panel(right=0.91)
     if not _scatter(axes, comparison, "val/kl", "val/reconstruction", chosen, axis):
         return None
@@ -393,7 +389,7 @@ def rate_distortion(comparison: Comparison, chosen: Sequence[Line], axis: str | 
     step = _round_step((right + top - left - bottom) / 6)
     for loss in np.arange(math.ceil((left + bottom) / step) * step, right + top, step):
         axes.plot([left, right], [loss - left, loss - right], color="0.75", linewidth=0.8, zorder=0, label="equal ELBO")
-        x = min(right, loss - bottom)  # where the line leaves the panel
+        x = min(right, loss - bottom)  # the point at which the line leaves the panel
         if x > left and loss - x < top:
             at_right = x == right
             axes.annotate(
@@ -421,13 +417,13 @@ def _round_step(value: float) -> float:
 def overlap_structure(
     comparison: Comparison, structure: str, chosen: Sequence[Line], axis: str | None
 ) -> Figure | None:
-    """I(x;z), which falls as encodings overlap, and how far q(z) is from its aim, by `structure`; both in nats."""
+    """Return a scatter of I(x;z), which falls as encodings overlap, and the tag `structure` of q(z); both in nats."""
     figure, axes = _panel()
     overlap = "val/overlap/mutual_information"
     if not _scatter(axes, comparison, overlap, structure, chosen, axis):
         return None
     names = {"kl_qz_pz": "KL(q(z) ‖ p(z))", "total_correlation": "TC of q(z)"}
-    axes.set_xlabel("I(x;z) (nats): less is more overlap")
+    axes.set_xlabel("I(x;z) (nats): lower means more overlap")
     axes.set_ylabel(f"{names.get(short(structure), short(structure))} (nats)")
     _title(axes, f"overlap and {short(structure)} ↓")
     return figure
@@ -438,7 +434,7 @@ def _pair(row: Row, x: str, y: str) -> tuple[float, float]:
 
 
 def _scatter(axes: Axes, comparison: Comparison, x: str, y: str, chosen: Sequence[Line], axis: str | None) -> int:
-    """Groups as large marks at their means, seeds as small ones; a mark is named by its value of `axis`."""
+    """Draw groups as large marks with their value of `axis`, and seeds as small marks; return the number of groups."""
     seeds: list[tuple[float, float]] = []
     drawn = 0
     few = sum(len(line.groups) for line in chosen) <= MOST_POINTS
@@ -454,9 +450,9 @@ def _scatter(axes: Axes, comparison: Comparison, x: str, y: str, chosen: Sequenc
             seeds += [*(runs if few else []), means[-1]]
             if few and len(runs) > 1:
                 axes.plot(*zip(*runs, strict=True), color=colour, marker=".", markersize=7, linestyle="", alpha=0.4)
-            if few and axis in group.knobs:
+            if few and axis in group.settings:
                 axes.annotate(
-                    shown(group.knobs[str(axis)]),
+                    shown(group.settings[str(axis)]),
                     means[-1],
                     xytext=(5, 4),
                     textcoords="offset points",

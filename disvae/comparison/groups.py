@@ -1,7 +1,7 @@
-"""Runs that differ in the seed alone are a group: its mean with Student's interval, its place among the others.
+"""Groups of runs that differ only in the seed: the mean of each with Student's confidence interval, and its rank.
 
-Two groups are told apart where Welch's 95 % interval of the difference of their means excludes 0 (Welch 1947): seeds
-of either group vary on their own, and no correction is made for the number of groups. One seed tells nothing of that.
+Two groups are told apart if Welch's 95 % confidence interval of the difference of their means excludes 0 (Welch 1947).
+Their variances may differ, and there is no correction for the number of groups. It takes at least two seeds of each.
 """
 
 import difflib
@@ -27,14 +27,15 @@ COMPARED_TERMS = (
     "val/structure/total_correlation",
     "val/structure/kl_qz_pz",
 )
-"""Terms that are compared beside the scores."""
+"""Terms of the loss and of q(z) that are compared beside the scores."""
 
 FAILED = ("failed", "diverged")
+"""States of runs that ended without a result."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and its 95 % interval, with n - 1 degrees of freedom; no interval of one seed."""
+    """A mean over n seeds with its 95 % confidence interval (n - 1 degrees of freedom); one seed has no interval."""
 
     mean: float
     low: float | None
@@ -43,17 +44,17 @@ class Estimate:
 
     @property
     def n(self) -> int:
-        """How many seeds."""
+        """Return the number of seeds."""
         return len(self.values)
 
     @property
     def half(self) -> float | None:
-        """Half the interval."""
+        """Return half the width of the interval; None for one seed."""
         return None if self.high is None else self.high - self.mean
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and interval of at least one value."""
+    """Return the mean and the interval of one or more values."""
     mean = fmean(values)
     if len(values) == 1:
         return Estimate(mean, None, None, tuple(values))
@@ -62,7 +63,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def told_apart(one: Estimate, other: Estimate) -> bool | None:
-    """Whether Welch's 95 % interval of the difference excludes 0; None where either has one seed."""
+    """Return whether Welch's 95 % interval of the difference excludes 0; None if either has one seed."""
     if one.n == 1 or other.n == 1:
         return None
     a, b = (stdev(e.values) ** 2 / e.n for e in (one, other))
@@ -75,74 +76,74 @@ def told_apart(one: Estimate, other: Estimate) -> bool | None:
 
 @lru_cache(maxsize=1000)
 def _quantile(df: float) -> float:
-    return float(stdtrit(df, 0.975))  # scipy.stats has it, too, and takes seconds to import
+    return float(stdtrit(df, 0.975))  # scipy.stats takes seconds to import
 
 
 @dataclass(frozen=True)
 class Group:
-    """Finished runs that differ in the seed alone, by seed. `name` is what tells it from the others of its dataset."""
+    """Finished runs that differ only in the seed, sorted by it. `name` holds the settings that identify the group."""
 
     name: str  # objective=beta_tc, beta=4
-    knobs: Mapping[str, Setting]
+    settings: Mapping[str, Setting]
     rows: tuple[Row, ...]
 
     def estimate(self, tag: str) -> Estimate | None:
-        """Over the seeds that have it; None where none has."""
+        """Return the estimate over the seeds that have the tag; None if no seed has it."""
         values = [row.metrics[tag] for row in self.rows if _number(row.metrics.get(tag))]
         return estimate(values) if values else None
 
     def error(self, tag: str) -> float | None:
-        """Half the 95 % interval of a single seed's value from its images (half-samples), not from seeds."""
+        """Return half the 95 % interval of a single run's value over images, not seeds; None for more runs than one."""
         if len(self.rows) != 1 or tag not in self.rows[0].errors:
             return None
         return self.rows[0].half(tag)
 
     @property
     def seeds(self) -> list[Setting]:
-        """Of its runs, in their order."""
-        return [row.knobs.get("seed") for row in self.rows]
+        """Return the seeds of the runs, in their order."""
+        return [row.settings.get("seed") for row in self.rows]
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A group's place, 1 for the best and shared by equal means; `told_apart` from the best, None: not known."""
+    """A group and its place: 1 is the best, equal means share a place. `told_apart` compares it with the best group."""
 
     place: int
     group: Group
     estimate: Estimate
-    told_apart: bool | None
+    told_apart: bool | None  # None: not known, one seed
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The runs of one dataset. `axes`: the knobs that vary, the seed apart, with their sorted values."""
+    """All runs of one dataset. `axes` holds the settings that vary, except the seed, with their sorted values."""
 
-    dataset: str  # sprites; with the settings that tell it from another: sprites, dataset.scales=2
+    dataset: str  # "sprites", or "sprites, dataset.scales=2" if runs use several versions of it
     groups: tuple[Group, ...]
     axes: Mapping[str, tuple[Setting, ...]]
-    tags: tuple[str, ...]  # to show: those asked for, or `headline`
+    tags: tuple[str, ...]  # the tags to show: those asked for, or `headline`
     unfinished: tuple[Row, ...] = ()
     failed: tuple[Row, ...] = ()
-    repeated: tuple[Row, ...] = ()  # finished runs of a configuration and a seed that another folder holds
-    rows: tuple[Row, ...] = field(default=())  # all of these
+    repeated: tuple[Row, ...] = ()  # finished runs with the configuration and the seed of another run
+    rows: tuple[Row, ...] = field(default=())  # all runs, in any state
 
     @property
     def finished(self) -> list[Row]:
-        """The runs of the groups."""
+        """Return all runs of the groups."""
         return [row for group in self.groups for row in group.rows]
 
     @property
     def headline(self) -> list[str]:
-        """What at least one finished run has: scores without their details, those by labels first, then TERMS."""
+        """Return tags that a finished run has: main scores, those with labels first, then COMPARED_TERMS."""
         return _headline(self.finished)
 
     @property
     def numeric(self) -> list[str]:
-        """Axes of numbers, to draw along."""
+        """Return the axes whose values are numbers."""
         return [name for name, values in self.axes.items() if all(_number(value) for value in values)]
 
     def rank(self, tag: str) -> list[Ranked]:
-        """Groups that have the tag, best first; where neither end is better, the highest."""
+        """Return the groups that have the tag, best first; highest first if the tag has no better end."""
         sign = better(tag) or 1
         found = [(group, of) for group in self.groups if (of := group.estimate(tag)) is not None]
         found.sort(key=lambda pair: -sign * pair[1].mean)
@@ -154,10 +155,10 @@ class Comparison:
         return ranked
 
     def front(self, x: str, y: str) -> list[Group]:
-        """Groups that no other one beats in one of two tags without losing in the other, along x.
+        """Return the Pareto front of two tags, sorted along x: no other group is as good in both and better in one.
 
         Raises:
-            ValueError: a tag that has no better end.
+            ValueError: a tag has no better end.
         """
         signs = better(x), better(y)
         if 0 in signs:
@@ -175,7 +176,7 @@ class Comparison:
         return [self.groups[i] for i in sorted(kept, key=lambda i: signs[0] * points[i][0])]
 
     def controls(self, tag: str) -> dict[str, float]:
-        """What the negative controls and chance score on average over the finished runs that have them."""
+        """Return the mean score of each baseline, and of chance, over the finished runs that have it."""
         found: dict[str, list[float]] = {}
         for row in self.finished:
             for source, value in row.controls.get(tag, {}).items():
@@ -190,19 +191,19 @@ def compare(
     tags: Sequence[str] = (),
     by: Sequence[str] = (),
 ) -> list[Comparison]:
-    """Runs by dataset with its settings, and in each by all knobs but the seed.
+    """Return a comparison for each dataset, with runs grouped by all settings except the seed.
 
-    `where` keeps the runs whose knobs have one of the values; of a job without a configuration only what was typed is
-    known. `tags` are the ones to show, `by` the axes that come first.
+    `where` keeps the runs whose settings have one of the values; a job without a configuration has only the settings
+    that were typed. `tags` are the tags to show, `by` the axes that come first.
 
     Raises:
-        ConfigError: a knob, a value or an axis that no run has.
+        ConfigError: no run has such a setting, value or axis.
     """
     rows, where = list(rows), where or {}
     for name in [*where, *by]:
         _check(name, rows)
     for name, wanted in where.items():
-        has = {row.knobs[name] for row in rows if name in row.knobs}
+        has = {row.settings[name] for row in rows if name in row.settings}
         for value in wanted:
             if value not in has:
                 there = ", ".join(shown(other) for other in sorted(has, key=_order))
@@ -219,32 +220,32 @@ def compare(
 
 
 def _check(name: str, rows: Sequence[Row]) -> None:
-    known = list(dict.fromkeys(name for row in rows for name in row.knobs))
+    known = list(dict.fromkeys(name for row in rows for name in row.settings))
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"they have {', '.join(known)}"
-        raise ConfigError(f"{name} is no knob of these runs; {hint}")
+        raise ConfigError(f"{name} is no setting of these runs; {hint}")
 
 
 def _matches(row: Row, name: str, wanted: Sequence[Setting]) -> bool:
-    return row.knobs[name] in wanted if name in row.knobs else row.typed
+    return row.settings[name] in wanted if name in row.settings else row.typed
 
 
 def _by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by the dataset and those of its settings that differ among the runs of this name.
+    """Return the rows by dataset, named with those of its settings that differ among the runs.
 
-    Jobs whose dataset is not known go with the only one there is.
+    A job whose dataset is not known belongs to the only dataset if there is just one.
     """
     settings: dict[str, list[dict[str, Setting]]] = {}
     for row in rows:
-        if not row.typed and "dataset" in row.knobs:
-            of = settings.setdefault(str(row.knobs["dataset"]), [])
-            if (mine := _settings(row)) not in of:
+        if not row.typed and "dataset" in row.settings:
+            of = settings.setdefault(str(row.settings["dataset"]), [])
+            if (mine := _dataset_settings(row)) not in of:
                 of.append(mine)
     found: dict[str, list[Row]] = {}
     for row in rows:
-        name = str(row.knobs.get("dataset", next(iter(settings)) if len(settings) == 1 else "unknown dataset"))
-        mine, all_of_name = _settings(row), settings.get(name, [])
+        name = str(row.settings.get("dataset", next(iter(settings)) if len(settings) == 1 else "unknown dataset"))
+        mine, all_of_name = _dataset_settings(row), settings.get(name, [])
         if row.typed and all_of_name:
             mine = next((of for of in all_of_name if of.items() >= mine.items()), all_of_name[0])
         differ = [key for key in mine if any(of.get(key, ...) != mine[key] for of in all_of_name)]
@@ -252,8 +253,8 @@ def _by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _settings(row: Row) -> dict[str, Setting]:
-    return {key: value for key, value in row.knobs.items() if key.startswith("dataset.")}
+def _dataset_settings(row: Row) -> dict[str, Setting]:
+    return {key: value for key, value in row.settings.items() if key.startswith("dataset.")}
 
 
 def _of_dataset(dataset: str, rows: Sequence[Row], tags: Sequence[str], by: Sequence[str]) -> Comparison:
@@ -263,17 +264,19 @@ def _of_dataset(dataset: str, rows: Sequence[Row], tags: Sequence[str], by: Sequ
     repeated = []
     for row in finished:
         same = grouped.setdefault(_key(row), [])
-        if any(row.knobs.get("seed") == other.knobs.get("seed") for other in same):
+        if any(row.settings.get("seed") == other.settings.get("seed") for other in same):
             repeated.append(row)
         else:
             same.append(row)
     groups = []
     for of_group in grouped.values():
-        knobs = {name: value for name, value in of_group[0].knobs.items() if name != "seed"}
-        name = ", ".join(f"{axis}={shown(knobs[axis])}" for axis in axes if axis in knobs)
-        ordered = sorted(of_group, key=lambda row: _order(row.knobs.get("seed")))
-        groups.append(Group(name or dataset, knobs, tuple(ordered)))
-    groups.sort(key=lambda group: [_order(group.knobs[axis]) if axis in group.knobs else (3, 0, "") for axis in axes])
+        settings = {name: value for name, value in of_group[0].settings.items() if name != "seed"}
+        name = ", ".join(f"{axis}={shown(settings[axis])}" for axis in axes if axis in settings)
+        ordered = sorted(of_group, key=lambda row: _order(row.settings.get("seed")))
+        groups.append(Group(name or dataset, settings, tuple(ordered)))
+    groups.sort(
+        key=lambda group: [_order(group.settings[axis]) if axis in group.settings else (3, 0, "") for axis in axes]
+    )
     return Comparison(
         dataset=dataset,
         groups=tuple(groups),
@@ -294,10 +297,10 @@ def _headline(rows: Sequence[Row]) -> list[str]:
 
 
 def _axes(rows: Sequence[Row], by: Sequence[str]) -> dict[str, tuple[Setting, ...]]:
-    """The objective first, then weights, then the rest, how runs are done last; those of `by` before all."""
+    """Return the settings that vary: first those in `by`, then the objective, its weights, others, and HOW last."""
     found: dict[str, set[Setting]] = {}
     for row in rows:
-        for name, value in row.knobs.items():
+        for name, value in row.settings.items():
             found.setdefault(name, set()).add(value)
     vary = [name for name, values in found.items() if len(values) > 1 and name != "seed"]
     first = [*by, "objective", *WEIGHTS]
@@ -306,7 +309,7 @@ def _axes(rows: Sequence[Row], by: Sequence[str]) -> dict[str, tuple[Setting, ..
 
 
 def _key(row: Row) -> str:
-    return repr(sorted((name, value) for name, value in row.knobs.items() if name != "seed"))
+    return repr(sorted((name, value) for name, value in row.settings.items() if name != "seed"))
 
 
 def _order(value: Setting) -> tuple[int, float, str]:
@@ -316,7 +319,7 @@ def _order(value: Setting) -> tuple[int, float, str]:
 
 
 def shown(value: Setting) -> str:
-    """A knob's value as it is typed: 4 for 4.0."""
+    """Return a setting's value as it is typed: 4 for 4.0."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""One self-contained HTML file of a comparison: tables, figures, traversals, what failed and where every number is."""
+"""Write a comparison as one self-contained HTML file: tables, figures, traversals, failures and links to all runs."""
 
 import os
 import shlex
@@ -36,7 +36,7 @@ from disvae.runs.tags import better, short
 from disvae.system.imports import loading
 
 MOST_PANELS = 24
-"""Figures of one kind for each dataset; further scores have their columns in the tables."""
+"""Most figures of one kind for each dataset; the tables hold all scores."""
 
 MOST_COMMANDS = 6
 MOST_FRONTS = 6
@@ -45,7 +45,7 @@ MOST_FRONTS = 6
 def write_report(
     comparisons: Sequence[Comparison], path: Path, *, sort: str | None = None, with_traversals: bool = True
 ) -> None:
-    """Write the report; groups are ranked, and the best and the median run chosen, by the tag `sort`.
+    """Write the report; the tag `sort` ranks the groups and chooses the best and the median run.
 
     Links to run folders are relative to the file. Only traversals need torch, the dataset and the checkpoints.
 
@@ -56,7 +56,7 @@ def write_report(
     commands, times = _provenance(rows)
     commands = [shlex.join(sys.orig_argv), *commands]
     more = len(commands) - MOST_COMMANDS
-    left = [f"({more} more, in the runs' provenance.json)"] if more > 0 else []
+    left = [f"({more} more in the provenance.json of the runs)"] if more > 0 else []
     page = render(
         "comparison/report.html.jinja",
         title=f"disvae: comparison of {len(rows)} {'run' if len(rows) == 1 else 'runs'}",
@@ -73,18 +73,18 @@ def write_report(
 
 
 Part = Panels | str
-"""Pictures, or a sentence on those that are not drawn."""
+"""Pictures, or a sentence about pictures that are left out."""
 
 
 class _Sections:
-    """The contents of the report's sections."""
+    """The contents of all sections of the report."""
 
     def __init__(self, comparisons: Sequence[Comparison], folder: Path) -> None:
         self.comparisons = comparisons
         self.folder = folder
 
     def all(self, sort: str | None, with_traversals: bool) -> dict[str, list[tuple[str, Any]]]:
-        """Return for each section the datasets that have something to show in it, each with its content."""
+        """Return for each section the datasets that have content for it, with this content."""
         tags = [(each, main_tag(each, sort)) for each in self.comparisons]
         ranked = [(each, tag) for each, tag in tags if each.groups and tag is not None]
         drawn: dict[str, Callable[[Comparison, str], Iterable[Any]]] = {
@@ -134,7 +134,7 @@ class _Sections:
                 yield Panels(pictures, title, _key(chosen))
             tags = tags[room - MOST_PANELS :] if room < MOST_PANELS else tags
             if len(pages) > MOST_PANELS:
-                yield f"{len(pages) - MOST_PANELS} more parts are not drawn; filter with KNOB=VALUE."
+                yield f"{len(pages) - MOST_PANELS} more parts are not drawn; filter with SETTING=VALUE."
         yield from _left_out(len(tags) - MOST_PANELS)
 
     def _maps(self, comparison: Comparison, sort: str) -> Iterator[Part]:
@@ -193,7 +193,7 @@ class _Sections:
         yield from map(sentence, udr.conclusions(found, sort))
 
     def _listed(self, comparison: Comparison) -> Iterator[dict[str, Any]]:
-        """Yield the runs without a result, those that failed first, each kind as a table with the reasons."""
+        """Yield a table of the runs without a result, with reasons, for each kind: failed runs first."""
         kinds = {
             "failed": comparison.failed,
             "not finished": comparison.unfinished,
@@ -214,24 +214,24 @@ class _Sections:
                 yield {"what": f"{len(rows)} {what}", "table": Table(heads, cells)}
 
     def _runs(self, comparison: Comparison) -> Table:
-        """Return a row for each finished run, with its settings and all its values."""
+        """Return a table with a row for each finished run: its settings and all its values."""
         heads = [Head("run", is_text=True), *axis_heads(comparison), Head("seed"), Head("steps")]
         heads += [tag_head(tag) for tag in comparison.tags]
         rows = []
         for row in comparison.finished:
             cells = [self._run(row)]
-            cells += [setting_cell(row.knobs.get(axis, "")) for axis in comparison.axes]
-            cells += [setting_cell(row.knobs.get("seed", "")), Cell(str(row.step))]
+            cells += [setting_cell(row.settings.get(axis, "")) for axis in comparison.axes]
+            cells += [setting_cell(row.settings.get("seed", "")), Cell(str(row.step))]
             cells += [number_cell(row.metrics.get(tag)) for tag in comparison.tags]
             rows.append(cells)
         return Table(heads, rows)
 
     def _ends(self, comparison: Comparison, tag: str) -> tuple[float, float] | None:
-        """Scores have one scale in all datasets; nats per image depend on the images."""
+        """Return the ends of a tag's axis: scores have one scale in all datasets, nats depend on the images."""
         return figures.limits(self.comparisons if tag.startswith("metric") else [comparison], tag)
 
     def _link(self, row: Row) -> str:
-        """The run's own page where it has one, else its folder."""
+        """Return the link to a run's own page, or to its folder if it has no page."""
         assert row.path is not None
         page_of_run = Run(row.path).report
         place = page_of_run if page_of_run.is_file() else row.path
@@ -247,11 +247,11 @@ def _first(sort: str, tags: Sequence[str]) -> list[str]:
 
 def _left_out(count: int) -> Iterator[str]:
     if count > 0:
-        yield f"{count} more scores and terms are not drawn; choose with metric=[...]."
+        yield f"{count} more scores and terms are not drawn; choose some with metric=[...]."
 
 
 def _lines(comparison: Comparison) -> tuple[list[figures.Line], str | None]:
-    """What colours the points of scatters, and the knob that joins them."""
+    """Return the lines that colour the points of scatters, and the setting along which lines join them."""
     axis = figures.main_axis(comparison)
     if axis is not None:
         return figures.coarse(figures.lines(comparison, axis)), axis
@@ -260,7 +260,7 @@ def _lines(comparison: Comparison) -> tuple[list[figures.Line], str | None]:
 
 
 def _rest(comparison: Comparison, group: Group) -> tuple[tuple[str, Setting], ...]:
-    return tuple((name, group.knobs[name]) for name in comparison.axes if name in group.knobs)
+    return tuple((name, group.settings[name]) for name in comparison.axes if name in group.settings)
 
 
 def _key(chosen: Sequence[figures.Line]) -> Picture | None:
@@ -275,20 +275,20 @@ def _with_key(chosen: Sequence[figures.Line], drawn: Iterable[tuple[Figure | Non
 
 
 def _groups(comparison: Comparison, sort: str | None) -> dict[str, Any]:
-    """Return the table of a dataset's groups and how far to trust its order; no table before a run has finished."""
+    """Return the table of a dataset's groups and a sentence on how far to trust its order; none before a run ends."""
     if not comparison.groups or sort is None:
         return {"verdict": "", "table": None}
     return {"verdict": trust(comparison, sort), "table": groups_table(comparison, _first(sort, comparison.tags), sort)}
 
 
 def _provenance(rows: Iterable[Row]) -> tuple[list[str], list[str]]:
-    """The commands that made the runs, each once, and when their sessions began."""
+    """Return the commands that made the runs, each once, and the start times of their sessions."""
     commands: dict[str, None] = {}
     times = []
     for row in rows:
         try:
             sessions = Run(row.path).provenance().get("sessions", []) if row.path is not None else []
-        except ConfigError:  # a damaged file: the run's state says what is wrong with it
+        except ConfigError:  # a damaged file: the run is listed as failed with the reason
             continue
         for session in sessions:
             commands.setdefault(str(session.get("command", "")))

@@ -1,4 +1,4 @@
-"""What runs came to, read from their folders: knobs, terms, scores, controls, and what failed. Imports no torch."""
+"""Results of runs, read from their folders: settings, terms, scores, baselines and failures. Imports no torch."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,13 +13,12 @@ from disvae.sweep.record import FOLDER, Sweep, SweepJob
 
 @dataclass(frozen=True)
 class Row:
-    """One run, or a job of a sweep that has none.
+    """One run, or a job of a sweep that has no run yet.
 
-    `metrics` holds the values of metrics.json by tag and `errors` their standard errors; `controls` what the negative
-    controls and `chance` score, by tag and source; `intervals` the ends of the scores' own 95 % intervals, from the
-    images of this run; `peers` the folders' names of the runs that UDR compared; `repeat` says how far a repeat of it
-    with force=true has come. Of a `typed` row, which has no
-    configuration, only the knobs of its overrides are known.
+    `metrics` holds the values of metrics.json by tag, `errors` their standard errors, and `intervals` the ends of the
+    scores' 95 % confidence intervals over the images of this run. `controls` holds the scores of the baselines and of
+    `chance`, by tag and source. `peers` names the folders of the runs that UDR compared. `repeat` is the progress of a
+    repeat with force=true. A `typed` row has no configuration: only the settings in its overrides are known.
     """
 
     name: str
@@ -27,7 +26,7 @@ class Row:
     state: str  # finished, running, interrupted, killed, diverged, failed, new
     step: int = 0
     error: str = ""
-    knobs: dict[str, Setting] = field(default_factory=dict)
+    settings: dict[str, Setting] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     controls: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -37,7 +36,7 @@ class Row:
     typed: bool = False
 
     def half(self, tag: str) -> float | None:
-        """Half the 95 % interval of a value, of its images alone; None where it has none."""
+        """Return half the 95 % interval of a value over the images of this run; None if it has no interval."""
         if tag in self.intervals:
             low, high = self.intervals[tag]
             return (high - low) / 2
@@ -45,22 +44,26 @@ class Row:
 
 
 def collect(paths: Iterable[Path]) -> list[Row]:
-    """A row for each run below `paths`: run folders, folders of runs, sweeps' records; each run once.
+    """Return a row for each run below `paths` (run folders, folders of runs, records of sweeps), each run once.
 
     Raises:
-        ConfigError: a path that does not exist, or nothing is found.
+        ConfigError: a path does not exist, or no run is found.
     """
     paths = list(paths)
     rows: dict[Path, Row] = {}
     for path in paths:
         if not path.exists():
-            raise ConfigError(f"{path} does not exist; name runs' folders, a folder of runs, or a sweeps/*.json")
+            raise ConfigError(f"{path} does not exist; name run folders, a folder of runs, or a sweeps/*.json")
         for key, row in _below(path):
             known = rows.setdefault(key, row)
             if row.error and not known.error:
-                rows[key] = replace(known, error=row.error)  # the launcher knows of a crash what the run could not say
+                rows[key] = replace(
+                    known, error=row.error
+                )  # the launcher knows the reason of a crash, the run does not
     if not rows:
-        raise ConfigError(f"no runs in {', '.join(map(str, paths))}")
+        raise ConfigError(
+            f"no runs in {', '.join(map(str, paths))}; name run folders, a folder of runs, or a sweeps/*.json"
+        )
     return list(rows.values())
 
 
@@ -69,7 +72,7 @@ def _below(path: Path) -> Iterator[tuple[Path, Row]]:
         yield from _of_sweep(Sweep.read(path))
         return
     for status in sorted(path.rglob("status.json")):
-        if not status.parent.name.startswith("."):  # a repeat that is being prepared
+        if not status.parent.name.startswith("."):  # hidden: a repeat in preparation
             yield status.parent.resolve(), of_run(Run(status.parent))
     for record in sorted(path.glob("*.json") if path.name == FOLDER else path.rglob(f"{FOLDER}/*.json")):
         yield from _of_sweep(Sweep.read(record))
@@ -84,17 +87,17 @@ def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path, Row]]:
             continue
         state = "failed" if error or run is None else "new"
         path = None if run is None else run.path
-        row = Row(job.name, path, state, error=error, knobs=_typed(job), typed=True)
+        row = Row(job.name, path, state, error=error, settings=_typed(job), typed=True)
         yield (path or sweep.out / job.name).resolve(), row
 
 
 def _typed(job: SweepJob) -> dict[str, Setting]:
     pairs = (override.lstrip("+~").partition("=") for override in job.overrides)
-    return {key: knob(value) for key, _, value in pairs if value}
+    return {key: typed_value(value) for key, _, value in pairs if value}
 
 
-def knob(text: str) -> Setting:
-    """A knob's value as it was typed: 4 is 4.0, `true` is True."""
+def typed_value(text: str) -> Setting:
+    """Return the value of a setting that was typed as `text`: 4 is 4.0, `true` is True."""
     if text in (named := {"true": True, "false": False, "null": None}):
         return named[text]
     try:
@@ -104,7 +107,7 @@ def knob(text: str) -> Setting:
 
 
 def of_run(run: Run) -> Row:
-    """What is in a run's folder; one that cannot be read is a failed run and says why."""
+    """Return the row of a run folder; a folder that cannot be read is a failed run with the reason as its error."""
     try:
         status = run.status()
         values = run.metrics()
@@ -116,7 +119,7 @@ def of_run(run: Run) -> Row:
             state=run.state(),
             step=status["step"],
             error=status.get("error", ""),
-            knobs=flat_settings(run.config()) if (run.path / "config.yaml").exists() else {},
+            settings=flat_settings(run.config()) if (run.path / "config.yaml").exists() else {},
             metrics={tag: value for tag, value in values.items() if not tag.endswith("_se")},
             errors={tag.removesuffix("_se"): value for tag, value in values.items() if tag.endswith("_se")},
             controls={tag: others for tag, _, others in found if others},
@@ -129,7 +132,7 @@ def of_run(run: Run) -> Row:
 
 
 def _flat(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float], dict[str, float]]]:
-    """Tag, the model's score with its interval, and the values of the controls and chance."""
+    """Yield each tag with the model's score and interval, and with the values of the baselines and chance."""
     for stage, entries in scores.items():
         for label, entry in entries.items():
             for name, sources in entry["scores"].items():

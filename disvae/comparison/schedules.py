@@ -1,4 +1,4 @@
-"""The schedules that a comparison's runs used, each once. Imports no torch: schedules are plain Python."""
+"""Schedules of the runs of a comparison, each drawn once. Imports no torch: schedules are plain Python."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ from disvae.runs.folder import Run
 from disvae.runs.settings import WEIGHTS
 
 MOST_SCHEDULES = 8
-"""Panels; further schedules are counted."""
+"""Most panels; a note counts the schedules that are not drawn."""
 
 
 @dataclass
 class DrawnSchedule:
-    """A panel for each schedule that moves, and sentences on the others."""
+    """A figure with a panel for each schedule that changes, and notes on all others."""
 
     figure: Figure | None = None
     notes: list[str] = field(default_factory=list)
 
 
 def schedule_figure(comparison: Comparison) -> DrawnSchedule:
-    """The weights over a run, of one run for each group."""
+    """Return the schedules of the weights, read from one run of each group."""
     moving: dict[str, tuple[Callable[[int], float], int]] = {}
     constant: dict[str, set[float]] = {}
     drawn = DrawnSchedule()
@@ -52,11 +52,13 @@ def schedule_figure(comparison: Comparison) -> DrawnSchedule:
             moving.setdefault(f"{name}, {kind}: {said}", (schedule, int(config["steps"])))
     for name, values in constant.items():
         each = ", ".join(f"{value:g}" for value in sorted(values))
-        drawn.notes.append(f"{name} is constant over a run: {each}")
+        drawn.notes.append(f"{name} is constant: {each}")
     if moving:
         few = dict(list(moving.items())[:MOST_SCHEDULES])
         longest = max(steps for _, steps in few.values())
         drawn.figure = schedule_plot({name: schedule for name, (schedule, _) in few.items()}, longest)
         if len(moving) > MOST_SCHEDULES:
-            drawn.notes.append(f"{len(moving) - MOST_SCHEDULES} more schedules are not drawn; filter with KNOB=VALUE")
+            drawn.notes.append(
+                f"{len(moving) - MOST_SCHEDULES} more schedules are not drawn; filter with SETTING=VALUE"
+            )
     return drawn

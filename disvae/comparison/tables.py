@@ -1,4 +1,4 @@
-"""A comparison in the terminal and as CSV."""
+"""Tables of a comparison, in the terminal and as a CSV file."""
 
 import csv
 import io
@@ -22,15 +22,15 @@ from disvae.runs.tags import better, said, short, titled, without_labels
 from disvae.runs.terminal import rich_table
 
 LISTED = 20
-"""Runs without a result that the terminal shows; the report and the CSV have all."""
+"""Most runs without a result that the terminal lists; the report and the CSV list all of them."""
 
 
 def columns(comparison: Comparison, chosen: Sequence[str], sort: str) -> list[str]:
-    """The tags to show: `sort` first, then the chosen ones that there are, or a few scores and terms."""
+    """Return the tags to show: `sort` first, then the chosen tags that have values, or else a few scores and terms."""
     if chosen:
         return [tag for tag in dict.fromkeys([sort, *chosen]) if comparison.rank(tag)]
     firsts: dict[str, str] = {}
-    for tag in sorted(comparison.headline, key=lambda tag: not better(tag)):  # of a metric a score to go by
+    for tag in sorted(comparison.headline, key=lambda tag: not better(tag)):  # one score for each metric
         firsts.setdefault(tag.rpartition("/")[0] if tag.startswith("metric/") else tag, tag)
     scores = [tag for tag in comparison.headline if tag.startswith("metric/") and tag in firsts.values()][:3]
     terms = ["val/reconstruction", "val/overlap/mutual_information", "val/structure/total_correlation"]
@@ -40,8 +40,9 @@ def columns(comparison: Comparison, chosen: Sequence[str], sort: str) -> list[st
 
 
 def main_tag(comparison: Comparison, wanted: str | None = None) -> str | None:
-    """What groups are ranked by, of what any has and has a better end unless it is `wanted`: the first score by labels,
-    the ELBO, then anything.
+    """Return the tag that ranks the groups: `wanted` if it has values, else the first score with labels, ELBO, or any.
+
+    A tag that is not `wanted` must have a better end; None if there is no such tag.
     """
     if wanted is not None and comparison.rank(wanted):
         return wanted
@@ -51,7 +52,7 @@ def main_tag(comparison: Comparison, wanted: str | None = None) -> str | None:
 
 
 def print_comparison(comparison: Comparison, chosen: Sequence[str], sort: str | None, screen: Console) -> None:
-    """What was found, the groups best first with reference lines, and the runs that have no result and why."""
+    """Print the number of runs, the table of groups with its baselines, and the runs without a result with reasons."""
     screen.print(f"\n[bold]{escape(comparison.dataset)}[/]: {found(comparison)}", highlight=False, soft_wrap=True)
     sort = main_tag(comparison, sort)
     if not comparison.groups:
@@ -62,11 +63,11 @@ def print_comparison(comparison: Comparison, chosen: Sequence[str], sort: str | 
         _print_groups(comparison, chosen, sort, screen)
     _print_without_result("failed", comparison.failed, screen)
     _print_without_result("not finished", comparison.unfinished, screen)
-    _print_without_result("left out, the same knobs and seed as another run", comparison.repeated, screen)
+    _print_without_result("left out: the same configuration and seed as another run", comparison.repeated, screen)
 
 
 def found(comparison: Comparison) -> str:
-    """How many runs there are and in which state: `16 runs: 12 finished in 6 groups, 3 running, 1 failed`."""
+    """Return the number of runs in each state: `16 runs: 12 finished in 6 groups, 3 running, 1 failed`."""
     counts: dict[str, int] = {}
     for row in comparison.rows:
         counts[row.state] = counts.get(row.state, 0) + 1
@@ -78,17 +79,17 @@ def found(comparison: Comparison) -> str:
 
 
 def trust(comparison: Comparison, sort: str) -> str:
-    """Whether these seeds tell the first group by `sort` from the others; nothing where neither end is better."""
+    """Return a sentence on how many groups these seeds tell apart from the first; empty if `sort` has no better end."""
     others = comparison.rank(sort)[1:]
     if not others or not better(sort):
         return ""
     known = [each.told_apart for each in others if each.told_apart is not None]
     what = f"by {short(sort)} the first group is"
     if not known:
-        return f"{what} told apart from no other: that takes two seeds of each, better three or more"
+        return f"{what} told apart from no other: this needs at least two seeds of each group, better three"
     if not any(known):
-        return f"{what} told apart from no other: do not rely on this order; more seeds may tell"
-    unknown = f"; of {len(others) - len(known)} not known, one seed each" if len(known) < len(others) else ""
+        return f"{what} told apart from no other: do not rely on this order, run more seeds"
+    unknown = f"; not known for {len(others) - len(known)} with one seed each" if len(known) < len(others) else ""
     return f"{what} told apart from {sum(known)} of {len(others)} others{unknown}"
 
 
@@ -102,11 +103,14 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
     while not chosen and len(tags) > 1 and _width(table, screen) > screen.width:
         tags = tags[:-1]
         table = rich_table(groups_table(comparison, tags, sort))
-    width, screen.width = screen.width, max(screen.width, _width(table, screen))  # what was asked for is never cut
+    width, screen.width = (
+        screen.width,
+        max(screen.width, _width(table, screen)),
+    )  # columns that were asked for are never cut
     screen.print(table)
     screen.width = width
     few = [group for group in comparison.groups if len(group.rows) == 1]
-    lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % interval (Student's t)"]
+    lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % confidence interval (Student's t)"]
     if len(few) < len(comparison.groups):
         lines.append("★ best mean of its column   ≈ not told apart from it by these seeds (Welch, 95 %)")
     else:
@@ -118,7 +122,7 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
     if any(
         estimate.n < len(group.rows) for tag in tags for group in comparison.groups if (estimate := group.estimate(tag))
     ):
-        lines.append("n=: as many seeds have this value")
+        lines.append("n=: number of seeds that have this value")
     left = [short(tag) for tag in comparison.headline if tag not in tags]
     if left and not chosen:
         lines.append(f"more columns with metric=[...]: {', '.join(left)}")
@@ -127,14 +131,14 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
 
 
 def _width(table: RichTable, screen: Console) -> int:
-    """That its longest lines need."""
+    """Return the width that the longest lines of the table need."""
     return Measurement.get(screen, screen.options.update(width=10_000), table).maximum
 
 
 def groups_table(comparison: Comparison, tags: Sequence[str], sort: str) -> Table:
-    """Return the groups of a dataset, best by `sort` first, with the tags' means over seeds, and baselines below.
+    """Return the groups of a dataset, best by `sort` first, with means over seeds and the baselines below.
 
-    The best mean of a column has a star; means that these seeds do not tell apart from it have a wave.
+    ★ marks the best mean of a column; ≈ marks means that these seeds do not tell apart from the best.
     """
     places = {tag: {id(each.group): each for each in comparison.rank(tag)} for tag in tags}
     heads = [Head("#"), *(axis_heads(comparison) or [Head("group", is_text=True)]), Head("seeds"), *map(tag_head, tags)]
@@ -144,7 +148,7 @@ def groups_table(comparison: Comparison, tags: Sequence[str], sort: str) -> Tabl
     for group in ranked:
         place = places[sort].get(id(group))
         cells = [Cell(str(place.place) if place and better(sort) else "")]
-        settings = [setting_cell(group.knobs.get(axis, "")) for axis in comparison.axes]
+        settings = [setting_cell(group.settings.get(axis, "")) for axis in comparison.axes]
         cells += settings or [Cell(group.name, kind="text")]
         cells += [Cell(str(len(group.rows)), hint=f"seeds {', '.join(map(shown, group.seeds))}")]
         cells += [_estimate(group, tag, places[tag].get(id(group))) for tag in tags]
@@ -191,15 +195,15 @@ def _estimate(group: Group, tag: str, place: Ranked | None) -> Cell:
 
 
 def choices_table(found: Sequence[udr.Choice], sort: str) -> Table:
-    """Return the seeds that UDR chooses in each group, and what the supervised score `sort` says of them."""
+    """Return the seed that UDR chooses in each group, with its supervised score `sort`."""
     heads = [Head(head.replace("/", "\n"), is_text=head == "group") for head in udr.heads(sort)]
     return Table(heads, [[Cell(text, kind="" if i else "text") for i, text in enumerate(udr.cells(c))] for c in found])
 
 
 def reason(row: Row) -> str:
-    """Return in a line why a run has no result; empty where it has only not finished."""
+    """Return in one line why a run has no result; empty if it has just not finished."""
     if row.state == "killed" and not row.error:
-        return "its process is gone; the same command goes on from its last checkpoint"
+        return "its process was killed; the same command resumes from its last checkpoint"
     return row.error.partition("\n")[0]
 
 
@@ -218,10 +222,10 @@ def _print_without_result(what: str, rows: Sequence[Row], screen: Console) -> No
 
 
 def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
-    """Which seeds UDR chooses in each group, and what the supervised score `sort` says of them."""
+    """Print the seed that UDR chooses in each group, with its supervised score `sort`."""
     found = udr.choices(comparison.groups, sort)
     if not found:
-        screen.print("\nno choice by UDR: it needs groups of at least two seeds with scores", highlight=False)
+        screen.print("\nno choice by UDR: it needs groups with the scores of at least two seeds", highlight=False)
         return
     title = f"Chosen without labels, by UDR, and judged by {short(sort)}"
     table = rich_table(choices_table(found, sort), title=title, title_justify="left")
@@ -234,20 +238,20 @@ def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
 
 
 def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a row for each run with its folder, its group, its state, every knob, and every value with its `_se`.
+    """Write a row for each run: folder, group, state, every setting, and every value with its standard error `_se`.
 
     Raises:
         ConfigError: the file cannot be written.
     """
     rows = [row for comparison in comparisons for row in comparison.rows]
     groups = {id(row): group.name for each in comparisons for group in each.groups for row in group.rows}
-    knobs = list(dict.fromkeys(name for row in rows for name in row.knobs))
+    settings = list(dict.fromkeys(name for row in rows for name in row.settings))
     tags = dict.fromkeys(tag for row in rows for tag in row.metrics)
     with_errors = {tag for row in rows for tag in row.errors}
     values = [name for tag in tags for name in ((tag, f"{tag}_se") if tag in with_errors else (tag,))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_csv_cell, ["path", "run", "group", "state", "step", "error", *knobs, *values]))
+    writer.writerow(map(_csv_cell, ["path", "run", "group", "state", "step", "error", *settings, *values]))
     for row in rows:
         cells = row.metrics | {f"{tag}_se": error for tag, error in row.errors.items()}
         line = [
@@ -257,7 +261,7 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
             row.state,
             row.step,
             row.error,
-            *(shown(row.knobs[name]) if name in row.knobs else "" for name in knobs),
+            *(shown(row.settings[name]) if name in row.settings else "" for name in settings),
             *(cells.get(name, "") for name in values),
         ]
         writer.writerow(map(_csv_cell, line))
@@ -265,10 +269,10 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
 
 
 def _csv_cell(value: Any) -> Any:
-    """Return a value as a CSV cell: a text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """Return a value as a CSV cell, with an apostrophe before text that a spreadsheet would take for a formula."""
     if not isinstance(value, str):
         return value
     formula = value.startswith(("=", "+", "-", "@", "\t", "\r"))
     is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-inf", value, re.ASCII)
-    text = value.replace("\r", " ")  # csv leaves it without quotes, where it begins a row
+    text = value.replace("\r", " ")  # csv does not quote it, but spreadsheets start a new row at it
     return f"'{text}" if formula and not is_number else text

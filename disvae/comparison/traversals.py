@@ -1,4 +1,4 @@
-"""Traversals of a comparison's best and median run. Imports torch: the report asks for it last."""
+"""Traversals of the best and the median run of a comparison. Imports torch, so the report imports this module last."""
 
 import math
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from disvae.runs.folder import Run
 from disvae.runs.tags import better, short
 
 TRAVERSED_IMAGES = 256
-"""Of the dataset, the same for every run: the first is the fixed one, all of them tell which latents are active."""
+"""Number of images, the same for every run: the first is traversed, all of them decide which latents are active."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A run's traversal, or why there is none."""
+    """The traversal of a run, or the reason why there is none."""
 
     title: str
     row: Row | None
@@ -36,7 +36,7 @@ class Shown:
 
 
 def best_and_median(comparison: Comparison, tag: str) -> list[tuple[str, Row]]:
-    """The best run by a tag and the middle one, the lower of two; one run alone is just that."""
+    """Return the best and the median run by a tag (the lower of two middle ones), or the only run there is."""
     rows = [
         row for row in comparison.finished if math.isfinite(row.metrics.get(tag, math.nan)) and row.path is not None
     ]
@@ -48,7 +48,7 @@ def best_and_median(comparison: Comparison, tag: str) -> list[tuple[str, Row]]:
 
 
 def traversals(comparison: Comparison, tag: str) -> list[Shown]:
-    """The best and the median run by a tag, about one image of their dataset."""
+    """Return traversals of the best and the median run by a tag, all around one image of their dataset."""
     shown: list[Shown] = []
     named = best_and_median(comparison, tag)
     try:
@@ -68,11 +68,11 @@ def traversals(comparison: Comparison, tag: str) -> list[Shown]:
 
 
 def _images(named: Sequence[tuple[str, Row]]) -> tuple[Dataset, torch.Tensor]:
-    """Their dataset, and numbers of some of its images."""
+    """Return the dataset of the runs, and the numbers of some of its images."""
     path = named[0][1].path
     assert path is not None
     dataset: Dataset = make(Run(path).config()["dataset"], "dataset")
     if min(dataset.x_shape[1:]) < 2:
-        raise ConfigError("no traversals: the data are points, not pictures")
+        raise ConfigError("no traversals: the data are points, not images")
     order = np.random.default_rng(0).permutation(len(dataset.images))[:TRAVERSED_IMAGES]
     return dataset, torch.from_numpy(order)

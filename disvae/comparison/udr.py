@@ -1,4 +1,4 @@
-"""Which seed, and which group, UDR chooses without labels, beside what a supervised score does. Duan et al. 2020."""
+"""Model selection without labels by UDR (Duan et al. 2020): the chosen seed and group, beside a supervised score."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,9 +17,11 @@ TAG = "metric-runs/udr/spearman"
 
 @dataclass(frozen=True)
 class Choice:
-    """Of one group: the runs with the highest UDR (several where they tie, always with two seeds) and `agreement`, the
-    median of UDR over the seeds; by the supervised score the value of UDR's choice (mean of those that tie), the best
-    runs and their value, the mean over seeds and the worst value.
+    """The choice of UDR in one group, and how a supervised score judges it.
+
+    `chosen` are the runs with the highest UDR; several may tie, and two seeds always do. `agreement` is the median UDR
+    over the seeds. In the supervised score: `value` is the mean of the chosen runs, `best_value` that of the runs
+    `best`, `mean` the mean over all seeds, `worst` the worst value.
     """
 
     group: Group
@@ -33,7 +35,7 @@ class Choice:
 
 
 def stale(group: Group) -> bool:
-    """Whether some run of the group has no UDR, or one among other runs than the group's."""
+    """Return whether a run of the group has no UDR, or a UDR computed with other runs than those of the group."""
     return any(row.peers != _names(group) or TAG not in row.metrics for row in group.rows)
 
 
@@ -42,9 +44,9 @@ def _names(group: Group) -> frozenset[str]:
 
 
 def choices(groups: Iterable[Group], tag: str) -> list[Choice]:
-    """For the groups of two runs or more whose UDR is there, of these very runs, and whose runs all have the tag.
+    """Return a choice for each group with two or more runs, an up-to-date UDR, and the tag in every run.
 
-    None for a tag without a better end.
+    The list is empty for a tag without a better end.
     """
     if not better(tag):
         return []
@@ -72,19 +74,21 @@ def choices(groups: Iterable[Group], tag: str) -> list[Choice]:
 
 
 def among(choices: Sequence[Choice]) -> Choice:
-    """The group that UDR chooses: the highest median over its seeds."""
+    """Return the choice in the group that UDR prefers: the highest median over its seeds."""
     return max(choices, key=lambda choice: choice.agreement)
 
 
 def heads(tag: str) -> list[str]:
-    """Of the columns of `cells`."""
+    """Return the headings of the columns of `cells`."""
     name = short(tag)
     return ["group", "median UDR", "UDR's seed", f"its {name}", "best seed", f"its {name}", "mean of seeds", "worst"]
 
 
 def cells(choice: Choice) -> list[str]:
-    """A choice in words and numbers."""
-    chosen, best = (" or ".join(shown(row.knobs.get("seed")) for row in rows) for rows in (choice.chosen, choice.best))
+    """Return the cells of a choice: names, seeds and scores as text."""
+    chosen, best = (
+        " or ".join(shown(row.settings.get("seed")) for row in rows) for rows in (choice.chosen, choice.best)
+    )
     value, best_value, mean, worst = (
         f"{value:.4g}" for value in (choice.value, choice.best_value, choice.mean, choice.worst)
     )
@@ -92,23 +96,23 @@ def cells(choice: Choice) -> list[str]:
 
 
 def conclusions(choices: Sequence[Choice], tag: str) -> list[str]:
-    """What is to be said of ties, and which group UDR chooses, if there are several."""
+    """Return sentences on ties, and on the group that UDR chooses if there are several."""
     said = []
     if any(len(choice.chosen) > 1 for choice in choices):
-        said.append("or: UDR ties, as it always does between two seeds; the value is their mean")
+        said.append("or: equal UDR, as always with two seeds; the value is their mean")
     if len(choices) > 1:
         chosen, best = among(choices), max(choices, key=lambda choice: better(tag) * choice.mean)
         said.append(
-            f"of the groups UDR chooses {chosen.group.name} ({short(tag)} {chosen.mean:.4g}), "
-            f"{short(tag)} itself {best.group.name} ({best.mean:.4g})"
+            f"UDR chooses the group {chosen.group.name} ({short(tag)} {chosen.mean:.4g}); "
+            f"{short(tag)} would choose {best.group.name} ({best.mean:.4g})"
         )
     return said
 
 
 def compute(comparison: Comparison) -> dict[str, str]:
-    """UDR of every group of two runs or more where it is missing or among other runs; by group why it could not be.
+    """Compute UDR of every group of two or more runs where it is missing or out of date; return failures by group name.
 
-    Each run's network encodes 10,000 images; the scores go into its folder.
+    The network of each run encodes 10,000 images; the scores are written into its folder.
     """
     failed = {}
     for group in comparison.groups:

@@ -1,1 +1,1 @@
-"""Experiment: what the sweep of a paper's figure draws from its run folders when the last job is done."""
+"""Experiments: callbacks that draw a paper's figure from the runs of a sweep when its last job is done."""

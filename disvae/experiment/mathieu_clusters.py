@@ -1,7 +1,7 @@
-"""Mathieu et al. 2019, Fig. 3: beta sets the overlap of the encodings, alpha how well q(z) takes the mixture prior.
+"""Mathieu et al. 2019, Fig. 3: beta controls the overlap of the encodings, alpha how well q(z) fits the mixture prior.
 
-When the sweep ends: a panel for each (beta, alpha), and over the seeds the number of modes, KL(p(z) || q(z)) and the
-mean posterior standard deviation. One seed's picture of the beta row is a single draw; the counts say how typical.
+When the sweep ends, the figure has a panel for each (beta, alpha) and the table, over the seeds, the number of modes,
+KL(p(z) || q(z)) and the mean posterior standard deviation. A panel shows one seed; the counts say how typical it is.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from disvae.config import resolved
 from disvae.runs.atomic import replacing
 from disvae.runs.folder import Run
 
-if TYPE_CHECKING:  # torch is imported when the sweep is over, not with the command line
+if TYPE_CHECKING:  # imported when the sweep is over: the command line must start fast
     from matplotlib.figure import Figure
     from torch import Tensor
 
@@ -30,7 +30,7 @@ Panel = tuple[float, float]  # beta, alpha
 
 @dataclass(frozen=True)
 class Seed:
-    """One run of a panel."""
+    """One run of a panel, with its measurements."""
 
     run: Run
     seed: int
@@ -40,7 +40,7 @@ class Seed:
 
 
 def modes(z: "Tensor", centres: "Tensor") -> int:
-    """Of the prior's `centres` (K, D), how many are the nearest one to more than 5 % of the codes `z` (S, D)."""
+    """Return how many of the prior's `centres` (K, D) are the nearest one to more than 5 % of the codes `z` (S, D)."""
     import torch
 
     nearest = torch.cdist(z, centres).argmin(1)
@@ -48,7 +48,7 @@ def modes(z: "Tensor", centres: "Tensor") -> int:
 
 
 def restore(run: Run) -> "tuple[VAE, Tensor]":
-    """Return the trained VAE of a run folder, and its training images."""
+    """Return the trained VAE of a run and its training images."""
     from disvae.build import build
     from disvae.evaluation.run_encodings import restored
     from disvae.runs.checkpoint import load
@@ -60,7 +60,7 @@ def restore(run: Run) -> "tuple[VAE, Tensor]":
 
 
 def measure(run: Run) -> Seed:
-    """Modes, KL and width of a finished run, from 4,000 codes of its aggregate posterior."""
+    """Return the modes, the KL and the posterior width of a finished run, from 10 codes of each training image."""
     import torch
 
     vae, x = restore(run)
@@ -80,7 +80,7 @@ def measure(run: Run) -> Seed:
 
 
 def draw_clusters(panels: dict[Panel, list[Seed]]) -> "Figure":
-    """A row of betas at alpha 0 and a row of alphas at beta 0, the first seed of each."""
+    """Return the first seed of every panel: a row of betas at alpha 0 and a row of alphas at beta 0."""
     from matplotlib.figure import Figure
 
     from disvae.figure.aggregate_posterior import draw_plane
@@ -124,13 +124,13 @@ def _table(panels: dict[Panel, list[Seed]]) -> Table:
 
 
 class MathieuClusters(Callback):
-    """Draws the figure from the sweep's own runs, those finished before included, when the last job is done."""
+    """A Hydra callback that draws the figure when the last job is done, from all runs of the sweep, old and new."""
 
     def __init__(self) -> None:
         self.runs: dict[Path, Run] = {}
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Remember where the job's run is."""
+        """Remember the run folder of a completed job."""
         if job_return.status == JobStatus.COMPLETED:
             run = Run.find(Path(config.out), "clusters", "", resolved(config))
             self.runs[run.path] = run

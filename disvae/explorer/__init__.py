@@ -1,1 +1,1 @@
-"""A page to explore what each latent of a trained run means: its decoder, with sliders, in one HTML file."""
+"""An HTML page to explore the latents of a trained run: its decoder runs in the page, with a slider for each latent."""

@@ -1,4 +1,4 @@
-"""What the page holds: the decoder, the latents with their ranges, real images with their codes, codes of the prior."""
+"""Contents of the page: the decoder, latents with their ranges, real images with their codes, codes of the prior."""
 
 import base64
 from collections.abc import Mapping
@@ -19,30 +19,30 @@ from disvae.statistics.latents import quantiles, seeded
 from disvae.vae import VAE
 
 STARTING_IMAGES = 12
-"""Real images to start from."""
+"""Number of real images to start from."""
 
 PRIOR_CODES = 200
-"""Codes of the prior."""
+"""Number of codes drawn from the prior."""
 
 PROBABILITIES = (0.005, 0.5, 0.995)
-"""Of the prior's quantiles: a slider's left end, its median, its right end."""
+"""Quantiles of the prior at the left end, the median and the right end of a slider."""
 
 
 def page_of(run: Run) -> str:
-    """The page of a trained run, from its last weights and its validation sample.
+    """Return the page of a trained run, made from its last weights and its validation sample.
 
     Raises:
-        ConfigError: the run has no checkpoint, its data are no pictures, or its decoder is unknown to the page.
+        ConfigError: the run has no checkpoint, its data are not images, or the page cannot compute its decoder.
     """
     vae, view, step = view_of_run(run)
     return page(vae, view, name=run.path.name, about=_about(run.config(), step))
 
 
 def page(vae: VAE, view: FigureData, *, name: str, about: str) -> str:
-    """The page of a VAE; `name` and `about` say in words what it is.
+    """Return the page of a VAE; `name` and `about` describe it in words.
 
     Raises:
-        ConfigError: the data are no pictures, the codes are not finite, or the decoder is unknown to the page.
+        ConfigError: the data are not images, the codes are not finite, or the page cannot compute the decoder.
     """
     try:
         found = contents(vae, view)
@@ -53,11 +53,11 @@ def page(vae: VAE, view: FigureData, *, name: str, about: str) -> str:
 
 @torch.no_grad()
 def contents(vae: VAE, view: FigureData) -> dict[str, Any]:
-    """Return what page.html.jinja embeds as JSON.
+    """Return the data that page.html.jinja embeds as JSON.
 
     Raises:
-        NotDrawable: the data are no pictures.
-        ConfigError: the codes are not finite, or the decoder is unknown to the page.
+        NotDrawable: the data are not images.
+        ConfigError: the codes are not finite, or the page cannot compute the decoder.
     """
     x = view.pictures(STARTING_IMAGES)
     shown = view.sample(STARTING_IMAGES)
@@ -65,7 +65,7 @@ def contents(vae: VAE, view: FigureData) -> dict[str, Any]:
         samples = view.pz.sample((PRIOR_CODES,))
         places = quantiles(view.pz, PROBABILITIES).tolist()
     if not np.isfinite(view.codes).all() or not np.isfinite(places).all():
-        raise ConfigError("no page to explore: codes are not finite, the run has diverged")
+        raise ConfigError("no page to explore: codes are not finite, since the run has diverged")
     return {
         "shape": list(x.shape[1:]),
         "layers": layers(vae, x.shape[1:]),
@@ -79,7 +79,7 @@ def contents(vae: VAE, view: FigureData) -> dict[str, Any]:
 
 
 def _latents(view: FigureData, places: list[list[float]]) -> list[dict[str, Any]]:
-    """In the order of all pictures."""
+    """Return the latents in the order of all pictures: range, KL and factor of each."""
     order = view.latents
     called = names(view)
     found = []
@@ -102,7 +102,7 @@ def _latents(view: FigureData, places: list[list[float]]) -> list[dict[str, Any]
 
 
 def _pixels(picture: Tensor) -> str:
-    """(C, H, W) in [0, 1] as bytes (H, W, C) in base64."""
+    """Return an image (C, H, W) in [0, 1] as bytes (H, W, C) in base64."""
     levels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     return base64.b64encode(levels.tobytes()).decode()
 
@@ -115,7 +115,7 @@ def _label(view: FigureData, row: int) -> str:
 
 
 def _about(config: Mapping[str, Any], step: int) -> str:
-    """`sprites, beta_vae, beta 4, model conv, 10,000 steps`."""
+    """Return the run in a few words: `sprites, beta_vae, beta 4, model conv, 10,000 steps`."""
     kind = {key: config[key]["_target_"].split(".")[-2] for key in ("dataset", "objective", "model")}
     weight = [f"beta {config['beta']:g}"] if "beta" in config["objective"] else []
     return ", ".join([kind["dataset"], kind["objective"], *weight, f"model {kind['model']}", f"{step:,} steps"])

@@ -1,7 +1,7 @@
-"""A decoder as a list of layers that JSON can hold and page.html.jinja can compute.
+"""Export a decoder as a list of layers that JSON can hold and page.html.jinja can compute.
 
-From the first `unflatten` on, the page keeps pictures as (H, W, C): the sums of a transposed convolution then run over
-memory in order, and the last layer is what a canvas takes.
+After the first `unflatten`, the page keeps images as (H, W, C): a transposed convolution then reads memory in order,
+and a canvas can show the last layer directly.
 """
 
 import base64
@@ -24,16 +24,16 @@ Layer = dict[str, Any]
 
 
 def text(array: Tensor | np.ndarray) -> str:
-    """The numbers in their order as float32, little-endian, in base64."""
+    """Return the numbers of an array, in order, as little-endian float32 in base64."""
     flat = np.ascontiguousarray(np.asarray(array.detach().cpu() if isinstance(array, Tensor) else array), "<f4")
     return base64.b64encode(flat.tobytes()).decode()
 
 
 def layers(vae: VAE, x_shape: Sequence[int]) -> list[Layer]:
-    """The layers that take a code (D,) to the mean of p(x|z), (H, W, C) of `x_shape` (C, H, W).
+    """Return the layers that compute the mean of p(x|z), (H, W, C), from a code (D,); `x_shape` is (C, H, W).
 
     Raises:
-        ConfigError: naming a layer or likelihood that the page does not know.
+        ConfigError: the page does not know a layer or the likelihood, which the message names.
     """
     return [*_walk(vae.model.decoder), *_mean(vae.likelihood, x_shape)]
 
@@ -41,7 +41,7 @@ def layers(vae: VAE, x_shape: Sequence[int]) -> list[Layer]:
 def _walk(module: nn.Module) -> list[Layer]:
     if type(module) is nn.Sequential:
         return [layer for child in module for layer in _walk(child)]
-    if type(module) not in LAYERS:  # the very type: a subclass may compute something else
+    if type(module) not in LAYERS:  # exactly this type: a subclass may compute something else
         known = ", ".join(kind.__name__ for kind in LAYERS)
         raise ConfigError(
             f"the decoder has a layer {type(module).__name__}, which the page cannot compute; it knows {known}: add it "
@@ -76,7 +76,7 @@ def _conv_transpose(layer: nn.ConvTranspose2d) -> Layer:
 
 
 def _batch_norm(layer: nn.BatchNorm2d) -> Layer:
-    """In evaluation mode it is a factor and a shift for each channel."""
+    """Return the layer in evaluation mode: a factor and a shift for each channel."""
     mean, variance = layer.running_mean, layer.running_var
     if mean is None or variance is None or not layer.affine:
         raise ConfigError(f"the page knows a BatchNorm2d with running statistics and weights, got {layer}")
@@ -98,7 +98,7 @@ LAYERS: dict[type[nn.Module], Callable[[Any], Layer]] = {
 def _mean(likelihood: Likelihood, x_shape: Sequence[int]) -> list[Layer]:
     if type(likelihood) is Bernoulli:
         return [{"kind": "sigmoid"}]
-    if type(likelihood) in (Gaussian, Laplace):  # a scale per pixel comes after the means
+    if type(likelihood) in (Gaussian, Laplace):  # learnt scales of the pixels follow the means
         return [] if likelihood.size == 1 else [{"kind": "first", "channels": x_shape[0], "of": 2 * x_shape[0]}]
     raise ConfigError(
         f"the page does not know the mean under likelihood {type(likelihood).__name__}: add it to "

@@ -1,20 +1,20 @@
-"""Which factor a latent is called by: the one of the highest I(z_d;v_k) / H(v_k), where that is no chance."""
+"""Name each latent after the factor with the highest I(z_d; v_k) / H(v_k), if this share is beyond chance."""
 
 import numpy as np
 
-from disvae.pictures.factor_shares import BINS, STRONG, tracking
+from disvae.pictures.factor_shares import BINS, STRONG, factor_shares
 from disvae.pictures.figure_data import FigureData
 from disvae.statistics.information import entropy, plug_in_bias
 
 CHANCE = 0.001
-"""Probability that any one latent that knows nothing is called by a factor."""
+"""Probability that any latent is named after a factor when no latent knows anything."""
 
 
 def names(view: FigureData) -> list[tuple[str, float] | None]:
-    """Factor and share, as figure mutual_information shows it, of each of D latents; None where it is no better known.
+    """Return the factor and the share of each of D latents, as in figure mutual_information; None for a weak share.
 
-    What chance gives does not count: 2N times the plug-in information of a latent that knows nothing is close to
-    chi-squared (disvae/statistics/information.py), and what is above its mean must be STRONG.
+    The share must be beyond chance: 2N times the plug-in information of a latent that knows nothing is close to
+    chi-squared (disvae/statistics/information.py). Without the mean of this chance value, the share must exceed STRONG.
     """
     from scipy.stats import chi2
 
@@ -22,7 +22,7 @@ def names(view: FigureData) -> list[tuple[str, float] | None]:
     (N, D), K = view.codes.shape, factors.shape[1]
     if K == 0:
         return [None] * D
-    shares, H_v, bias = tracking(view), entropy(factors), plug_in_bias(BINS, factors)
+    shares, H_v, bias = factor_shares(view), entropy(factors), plug_in_bias(BINS, factors)
     by_chance = chi2.isf(CHANCE / (D * K), np.maximum(2 * N * bias, 1)) / (2 * N)
     varied = np.where(H_v > 0, H_v, 1)
     above = np.where((shares * varied > by_chance) & (H_v > 0), shares - bias / varied, 0)  # (D, K)

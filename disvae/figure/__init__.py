@@ -1,4 +1,4 @@
-"""Figure: a function (vae, view, settings) -> Drawn, a matplotlib Figure or the frames of an animation; writes nothing.
+"""Figures: each is a function (vae, view, **settings) that returns a matplotlib Figure or the frames of an animation.
 
-What cannot be drawn raises NotDrawable (disvae/pictures/figure_data.py).
+A figure writes no file. It raises NotDrawable (disvae/pictures/figure_data.py) if the model or the data do not suit it.
 """

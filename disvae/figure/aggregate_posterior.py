@@ -1,6 +1,6 @@
-"""q(z) = (1/N) sum_n q(z|x_n) over a plane of two latents, with p(z): overlap and structure at a glance.
+"""q(z) = (1/N) sum_n q(z|x_n) and p(z) in a plane of two latents, as in Mathieu et al. 2019, Fig. 3.
 
-The picture of Mathieu et al. 2019, Fig. 3.
+The figure shows the overlap of the encodings and the structure of q(z).
 """
 
 import math
@@ -24,32 +24,35 @@ from disvae.statistics.latents import scales
 from disvae.vae import VAE
 
 BANDS = {0.95: "#DCEAF7", 0.75: "#A6CBE8", 0.5: "#5A9BCB", 0.25: "#0B4F86"}
-"""Shares of q(z) that its densest regions hold, and their colours."""
+"""Shares of q(z) that its densest regions contain, with their colours."""
 
 LINES: dict[float, LineStyleType] = {0.95: "--", 0.5: "-"}
-"""Shares of p(z) that are within its lines."""
+"""Shares of p(z) that its contour lines enclose, with their line styles."""
 
 ENCODINGS = 10_000
-"""Images that q(z) averages over; of posteriors with full covariances, which take longer, a quarter as many."""
+"""Number of images that q(z) averages over; a quarter of it for full covariances, which take longer."""
 
 PLACES, MOST_PLACES = 301, 1201
-"""Along each latent, and the most where encodings are narrow."""
+"""Number of grid points along each latent, and the most that narrow encodings may need."""
 
 DENSITIES, JOINT_DENSITIES = 2**23, 2**26
-"""Of all encodings, at most: along a latent, and over the plane where they have full covariances."""
+"""Most densities computed over all encodings: along one latent, and in the plane for full covariances."""
 
-TINY = 1e-300
+TINY = 1e-300  # avoids a division by zero and log(0)
 
 PRIOR_LEVELS = (0.1, 0.5)
-"""Contours of the prior, as shares of its highest density."""
+"""Levels of the prior's contours, as shares of its highest density."""
 
 
 @torch.no_grad()
 def aggregate_posterior(vae: VAE, view: FigureData, *, encodings: int = 30) -> Figure:
-    """q(z) as bands and p(z) as lines that hold given shares of each, and ellipses of some of the `encodings` q(z|x).
+    """Return q(z) as bands, p(z) as contour lines, and ellipses of `encodings` single encodings q(z|x).
 
-    In the plane of the two most informative latents, the others integrated out; its limits are quantiles of the prior.
-    Ellipses that overlap are images that share codes; bands that leave the lines are a structure the prior has not.
+    The plane holds the two latents with the highest KL; the others are integrated out. Its limits are quantiles of the
+    prior. Ellipses overlap where images share codes; bands differ from the lines where q(z) differs from the prior.
+
+    Raises:
+        NotDrawable: the VAE has fewer than two latents.
     """
     D = len(view.latents.order)
     if D < 2:
@@ -110,7 +113,7 @@ def aggregate_posterior(vae: VAE, view: FigureData, *, encodings: int = 30) -> F
 
 
 def _line(view: FigureData, d: int, widths: Tensor, joint: bool) -> Tensor:
-    """Where latent d may be: within its limits and as far out as codes are, if that is not as far again."""
+    """Return grid points (F,) of latent d: its limits, extended to all codes but by at most the width of the limits."""
     low, high = view.limits[d]
     codes = view.codes[:, d]
     room, N = 3 * widths.mean().item(), len(widths)
@@ -124,14 +127,14 @@ def _line(view: FigureData, d: int, widths: Tensor, joint: bool) -> Tensor:
 
 
 def _cells(density: Tensor) -> np.ndarray:
-    """Probabilities (F, S) of the cells of a plane's grid, which add up to 1."""
+    """Return the probabilities (F, S) of the cells of the grid; they add up to 1."""
     cells: np.ndarray = density.double().cpu().numpy()
     cells /= max(cells.sum(), TINY)
     return cells
 
 
 def _levels(cells: np.ndarray, shares: list[float]) -> list[float]:
-    """How dense the densest cells are that hold these shares, increasing for shares that fall."""
+    """Return for each share the density at which the densest cells hold it; shares must decrease, levels increase."""
     descending = np.sort(cells, axis=None)[::-1]
     last = np.searchsorted(descending.cumsum(), shares)
     levels: list[float] = descending[np.minimum(last, len(descending) - 1)].tolist()
@@ -141,7 +144,7 @@ def _levels(cells: np.ndarray, shares: list[float]) -> list[float]:
 
 
 def _ellipses(axes: Axes, centres: np.ndarray, covariances: Tensor) -> EllipseCollection:
-    """At one standard deviation of covariances (n, 2, 2) about centres (n, 2)."""
+    """Return ellipses of one standard deviation for covariances (n, 2, 2) around centres (n, 2)."""
     variances, directions = np.linalg.eigh(covariances.double().cpu().numpy())
     sides = 2 * np.sqrt(np.maximum(variances, 0))
     angles = np.degrees(np.arctan2(directions[:, 1, 0], directions[:, 0, 0]))
@@ -153,9 +156,9 @@ def _ellipses(axes: Axes, centres: np.ndarray, covariances: Tensor) -> EllipseCo
 
 @torch.no_grad()
 def draw_plane(axes: Axes, vae: VAE, x: Tensor, *, extent: float = 2.0, points: int = 300) -> None:
-    """Density of q(z), per unit of area, on [-extent, extent]^2, clipped at 1, and contours of p(z).
+    """Draw the density of q(z), clipped at 1, on [-extent, extent]^2, with contours of p(z).
 
-    `x` (N, C, H, W) are all the images q(z) averages over.
+    q(z) averages over all images `x` (N, C, H, W). Densities are per unit of area.
 
     Raises:
         ValueError: the VAE does not have two latents.

@@ -1,4 +1,4 @@
-"""Pearson correlations of posterior means over images: do latents say the same?"""
+"""Pearson correlations of the posterior means of latents over images."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,13 +9,17 @@ from disvae.vae import VAE
 
 
 def correlation(vae: VAE, view: FigureData, *, most: int = 30, inactive: int = 2) -> Figure:
-    """A matrix of at most `most` latents, most informative first; at most `inactive` are not active, and grey."""
+    """Return a matrix of at most `most` latents, highest KL first; at most `inactive` of them are inactive and grey.
+
+    Raises:
+        NotDrawable: the VAE has fewer than two latents.
+    """
     latents, shown = view.latents, view.latents.first(most, inactive)
     D = len(latents.order)
     if D < 2:
         raise NotDrawable("z_dim must be at least 2")
     varies = np.array(latents.active)
-    r = np.full((D, D), np.nan)  # of what hardly varies correlations say nothing, however large
+    r = np.full((D, D), np.nan)  # correlations of latents that hardly vary mean nothing
     r[np.ix_(varies, varies)] = np.corrcoef(view.codes[:, varies].astype(np.float64).T)
     matrix = r[np.ix_(shown, shown)]
     n = len(shown)
@@ -38,7 +42,7 @@ def correlation(vae: VAE, view: FigureData, *, most: int = 30, inactive: int = 2
 
 
 def _headline(matrix: np.ndarray, D: int) -> str:
-    """Of the active latents' correlations."""
+    """Return the title: the mean |correlation| of the active latents, of D in all."""
     n = len(matrix)
     if n < 2:
         return f"{n} of {D} latents {'is' if n == 1 else 'are'} active: nothing to correlate"

@@ -1,4 +1,4 @@
-"""p(x|z) on the straight line between the codes of two images: whether what lies between them is an image, too."""
+"""Means of p(x|z) on the straight line between the codes of two images: is every step an image like the data?"""
 
 import torch
 from matplotlib.figure import Figure
@@ -12,9 +12,12 @@ from disvae.vae import VAE
 def interpolation(
     vae: VAE, view: FigureData, *, first: int | None = None, second: int | None = None, pairs: int = 5, steps: int = 9
 ) -> Figure:
-    """A row for each of at most `pairs` pairs of images, with the means at `steps` codes between theirs.
+    """Return a row for each of at most `pairs` pairs of images, with the means at `steps` codes between the two.
 
-    The pairs are of the fixed sample; of the first pair `first` and `second` are numbers of the dataset's images.
+    Pairs come from the fixed sample; `first` and `second` choose the images of the first pair by number in the dataset.
+
+    Raises:
+        NotDrawable: the sample holds fewer than two images.
     """
     x = view.pictures(2 * pairs)
     if len(x) < 2:
@@ -39,7 +42,7 @@ def interpolation(
         frame_image(axes, images, row, columns - 1, DATA)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    way = "share of the straight way from the left image's code to the right one's; framed: the real images"
+    way = "share of the line from the left image's code to the right one's; framed: real images"
     axes.set_xlabel(way, fontsize=9, labelpad=6)
-    figure.suptitle("Between two images: does one turn into the other without leaving the data?", fontsize=10)
+    figure.suptitle("Between the codes of two images: does every step look like the data?", fontsize=10)
     return figure

@@ -1,4 +1,4 @@
-"""KL(q(z_d|x) || p(z_d)) of each latent at each validation: which latents came into use, when, and for how much."""
+"""KL(q(z_d|x) || p(z_d)) of each latent at each validation: when each latent came into use, and how much it holds."""
 
 import math
 
@@ -15,10 +15,14 @@ TAG = "val/kl_per_dimension/"
 
 
 def kl_per_dimension(vae: VAE, view: FigureData) -> Figure:
-    """A line for each latent, the first twelve in colour and named at their right end; the others are grey."""
+    """Return a line for each latent; the first twelve have colours and names, the others are grey.
+
+    Raises:
+        NotDrawable: the run has no validation, or its KL does not split into latents.
+    """
     found = {int(tag.removeprefix(TAG)): curve for tag, curve in view.curves().items() if tag.startswith(TAG)}
     if not found:
-        raise NotDrawable("the run must have validations, and posterior and prior must factorise over latents")
+        raise NotDrawable("the run must have a validation, and posterior and prior must factorise over latents")
     last = {d: float(curve.values[-1]) for d, curve in found.items()}
     order = [d for d in view.latents.order if d in found]
     top = 2 ** max(
@@ -59,17 +63,17 @@ def kl_per_dimension(vae: VAE, view: FigureData) -> Figure:
     axes.set_ylabel("KL of the latent (nats)", fontsize=9)
     clear(axes)
     axes.set_title(
-        f"{len(busy)} of {len(order)} latents are active; all together {sum(last.values()):.1f} nats at the end",
+        f"{len(busy)} of {len(order)} latents are active; their total KL is {sum(last.values()):.1f} nats at the end",
         fontsize=10,
     )
     return figure
 
 
 def _apart(values: dict[int, float], gap: float, top: float) -> dict[int, float]:
-    """Heights for labels, as near to these values as is possible at least `gap` apart, from 0 to `top`."""
+    """Return heights of labels between 0 and `top`: as near to their values as possible and at least `gap` apart."""
     order = sorted(values, key=lambda d: values[d])
     steps = gap * np.arange(len(order))
     heights = isotonic_regression([values[d] for d in order] - steps).x
-    # Below them stands what is said of the latents without a name.
+    # The counts of the latents without a name stand below.
     heights = heights.clip(2.5 * gap, max(top - gap * len(order), 2.5 * gap)) + steps
     return dict(zip(order, heights.tolist(), strict=True))

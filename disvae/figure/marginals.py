@@ -1,4 +1,4 @@
-"""q(z_d) = (1/N) sum_n q(z_d|x_n) of each latent against p(z_d), with the mean width of q(z_d|x)."""
+"""q(z_d) = (1/N) sum_n q(z_d|x_n) and p(z_d) of each latent, with the mean width of an encoding q(z_d|x)."""
 
 import torch
 from matplotlib.figure import Figure
@@ -10,22 +10,25 @@ from disvae.statistics.densities import density_of_latent, line_across
 from disvae.vae import VAE
 
 PLACES = 201
-"""An odd number, so that the middle, where a spike is, is one of them; more where encodings are narrow."""
+"""Number of grid points: odd, so that the middle, where a spike may be, is one; more for narrow encodings."""
 
 DENSITIES = 2**23
-"""Of all encodings at all places of a latent, at most where there are more places."""
+"""Most densities computed over all encodings of a latent when narrow encodings need more grid points."""
 
 COLUMNS = 4
 PEAKED = 20.0
-"""A prior whose peak is higher than this many times its mean over the panel needs a logarithmic axis."""
+"""A panel gets a logarithmic axis if the prior's peak is more than this many times its mean density."""
 
 
 @torch.no_grad()
 def marginals(vae: VAE, view: FigureData, *, most: int = 12, inactive: int = 2) -> Figure:
-    """A panel for each of at most `most` latents: densities of q(z_d) and p(z_d), and a bar of the mean width.
+    """Return a panel for each of at most `most` latents: densities of q(z_d) and p(z_d), and a bar of the mean width.
 
-    Limits come from the prior alone. Under a prior with a spike, as a sparse one's, densities are on a logarithmic
-    axis: on a linear one the spike would hide all else.
+    The limits depend on the prior alone. A prior with a spike (sparse) gets a logarithmic axis, since on a linear axis
+    the spike would hide everything else.
+
+    Raises:
+        NotDrawable: the marginal densities of the posterior or the prior are not known.
     """
     latents, shown = view.latents, view.latents.first(most, inactive)
     widths = densities.widths(view.qz_x)
@@ -40,7 +43,7 @@ def marginals(vae: VAE, view: FigureData, *, most: int = 12, inactive: int = 2) 
         places = line_across(low, high, widths[:, d], PLACES, most_places)
         of_codes, of_prior = (density_of_latent(dist, d, places) for dist in (view.qz_x, view.pz))
         if of_codes is None or of_prior is None:
-            raise NotDrawable("posterior and prior must have marginals that are known")
+            raise NotDrawable("posterior and prior must have known marginal densities")
         z, q, p = (values.double().cpu().numpy() for values in (places, of_codes, of_prior))
         peak = p.max()
         colour = DATA if latents.active[d] else INACTIVE
@@ -79,5 +82,5 @@ def marginals(vae: VAE, view: FigureData, *, most: int = 12, inactive: int = 2) 
 
 def _headline(view: FigureData, width: list[float]) -> str:
     busy = view.latents.busy
-    said = f"Each latent over all images against its prior; {len(busy)} of {len(width)} latents are active"
+    said = f"Density of each latent over all images, and its prior; {len(busy)} of {len(width)} latents are active"
     return f"{said}, their encodings ±{sum(width[d] for d in busy) / len(busy):.2f} wide" if busy else said

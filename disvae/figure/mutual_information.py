@@ -1,13 +1,13 @@
-"""I(z_d; v_k) / H(v_k), latents by factors, and its gap between the best two latents of a factor: Chen et al. 2018.
+"""I(z_d; v_k) / H(v_k) of each latent and factor, and the gap between a factor's best two latents: Chen et al. 2018.
 
-Binned as metric mig/histogram bins, so that the mean gap over the images that are drawn is that metric of them.
+The bins are those of metric mig/histogram, so the mean gap is that metric, computed from the images of the figure.
 """
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from disvae.pictures.factor_shares import tracking
+from disvae.pictures.factor_shares import factor_shares
 from disvae.pictures.figure_data import FigureData
 from disvae.pictures.style import INACTIVE, MODEL, TABLE, write_cells
 from disvae.statistics.information import gaps
@@ -15,13 +15,16 @@ from disvae.vae import VAE
 
 
 def mutual_information(vae: VAE, view: FigureData, *, most: int = 16) -> Figure:
-    """A row for each of at most `most` latents and of those that are best or second at a factor; a column per factor.
+    """Return a row for each of `most` latents and for the best two of every factor, and a column for each factor.
 
-    Framed are the best latent of a factor, and the second best with a thinner, broken line.
+    A frame marks the best latent of a factor; a thin broken frame marks the second best.
+
+    Raises:
+        NotDrawable: the dataset has neither factors nor labels.
     """
-    shares, latents, names = tracking(view), view.latents, view.encoding.factor_names
+    shares, latents, names = factor_shares(view), view.latents, view.encoding.factor_names
     gap = gaps(shares)
-    best = np.argsort(-shares, axis=0, kind="stable")[:2]  # (2, K); a single latent has no second
+    best = np.argsort(-shares, axis=0, kind="stable")[:2]  # (2, K), or (1, K) for a single latent
     wanted = set(latents.order[:most]) | set(best.ravel().tolist())
     rows = [d for d in latents.order if d in wanted]
     shown = shares[rows]
@@ -41,7 +44,7 @@ def mutual_information(vae: VAE, view: FigureData, *, most: int = 16) -> Figure:
         label.set_color("black" if latents.active[d] else INACTIVE)
     axes.set_xticks(range(K), [f"{name}\ngap {value:.2f}" for name, value in zip(names, gap, strict=True)], fontsize=9)
     axes.set_xlabel(
-        "framed: the latent that knows most of a factor, broken: the second; gap: between the two", fontsize=8
+        "frame: the latent that knows most of a factor, broken frame: the second; gap: their difference", fontsize=8
     )
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
     bar.set_label("share of the factor known, I(z;v) / H(v)", fontsize=9)

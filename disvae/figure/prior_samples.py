@@ -1,4 +1,4 @@
-"""Means of p(x|z) for codes z drawn from p(z), beside the data they should be like."""
+"""Means of p(x|z) for codes z drawn from p(z), beside images of the dataset."""
 
 import torch
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ from disvae.vae import VAE
 
 @torch.no_grad()
 def prior_samples(vae: VAE, view: FigureData, *, side: int = 6) -> Figure:
-    """Two squares of `side` times `side` images: of codes that are independent draws of the prior, and of the data."""
+    """Return two squares of `side` x `side` images: decoded from independent draws of the prior, and from the data."""
     x = view.pictures(side**2)
     with seeded():
         z = vae.prior().sample((side**2,))
@@ -26,11 +26,11 @@ def prior_samples(vae: VAE, view: FigureData, *, side: int = 6) -> Figure:
     for axes in (left, right):
         axes.set_xticks([])
         axes.set_yticks([])
-    figure.suptitle(f"Does the prior make images like the data? {side**2} of each", fontsize=10)
+    figure.suptitle(f"Does the prior generate images like the data? {side**2} of each", fontsize=10)
     return figure
 
 
 def _square(images: Tensor, side: int) -> Tensor:
-    """Images (n, C, H, W) row by row in a grid (side, side, C, H, W), white where there are too few."""
+    """Return images (n, C, H, W) as a grid (side, side, C, H, W), row by row, filled up with white."""
     white = images.new_ones(side**2 - len(images), *images.shape[1:])
     return torch.cat([images, white]).reshape(side, side, *images.shape[1:])

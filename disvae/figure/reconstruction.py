@@ -1,4 +1,4 @@
-"""Images, the means of p(x|z) at their codes, and what is left between the two."""
+"""Images, the means of p(x|z) at their codes, and the difference of the two."""
 
 import torch
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from disvae.vae import VAE
 
 @torch.no_grad()
 def reconstruction(vae: VAE, view: FigureData, *, images: int = 12) -> Figure:
-    """A column for each of at most `images`: the image, its reconstruction, and their difference, from -1 to 1."""
+    """Return a column for each of at most `images` images: image, reconstruction, and their difference (-1 to 1)."""
     x = view.pictures(images)
     mean = vae.decode(codes_of(vae, x)).mean.clamp(0, 1)
     H, W = x.shape[-2:]
@@ -28,6 +28,6 @@ def reconstruction(vae: VAE, view: FigureData, *, images: int = 12) -> Figure:
     bar = figure.colorbar(shown, ax=below, ticks=[-1, 0, 1], fraction=0.02, pad=0.01)
     bar.ax.set_yticklabels(["missing", "0", "too much"], fontsize=8)
     error = (mean - x).square().mean().item()
-    said = f"What the code keeps of {len(x)} images: mean squared difference {error:.3g} a pixel"
+    said = f"Reconstructions of {len(x)} images: mean squared difference {error:.3g} per pixel"
     figure.suptitle(said, fontsize=10)
     return figure

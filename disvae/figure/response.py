@@ -1,27 +1,30 @@
-"""Posterior means against the true factors: which latent follows which factor, how, and what else moves it."""
+"""Posterior means of latents against the true factors: which latent follows which factor, and how closely."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from disvae.pictures.factor_shares import STRONG, tracking
+from disvae.pictures.factor_shares import STRONG, factor_shares
 from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.style import DATA, clear
 from disvae.vae import VAE
 
 FAINT = "0.55"
-"""Of pairs that have little to do with each other."""
+"""Colour of a latent and a factor that share little information."""
 
 
 def response(vae: VAE, view: FigureData, *, most: int = 8) -> Figure:
-    """A row for each of at most `most` active latents and a column for each factor: a line with a band.
+    """Return a row for each of at most `most` active latents and a column for each factor: a line with a band.
 
-    The line is the posterior mean, averaged over the images with a value of the factor; the band holds all but the
-    lowest and the highest tenth of them: what the other factors do. Limits are quantiles of the prior.
+    The line is the posterior mean, averaged over all images with one value of the factor. The band holds the middle
+    80 % of these images: it shows the effect of the other factors. Limits are quantiles of the prior.
+
+    Raises:
+        NotDrawable: no latent is active, or the dataset has neither factors nor labels.
     """
-    shares, names = tracking(view), view.encoding.factor_names
+    shares, names = factor_shares(view), view.encoding.factor_names
     rows = view.latents.busy[:most]
     if not rows:
-        raise NotDrawable("a latent must be active")
+        raise NotDrawable("at least one latent must be active")
     K = len(names)
     figure = Figure(figsize=(max(1.2 + 1.4 * K, 8), 1.2 + 0.85 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), K, squeeze=False, sharex="col", sharey="row")
@@ -66,7 +69,7 @@ def response(vae: VAE, view: FigureData, *, most: int = 8) -> Figure:
 
 
 def _groups(column: np.ndarray) -> dict[int, np.ndarray]:
-    """The rows at which a factor has each of its values."""
+    """Return the rows of the images with each value of a factor."""
     order = np.argsort(column, kind="stable")
     values, first = np.unique(column[order], return_index=True)
     return dict(zip(values.tolist(), np.split(order, first[1:]), strict=True))

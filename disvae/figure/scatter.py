@@ -1,4 +1,4 @@
-"""Posterior means of images, two latents at a time, coloured by what they are pictures of."""
+"""Posterior means of images, two latents at a time, coloured by class or by a factor."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -6,20 +6,24 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from disvae.pictures.factor_shares import tracking
+from disvae.pictures.factor_shares import factor_shares
 from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.style import AMOUNT, COLOURS, DATA, clear
 from disvae.vae import VAE
 
 MARKS = ("o", "x")
 FEW = len(COLOURS) * len(MARKS)
-"""Values of a factor that colours and marks tell apart; more are shades."""
+"""Most values of a factor that colours and marks can tell apart; more values become shades of one colour map."""
 
 
 def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) -> Figure:
-    """A panel for each two of the `most` most informative latents, `images` points in each; limits are the prior's.
+    """Return a panel for each pair of the `most` latents with the highest KL, with `images` points in each.
 
-    Colours are those of the factor that these latents know best; without factors all points have one.
+    Colours show the factor that these latents know best; without factors all points have one colour. Limits depend on
+    the prior alone.
+
+    Raises:
+        NotDrawable: there are fewer than two latents to show.
     """
     shown = view.latents.order[: min(max(len(view.latents.busy), 2), most)]
     if len(shown) < 2:
@@ -28,7 +32,7 @@ def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) ->
     codes, n = view.codes[rows], len(shown) - 1
     figure = Figure(figsize=(8, 7.2 if n > 1 else 5.4), layout="constrained")
     panels = figure.subplots(n, n, squeeze=False)
-    k = None if view.encoding.factors.shape[1] == 0 else int(tracking(view)[shown].max(0).argmax())
+    k = None if view.encoding.factors.shape[1] == 0 else int(factor_shares(view)[shown].max(0).argmax())
     values = None if k is None else view.encoding.factors[rows, k]
     for (i, j), axes in np.ndenumerate(panels):
         if j > i:
@@ -48,7 +52,7 @@ def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) ->
         name = view.encoding.factor_names[k]
         _legend(figure, panels, name, values)
         said += (
-            f", coloured by {name}, of which one of these latents knows {100 * tracking(view)[shown, k].max():.0f} %"
+            f", coloured by {name}; one of these latents knows {100 * factor_shares(view)[shown, k].max():.0f} % of it"
         )
     figure.suptitle(said, fontsize=10)
     return figure
@@ -78,7 +82,7 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray | None)
 
 
 def _legend(figure: Figure, panels: np.ndarray, name: str, values: np.ndarray) -> None:
-    """In the empty corner above the diagonal, or beside a single panel."""
+    """Put the legend in the empty corner above the diagonal, or beside a single panel."""
     if len(np.unique(values)) > FEW:
         shades = ScalarMappable(Normalize(values.min(), values.max()), AMOUNT)
         bar = figure.colorbar(shades, ax=panels, fraction=0.03, pad=0.02, aspect=40)

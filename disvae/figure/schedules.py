@@ -1,4 +1,4 @@
-"""The weights of a run's objective, step by step."""
+"""Weights of a run's objective at each step."""
 
 from matplotlib.figure import Figure
 
@@ -8,7 +8,11 @@ from disvae.vae import VAE
 
 
 def schedules(vae: VAE, view: FigureData) -> Figure:
-    """A panel for each weight that follows a schedule."""
+    """Return a panel for each weight that follows a schedule.
+
+    Raises:
+        NotDrawable: no weight follows a schedule.
+    """
     if not view.schedules:
         raise NotDrawable("the objective must have a weight that follows a schedule")
     return schedule_plot(view.schedules, view.steps)

@@ -1,7 +1,7 @@
-"""p(x|z) along one latent at a time, the others as in a fixed image: what each latent came to mean.
+"""Means of p(x|z) while one latent changes and the others keep the code of one image: the meaning of each latent.
 
-A latent takes the values that its prior is below with given probabilities, so that steps are equally likely whatever
-the prior: a Gaussian's are equal steps from -2 to 2 standard deviations, a sparse prior's stay where its mass is.
+A latent takes fixed quantiles of its own prior, so the steps are equally likely under any prior. For a Gaussian these
+are equal steps from -2 to 2 standard deviations; for a sparse prior they stay where its mass is.
 """
 
 import torch
@@ -14,15 +14,15 @@ from disvae.statistics.latents import along, quantiles, seeded
 from disvae.vae import VAE
 
 PROBABILITIES = tuple(Normal(0.0, 1.0).cdf(torch.linspace(-2, 2, 9)).tolist())
-"""Of the columns: 2.3 %, 6.7 %, 16 %, 31 %, 50 %, 69 %, 84 %, 93 %, 98 %."""
+"""Quantiles of the columns: 2.3 %, 6.7 %, 16 %, 31 %, 50 %, 69 %, 84 %, 93 %, 98 %."""
 
 
 @torch.no_grad()
 def traversal(vae: VAE, view: FigureData, *, image: int | None = None, most: int = 12, inactive: int = 2) -> Figure:
-    """A row for each of at most `most` latents, most informative first, and a column for each quantile of its prior.
+    """Return a row for each of at most `most` latents, highest KL first, and a column for each quantile of its prior.
 
-    All other latents stay as in one image: number `image` of the dataset, or one of the fixed sample. Latents that are
-    not active come last, in grey, at most `inactive` of them, since they all look like the reconstruction.
+    All other latents keep the code of one image: number `image` of the dataset, or one of the fixed sample. At most
+    `inactive` inactive latents come last, in grey; their rows all look like the reconstruction.
     """
     x = view.pictures(1, image)
     (code,) = codes_of(vae, x)
@@ -54,10 +54,8 @@ def traversal(vae: VAE, view: FigureData, *, image: int | None = None, most: int
     right.set_anchor("N")
     right.xaxis.tick_top()
     right.xaxis.set_label_position("top")
-    right.set_xlabel(
-        "quantile of the latent's prior; framed: the nearest to the image's own code", fontsize=9, labelpad=6
-    )
-    said = f"What each latent does to one image: {len(busy)} of {len(latents.order)} latents are active"
+    right.set_xlabel("quantile of the latent's prior; framed: nearest to the image's own code", fontsize=9, labelpad=6)
+    said = f"Effect of each latent on one image: {len(busy)} of {len(latents.order)} latents are active"
     if rows < len(busy):
         said += f", {rows} of them shown"
     if rows > len(busy):

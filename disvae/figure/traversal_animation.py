@@ -1,6 +1,6 @@
-"""p(x|z) as every active latent at once, in a cell of its own, goes to and fro along the quantiles of its prior.
+"""Animated `traversal`: in its own cell, each active latent moves up and down the quantiles of its prior.
 
-The moving `traversal`: the others of a cell's latents stay as in one image.
+The other latents of a cell keep the code of one image.
 """
 
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ from disvae.statistics.latents import along, quantiles, seeded
 from disvae.vae import VAE
 
 FRAMES = 24
-"""There and back."""
+"""Number of frames from the lowest quantile to the highest and back."""
 
 CELL = 1.25
-"""Width in inches; eight of images with many greys make a file of 350 kB."""
+"""Width of a cell in inches; eight cells of images with many greys make a file of 350 kB."""
 
 END = 2.0
-"""Of the way, in standard deviations of a normal with the same probabilities below: from 2.3 % to 98 %."""
+"""Ends of the movement as standard normal quantiles: from 2.3 % to 98 %."""
 
 
 @torch.no_grad()
 def traversal_animation(vae: VAE, view: FigureData, *, image: int | None = None, most: int = 8) -> Iterator[Figure]:
-    """Frames with a cell for each of at most `most` active latents, most informative first.
+    """Return frames with a cell for each of at most `most` active latents, highest KL first.
 
     Raises:
         NotDrawable: no latent is active.
@@ -37,7 +37,7 @@ def traversal_animation(vae: VAE, view: FigureData, *, image: int | None = None,
     x = view.pictures(1, image)
     shown = view.latents.busy[:most]
     if not shown:
-        raise NotDrawable("a latent must be active to be moved, got none")
+        raise NotDrawable("at least one latent must be active")
     (code,) = codes_of(vae, x)
     scores = [-END * cos(2 * pi * k / FRAMES) for k in range(FRAMES // 2 + 1)]  # slow at both ends
     with seeded():
@@ -48,13 +48,13 @@ def traversal_animation(vae: VAE, view: FigureData, *, image: int | None = None,
 
 
 def _frames(images: Tensor, names: list[str], scores: list[float], own: list[float]) -> Iterator[Figure]:
-    """Of cells (latents, places, C, H, W), there and back; `own`: where on the scale each latent of the image is."""
+    """Yield frames of the cells `images` (latents, places, C, H, W), up and down; `own` marks the image's own code."""
     H, W = images.shape[-2:]
     rows = -(-len(names) // 4)
     columns = -(-len(names) // rows)
     size = (max(CELL * columns, 4.8), 0.8 + rows * (0.45 + CELL * H / W))
     figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle("Each latent along its prior, the others as in one image", fontsize=10)
+    figure.suptitle("Each latent moves along its prior; the others keep the code of one image", fontsize=10)
     figure.supxlabel("quantile of the latent's prior; orange: now, blue: the image's own code", fontsize=9)
     moving = []
     for cell, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
@@ -62,7 +62,7 @@ def _frames(images: Tensor, names: list[str], scores: list[float], own: list[flo
             axes.axis("off")
             continue
         draw_images(axes, images[cell, :1, None])
-        axes.images[0].set_interpolation("nearest")  # half the file
+        axes.images[0].set_interpolation("nearest")  # halves the size of the file
         axes.set_title(names[cell], fontsize=9)
         axes.set_yticks([])
         axes.set_xticks([_across(score, W) for score in (-END, 0, END)], ["2 %", "50 %", "98 %"])
@@ -77,9 +77,9 @@ def _frames(images: Tensor, names: list[str], scores: list[float], own: list[flo
             shown.set_data(whole_of(images[cell, place][None, None]))
             dot.set_xdata([_across(scores[place], W)])
         yield figure
-        figure.set_layout_engine("none")  # it stays as the first frame was laid out
+        figure.set_layout_engine("none")  # keep the layout of the first frame
 
 
 def _across(score: float, W: int) -> float:
-    """Where on an image of W pixels a place of the scale is."""
+    """Return the horizontal position, in an image W pixels wide, of a standard normal quantile."""
     return W * (0.5 + 0.42 * score / END) - 0.5

@@ -1,1 +1,1 @@
-"""Data of a figure, plot style, picture files and HTML pages."""
+"""Pictures of a run: the data of a figure, the plot style, picture files and HTML pages."""

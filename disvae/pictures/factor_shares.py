@@ -1,4 +1,4 @@
-"""I(z_d; v_k) / H(v_k): what share of a factor each latent knows, as metric mig/histogram reads it."""
+"""I(z_d; v_k) / H(v_k): the share of factor k that latent d knows, binned as in metric mig/histogram."""
 
 import numpy as np
 
@@ -6,17 +6,17 @@ from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.statistics.information import bins, entropy, mutual_information
 
 BINS = 20
-"""Of each latent, between its least and greatest code; those of conf/metric/mig.yaml."""
+"""Number of equally wide bins between the least and the greatest code of a latent, as in conf/metric/mig.yaml."""
 
 STRONG = 0.1
-"""A latent with more of a factor than this is said to follow it."""
+"""A latent that knows a larger share of a factor than this follows that factor."""
 
 
-def tracking(view: FigureData) -> np.ndarray:
-    """Shares (D, K), 0 to 1; 0 for a factor that does not vary over the images.
+def factor_shares(view: FigureData) -> np.ndarray:
+    """Return the shares (D, K), from 0 to 1; a factor that does not vary over the images has share 0.
 
     Raises:
-        NotDrawable: nothing is known of the images.
+        NotDrawable: the dataset has neither factors nor labels.
     """
     factors = view.encoding.factors
     if factors.shape[1] == 0:

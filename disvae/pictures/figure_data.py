@@ -1,4 +1,4 @@
-"""What pictures of a run are drawn from."""
+"""The data from which pictures of a run are drawn."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,31 +16,33 @@ from disvae.statistics.latents import Latents, finite_mean, latents, quantiles, 
 from disvae.vae import VAE
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure  # a run that draws nothing does without
+    from matplotlib.figure import Figure  # a run that draws nothing need not import it
 
 Drawn: TypeAlias = Union["Figure", Iterator["Figure"]]
-"""A picture, or the frames of an animation; a frame may be the one before, changed."""
+"""A picture, or the frames of an animation; all frames may be one Figure that is changed in place."""
 
 
 class NotDrawable(ValueError):
-    """This picture is not for this model or these data, and nothing is wrong with either; says what is needed."""
+    """The error of a figure that does not suit this model or these data; the message says what the figure needs."""
 
 
 @dataclass(frozen=True)
 class FigureData:
-    """What a picture may show of a run beside its VAE: a fixed sample of images with their codes, curves, schedules.
+    """The data of a run that a figure may read: a fixed sample of images with their codes, curves and schedules.
 
-    All of `encoding` is there: posterior, prior, images and rows.
+    No field of `encoding` is None: posterior, prior, images and rows are present.
     """
 
     encoding: Encoding
-    curves: Callable[[], Mapping[str, Curve]] = dict  # by tag, as TensorBoard shows them; read when asked for
-    schedules: Mapping[str, Callable[[int], float]] = field(default_factory=dict)  # of the objective's weights
-    steps: int = 0  # of the whole run
+    curves: Callable[[], Mapping[str, Curve]] = dict  # by TensorBoard tag; read from disk when called
+    schedules: Mapping[str, Callable[[int], float]] = field(
+        default_factory=dict
+    )  # of the weights of the objective, by name
+    steps: int = 0  # optimiser steps of the whole run
 
     @cached_property
     def qz_x(self) -> Distribution:
-        """q(z|x) of all N encoded images, batch (N,), event (D,)."""
+        """Return q(z|x) of all N encoded images, batch (N,), event (D,)."""
         encoding = self.encoding
         assert encoding.posterior is not None
         assert encoding.h is not None
@@ -49,26 +51,26 @@ class FigureData:
 
     @property
     def pz(self) -> Distribution:
-        """p(z), batch (), event (D,)."""
+        """Return the prior p(z), batch (), event (D,)."""
         assert self.encoding.prior is not None
         return self.encoding.prior
 
     @cached_property
     def codes(self) -> np.ndarray:
-        """The means (N, D) of q(z|x), float32; a sample of it where it has none (a Cauchy)."""
+        """Return the means (N, D) of q(z|x), float32, or samples of q(z|x) where it has no mean (a Cauchy)."""
         codes, samples = self.encoding.codes, self.encoding.samples
         return codes if samples is None or np.isfinite(codes).all() else samples
 
     @cached_property
     def latents(self) -> Latents:
-        """Their order, the same in every picture."""
+        """Return the order of the latents, which is the same in every picture."""
         return latents(self.qz_x, self.pz)
 
     @cached_property
     def limits(self) -> np.ndarray:
-        """What each latent is drawn between (D, 2): by its prior alone, so that runs that share one share axes.
+        """Return the ends (D, 2) of each latent's axis. They depend on the prior alone: runs with one prior share axes.
 
-        Where the prior has all but 0.27 %, three standard deviations of a Gaussian, and a tenth more each side.
+        The axis holds 99.73 % of the prior (three standard deviations of a Gaussian) and a tenth more on each side.
         """
         with seeded():
             low, high = quantiles(self.pz, (0.00135, 0.99865)).double().cpu().numpy()
@@ -76,16 +78,16 @@ class FigureData:
         return np.stack([low - margin, high + margin], 1)
 
     def sample(self, n: int) -> np.ndarray:
-        """Which n of the encoded images to show (fewer where there are fewer), always the same, in no order."""
+        """Return the indices of n encoded images (all, if there are fewer): always the same random choice."""
         order: np.ndarray = np.random.default_rng(0).permutation(len(self.encoding.codes))
         return order[:n]
 
     def pictures(self, n: int, first: int | None = None) -> Tensor:
-        """n of the encoded images (n, C, H, W) on the VAE's device; `first`: one of the dataset's comes before them.
+        """Return n encoded images (n, C, H, W) on the VAE's device, after image number `first` of the dataset if given.
 
         Raises:
-            NotDrawable: the data are no pictures.
-            ValueError: the dataset has no image of the number `first`.
+            NotDrawable: the data are not pictures.
+            ValueError: the dataset has no image with the number `first`.
         """
         images, rows = self.encoding.images, self.encoding.rows
         assert images is not None
@@ -102,6 +104,6 @@ class FigureData:
 
 @torch.no_grad()
 def codes_of(vae: VAE, x: Tensor) -> Tensor:
-    """The means (n, D) of q(z|x) of images (n, C, H, W), a sample where a posterior has none."""
+    """Return the means (n, D) of q(z|x) of images (n, C, H, W), or samples where the posterior has no mean."""
     with seeded():
         return finite_mean(vae.encode(x))

@@ -1,4 +1,4 @@
-"""Pictures as files: PNG, or the frames of an animation as a GIF."""
+"""Pictures as files: a figure becomes a PNG, the frames of an animation become a GIF."""
 
 import io
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from disvae.pictures import style as paint
 from disvae.pictures.figure_data import Drawn
+from disvae.pictures.style import COLOURS
 
 DPI = 110
-"""Of files and TensorBoard's images."""
+"""Dots per inch of picture files and of TensorBoard's images."""
 
 FRAME_S = 0.12
-"""Seconds that a frame of an animation stays."""
+"""Seconds for which an animation shows each frame."""
 
 PALETTE_SIZE = 64
-"""Of an animation, the same ones in all frames."""
+"""Number of colours of an animation; all its frames share one palette."""
 
 
 def rendered(drawn: Drawn) -> tuple[bytes, str]:
-    """A picture as a file's content and its suffix: PNG, or an animated GIF."""
+    """Return the content and the suffix of a picture's file: a PNG, or an animated GIF."""
     if isinstance(drawn, Figure):
         file = io.BytesIO()
         drawn.savefig(file, format="png", dpi=DPI, facecolor="white")
@@ -40,16 +40,16 @@ def rendered(drawn: Drawn) -> tuple[bytes, str]:
 def _pixels(frame: Figure) -> Image.Image:
     frame.set(dpi=DPI, facecolor="white")
     canvas: Any = FigureCanvasAgg(frame)
-    canvas.draw()  # savefig draws twice
+    canvas.draw()  # savefig would draw twice
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _palette(frames: Sequence[Image.Image]) -> Image.Image:
-    """One for all frames; black, white and the colours of marks are in it as they are, the rest are averages."""
-    fixed = np.round(255 * np.array([to_rgb(colour) for colour in ("black", "white", *paint.COLOURS)])).astype(int)
+    """Return one palette for all frames: black, white and the colours of marks exactly, then averages of the pixels."""
+    fixed = np.round(255 * np.array([to_rgb(colour) for colour in ("black", "white", *COLOURS)])).astype(int)
     together = Image.fromarray(np.hstack([np.asarray(frame) for frame in frames[::3]]))
     averages = np.reshape(together.quantize(PALETTE_SIZE - len(fixed)).getpalette() or [], (-1, 3))
-    apart = np.abs(averages[:, None] - fixed).max(2).min(1) > 8  # Pillow takes a near one for the right one
+    apart = np.abs(averages[:, None] - fixed).max(2).min(1) > 8  # Pillow maps a colour to any near one
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.concatenate([fixed, averages[apart]]).flatten().tolist())
     return palette

@@ -1,4 +1,4 @@
-"""Pieces of a self-contained HTML page, as data: pictures, beside tables. Templates lay them out."""
+"""Pieces of a self-contained HTML page as data: pictures, beside tables. Templates lay them out."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that the page holds as data: its address, what it shows in words, its width in CSS pixels, a caption."""
+    """An image that the page holds as data: its address, a description in words, its width in CSS pixels, a caption."""
 
     source: str
     alt: str
@@ -26,7 +26,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Panels:
-    """Pictures of one kind, in a grid, with a title and a key to their colours where they have one."""
+    """Pictures of one kind in a grid, with an optional title and an optional key to their colours."""
 
     pictures: Sequence[Picture]
     title: str = ""
@@ -34,8 +34,8 @@ class Panels:
 
 
 def picture(figure: "Figure", alt: str, *, pixels: bool = False) -> Picture:
-    """Return a figure as SVG, or as PNG at twice the size where it is made of `pixels`."""
-    import matplotlib  # here: the explorer's page has no figures and need not wait for it
+    """Return a figure as SVG, or as PNG at twice the size if it shows images (`pixels`)."""
+    import matplotlib  # not at the top: the explorer's page has no figures and need not wait for the import
 
     file = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "disvae"}):
@@ -48,24 +48,24 @@ def picture(figure: "Figure", alt: str, *, pixels: bool = False) -> Picture:
 
 
 def data_address(image: bytes, kind: str) -> str:
-    """Return the address that holds an image of a kind (png, gif, svg+xml) itself."""
+    """Return a data address that contains the image itself; `kind` is png, gif or svg+xml."""
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def _shortened(svg: str) -> str:
-    """Return the same drawing in less than half the bytes: each style once, hundredths of a point, no metadata."""
+    """Return the drawing in less than half the bytes: each style once, two decimals, no metadata."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     styles: dict[str, str] = {}
     svg = re.sub(r'style="([^"]*)"', lambda found: f'class="{styles.setdefault(found[1], f"s{len(styles)}")}"', svg)
-    svg = re.sub(r"(?<![(\d.])(\d+\.\d\d)\d+", r"\1", svg)  # numbers of a scale(...) stay whole
+    svg = re.sub(r"(?<![(\d.])(\d+\.\d\d)\d+", r"\1", svg)  # numbers within scale(...) keep all digits
     rules = "".join(f".{name}{{{style}}}" for style, name in styles.items())
     svg = svg.replace("</style>", f"{rules}</style>", 1)
     return re.sub(r"\s*\n\s*", " ", svg)
 
 
 def render(template: str, **content: Any) -> str:
-    """Return the page that a template of this package makes of the content; every text in it is escaped."""
+    """Return the page that a template of this package makes from the content; every text is escaped."""
     return _environment().get_template(template).render(content)
 
 
@@ -85,10 +85,10 @@ def _environment() -> Environment:
 
 
 def _anchor(title: str) -> str:
-    """Return the address of a section within the page."""
+    """Return the address of a section within its page."""
     return "".join(letter if letter.isalnum() else "-" for letter in title.lower())
 
 
 def sentence(text: str) -> str:
-    """Return a text with a capital letter and a full stop."""
+    """Return the text with a capital first letter and a full stop."""
     return f"{text[:1].upper()}{text[1:]}."

@@ -1,4 +1,4 @@
-"""A run's pictures: drawn one after another, into its folder and its events."""
+"""Draw the pictures of a run into its folder and into its TensorBoard events."""
 
 import io
 import logging
@@ -30,35 +30,35 @@ from disvae.vae import VAE
 log = logging.getLogger(__name__)
 
 EVENTS = ".figures"
-"""How the name of the file ends whose events are the pictures of trained runs."""
+"""Suffix of the event file that holds the pictures drawn after training."""
 
 COUNTS = ("most", "side", "pairs", "images", "steps")
-"""Settings of figures that say how many there are of something without which a picture is empty."""
+"""Settings of figures that count something: with a count of 0 the picture would be empty."""
 
 
 class Draws(Protocol):
-    """A figure with its settings."""
+    """A figure function whose settings are already bound."""
 
     def __call__(self, vae: VAE, view: FigureData) -> Drawn:
-        """Draw."""
+        """Return the figure, or the frames of an animation."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Figures by label, and the labels that somebody asked for by name."""
+    """Figures by label, and the labels that the user asked for by name."""
 
     figures: dict[str, Draws]
     named: Collection[str]
-    said: set[str] = field(default_factory=set)  # labels whose failure was told of; once is enough in a run
+    said: set[str] = field(default_factory=set)  # labels whose failure was already reported in this run
 
 
 def choose_figures(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default: bool = False) -> Pictures:
-    """The figures of figure=[...] and of `final`: a list, or all.
+    """Return the figures of figure=[...] and of `final`, which is a list of names or "all".
 
-    Figures that are chosen `by_default` were typed by nobody.
+    With `by_default`, the figures in `chosen` were not asked for by name.
 
     Raises:
-        ConfigError: a setting that is not one.
+        ConfigError: a figure has a setting that does not exist or a value that is not allowed.
     """
     found = nodes("figure", chosen, options("figure") if final == "all" else final)
     for label, node in found.items():
@@ -73,8 +73,8 @@ def choose_figures(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_
 
 @torch.no_grad()
 def draw_figures(chosen: Pictures, vae: VAE, view: FigureData) -> Iterator[tuple[str, bytes, str]]:
-    """Label, content and suffix of each picture that can be drawn; what cannot, though it was named, is said why."""
-    from matplotlib import style  # and what else a run that draws nothing does without
+    """Yield label, content and suffix of each picture; warn of a figure that fails or, if asked for, does not suit."""
+    from matplotlib import style  # imported here: a run that draws nothing need not wait for matplotlib
 
     from disvae.pictures.files import rendered
 
@@ -83,12 +83,12 @@ def draw_figures(chosen: Pictures, vae: VAE, view: FigureData) -> Iterator[tuple
     try:
         for label, figure in chosen.figures.items():
             try:
-                with style.context("default"):  # whatever a user's matplotlibrc says
+                with style.context("default"):  # ignore the user's matplotlibrc
                     picture = rendered(figure(vae, view))
-            except Exception as error:  # a picture less must not cost a run
+            except Exception as error:  # a missing picture must not end a run
                 expected = isinstance(error, NotDrawable)
                 if label not in chosen.said and (label in chosen.named or not expected):
-                    why = "is not to be had" if expected else f"could not be drawn: {type(error).__name__}"
+                    why = "is not available" if expected else f"could not be drawn: {type(error).__name__}"
                     log.warning("figure %s %s: %s", label, why, error)
                 chosen.said.add(label)
             else:
@@ -98,12 +98,12 @@ def draw_figures(chosen: Pictures, vae: VAE, view: FigureData) -> Iterator[tuple
 
 
 def view_of(encoding: Encoding, config: Mapping[str, Any], folder: Path) -> FigureData:
-    """What pictures of a run read: its encoding, and its curves and schedules."""
+    """Return the data that pictures of a run read: its encoding, curves and schedules."""
     return FigureData(encoding, partial(curves, folder), schedules_of(config), config["steps"])
 
 
 def schedules_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The schedules of a resolved configuration's objective, by the weight's name."""
+    """Return the schedules of the objective in a resolved configuration, by the name of the weight."""
     return {
         name: make(node, f"schedule.{name}")
         for name, node in config["objective"].items()
@@ -114,7 +114,7 @@ def schedules_of(config: Mapping[str, Any]) -> dict[str, Any]:
 def view_of_run(
     run: Run, *, built: Built | None = None, device: torch.device | None = None
 ) -> tuple[VAE, FigureData, int]:
-    """A trained run's VAE with its last weights, what pictures of it are drawn from, and its step.
+    """Return a trained run's VAE with its last weights, the data for its pictures, and its step.
 
     Raises:
         ConfigError: the checkpoint cannot be read.
@@ -130,10 +130,10 @@ def view_of_run(
 def draw_run(
     run: Run, chosen: Pictures, *, built: Built | None = None, device: torch.device | None = None
 ) -> list[str]:
-    """Draw a trained run from its validation sample and last weights, into its folder; returns the files' names.
+    """Draw pictures of a trained run from its last weights into its folder; return the names of the files.
 
     Raises:
-        ConfigError: the checkpoint cannot be read, or the folder not written.
+        ConfigError: the checkpoint cannot be read, or the folder cannot be written.
     """
     if not chosen.figures:
         return []
@@ -141,7 +141,9 @@ def draw_run(
     try:
         run.figures.mkdir(exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot write {run.figures}: {error.strerror}; make room") from error
+        raise ConfigError(
+            f"cannot write {run.figures}: {error.strerror}; make it writable and free disk space"
+        ) from error
     written, pictures = [], {}
     for label, content, suffix in draw_figures(chosen, vae, view):
         write_atomically(run.figures / f"{label}{suffix}", content)
@@ -152,9 +154,9 @@ def draw_run(
 
 
 def _log_again(folder: Path, pictures: Mapping[str, bytes], step: int) -> None:
-    """Pictures to TensorBoard in place of those of `step` that were drawn before: of two it shows the older.
+    """Write pictures to TensorBoard and drop earlier ones of this `step`, since TensorBoard shows the older of two.
 
-    All in one file of events that is there once it is whole; until then the former ones are.
+    All pictures go into one new event file; the former files are removed when it is complete.
     """
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.summary.writer.record_writer import RecordWriter

@@ -1,4 +1,4 @@
-"""One self-contained page of a run, of what its folder holds. Imports no torch."""
+"""Write one self-contained page that shows everything a run's folder holds. Imports no torch."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,14 @@ from disvae.runs.terminal import INTERVAL, computed_how, notes, protocol, spent
 from disvae.system.help import description
 
 FIRST = ("elbo", "reconstruction", "kl")
-"""Terms whose curves come first; then those of the objective, then those that are measured for every objective."""
+"""Terms whose curves come first; terms of the objective follow, then terms measured for every objective."""
 
 
 def write_page(run: Run, path: Path) -> Path:
-    """Write the page and return its path; what the folder does not hold yet is left out.
+    """Write the page and return its path; sections whose data do not exist yet are left out.
 
     Raises:
-        ConfigError: a file of the run cannot be read, or the page not written.
+        ConfigError: a file of the run cannot be read, or the page cannot be written.
     """
     config, status, metrics = run.config(), run.status(), run.metrics()
     scored = "val/elbo" in metrics
@@ -62,7 +62,7 @@ def write_page(run: Run, path: Path) -> Path:
 
 
 def _pictures(run: Run) -> list[Picture]:
-    """Return the files of the folder figures/, the usual figures first."""
+    """Return the pictures in the folder figures/, those drawn at each validation first."""
     shown = []
     usual = list(run.config().get("figure", {}))
     for file in sorted(run.figures.glob("*.*"), key=lambda file: (_place(file.stem, usual), file.name)):
@@ -80,7 +80,7 @@ def _place(label: str, usual: Sequence[str]) -> int:
 
 
 def _curves(found: Mapping[str, Curve]) -> list[Picture]:
-    """Return a chart of each term and score that varies, along the optimiser steps."""
+    """Return a chart over the optimiser steps for each term and score that varies."""
     names = dict.fromkeys(tag.partition("/")[2] for tag in found if tag.startswith(("val/", "train/")))
     kept = [name for name in names if not re.search(r"(_se|_limit|/\d+)$", name)]
     wide = [name for name in kept if "/" in name]
@@ -116,7 +116,7 @@ def _chart(title: str, lines: Sequence[tuple[Curve, Curve | None, str, str]], en
     values = np.concatenate([curve.values[len(curve.values) // 50 :] for curve, *_ in lines])
     values = values[np.isfinite(values)]
     if len(values) and np.ptp(values) > 0:
-        low = np.quantile(values, 0.01, method="lower")  # of few points all are seen
+        low = np.quantile(values, 0.01, method="lower")  # with few points the axis shows all of them
         high = np.quantile(values, 0.99, method="higher")
         room = 0.08 * (high - low) or 0.1
         axes.set_ylim(low - room, high + room)
@@ -127,7 +127,7 @@ def _chart(title: str, lines: Sequence[tuple[Curve, Curve | None, str, str]], en
 
 
 def _scores(run: Run) -> list[dict[str, Any]]:
-    """Return the scores of each stage: its protocol, table and settings, and why a source of codes has none."""
+    """Return the scores of each stage: protocol, table, settings, and the reasons for scores that are missing."""
     return [
         {
             "name": stage,
@@ -141,18 +141,18 @@ def _scores(run: Run) -> list[dict[str, Any]]:
 
 
 def _configuration(run: Run) -> dict[str, Any]:
-    """Return the settings that decide the numbers as a table, and the whole configuration as YAML."""
+    """Return a table of the settings that decide the numbers, and the whole configuration as YAML."""
     config = run.config()
     rows = []
     for name, value in flat_settings(config).items():
         said = f"{value:g}" if isinstance(value, float) else str(value)
         rows.append([Cell(name, kind="text"), Cell(said, kind="text")])
-    heads = [Head("knob", is_text=True), Head("value", is_text=True)]
+    heads = [Head("setting", is_text=True), Head("value", is_text=True)]
     return {"table": Table(heads, rows), "whole": yaml.safe_dump(config, sort_keys=False)}
 
 
 def _origin(run: Run) -> dict[str, Any] | None:
-    """Return where the time went and, for each session, its command and its facts; None where nothing is known."""
+    """Return how long each part took, and each session's command and facts; None if nothing was recorded."""
     sessions = []
     for session in run.provenance().get("sessions", []):
         facts = {key: value for key, value in session.items() if key not in ("command", "packages", "seconds")}

@@ -1,4 +1,4 @@
-"""The weights of an objective over a run, step by step, before anything is trained; imports no torch."""
+"""Plot the weights of an objective over the steps of a run. Imports no torch: it also draws before training."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,7 +9,7 @@ from disvae.pictures.style import COLOURS
 
 
 def schedule_plot(named: Mapping[str, Callable[[int], float]], steps: int) -> Figure:
-    """One panel per schedule (name -> function of the step), from the first step to the last of `steps`."""
+    """Return a figure with one panel per schedule (name -> function of the step) over all `steps`."""
     if not named or steps < 1:
         raise ValueError(f"schedules must be named and steps positive, got {list(named)} and {steps}")
     figure = Figure(figsize=(6.4, 1.0 + 1.6 * len(named)), layout="constrained")

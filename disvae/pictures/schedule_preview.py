@@ -1,4 +1,4 @@
-"""The schedules of a configuration drawn before anything is trained: preview=schedule."""
+"""Draw the schedules of a configuration before anything is trained: preview=schedule."""
 
 from pathlib import Path
 
@@ -11,14 +11,16 @@ from disvae.runs.atomic import replacing
 
 
 def preview_schedules(cfg: DictConfig, out: Path) -> None:
-    """Draw the schedules that the objective reads, and print where the picture is.
+    """Draw the schedules that the objective reads, and print the path of the picture and some values.
 
     Raises:
         ConfigError: the objective reads no schedule, or `out` cannot be written.
     """
     read = [name for name in cfg.schedule if f"schedule.{name}" in read_keys(cfg)]
     if not read:
-        raise ConfigError("preview=schedule has nothing to draw: this objective reads no schedule")
+        raise ConfigError(
+            "preview=schedule has nothing to draw: this objective reads no schedule; choose another with objective=NAME"
+        )
     nodes = OmegaConf.to_container(cfg.schedule, resolve=True)
     assert isinstance(nodes, dict)
     named = {name: make(nodes[name], f"schedule.{name}") for name in map(str, read)}

@@ -20,9 +20,9 @@ def row(beta: float = 1.0, seed: int = 0, *, dataset: str = "sprites", state: st
     if "reconstruction" in more:
         metrics["val/reconstruction"] = more.pop("reconstruction")
     metrics |= more.pop("metrics", {})
-    knobs = {"beta": float(beta), "seed": float(seed), "objective": "beta_vae", "dataset": dataset}
+    settings = {"beta": float(beta), "seed": float(seed), "objective": "beta_vae", "dataset": dataset}
     name = f"{dataset}-beta={beta},seed={seed}"
-    return Row(name, Path(name), state, knobs=knobs | more.pop("knobs", {}), metrics=metrics, **more)
+    return Row(name, Path(name), state, settings=settings | more.pop("settings", {}), metrics=metrics, **more)
 
 
 def fabricate(

@@ -14,9 +14,9 @@ def runs(folder=None, seeds=3, dataset="sprites", **axes):
     axes = axes or {"beta": (1.0, 2.0, 4.0)}
     found = []
     for values in product(*axes.values()):
-        knobs = dict(zip(axes, values, strict=True))
+        settings = dict(zip(axes, values, strict=True))
         for seed in range(seeds):
-            name = ",".join(f"{key}={value}" for key, value in {**knobs, "seed": seed}.items())
+            name = ",".join(f"{key}={value}" for key, value in {**settings, "seed": seed}.items())
             number = sum(value for value in values if not isinstance(value, str))
             path = None if folder is None else folder / dataset / name
             found.append(
@@ -25,7 +25,7 @@ def runs(folder=None, seeds=3, dataset="sprites", **axes):
                     path,
                     "finished",
                     100,
-                    knobs={"dataset": dataset, **knobs, "seed": seed},
+                    settings={"dataset": dataset, **settings, "seed": seed},
                     metrics={
                         MIG: 0.1 * number + 0.01 * seed,
                         SAP: 0.5 - 0.01 * number,

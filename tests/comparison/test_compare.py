@@ -109,7 +109,7 @@ def test_runs_without_scores_are_compared_by_their_terms(config, tmp_path, capsy
     assert "by elbo, higher is better" in capsys.readouterr().out
 
 
-def test_objectives_with_other_knobs_stand_in_one_table(config, composed, tmp_path, capsys):
+def test_objectives_with_other_settings_stand_in_one_table(config, composed, tmp_path, capsys):
     fabricate(tmp_path, config, 4, 0, mig=0.1)
     other = resolved(composed("dataset=clusters", "steps=20", "objective=capacity"))
     fabricate(tmp_path, other | {"objective": other["objective"] | {"beta": {"value": 1.0}}}, 2, 0, mig=0.2)
@@ -125,10 +125,10 @@ def test_objectives_with_other_knobs_stand_in_one_table(config, composed, tmp_pa
         ("metric=[mgi]", "mgi is not a score or term of these runs; did you mean mig"),
         ("metric=zzz", "zzz is not a score or term of these runs; the runs have mig/histogram"),
         ("sort=mig/histgram", "did you mean mig/histogram"),
-        ("by=bet", "bet is no knob of these runs; did you mean beta"),
+        ("by=bet", "bet is no setting of these runs; did you mean beta"),
         ("by=seed", "by=seed does not vary among the finished runs; what varies: beta"),
         ("traversals=1", "traversals must be true or false, got 1"),
-        ("betta=4", "betta is no knob of these runs; did you mean beta"),
+        ("betta=4", "betta is no setting of these runs; did you mean beta"),
         ("beta=3", "no run has beta=3; they have 1, 4"),
         ("udr=yes", "udr must be true or false, got yes"),
         ("csv=/nowhere/x.csv", "csv=/nowhere/x.csv must be a file in an existing folder"),
@@ -192,7 +192,7 @@ def test_udr_that_is_there_is_not_computed_again(out, capsys):
             add_udr(run, 0.1 * beta, runs)  # these runs have no checkpoint to compute it from
     compare(out, "udr=true")
     said = capsys.readouterr().out
-    assert "of the groups UDR chooses beta=4 (mig/histogram 0.52), mig/histogram itself beta=4 (0.52)" in said
+    assert "UDR chooses the group beta=4 (mig/histogram 0.52); mig/histogram would choose beta=4 (0.52)" in said
 
 
 def test_udr_that_cannot_be_had_is_said_and_the_rest_is_compared(out, capsys, caplog):

@@ -82,7 +82,7 @@ def test_values_spread_geometrically_have_a_logarithmic_axis(values, scale):
     assert [tick.get_text() for tick in axes.get_xticklabels()] == [f"{value:g}" for value in values]
 
 
-def test_a_line_for_each_value_of_the_other_knobs():
+def test_a_line_for_each_value_of_the_other_settings():
     comparison = one(runs(objective=("beta_tc", "beta_vae"), beta=(1.0, 4.0)))
     found = figures.lines(comparison, "beta")
     assert [each.label for each in found] == ["objective=beta_tc", "objective=beta_vae"]
@@ -92,16 +92,16 @@ def test_a_line_for_each_value_of_the_other_knobs():
     assert [text.get_text() for text in legend.get_texts()] == ["objective=beta_tc", "objective=beta_vae"]
 
 
-def test_a_group_without_the_knob_is_a_level():
+def test_a_group_without_the_setting_is_a_level():
     rows = runs(objective=("beta_vae",)) + runs(objective=("beta_vae",), beta=(1.0, 4.0))
-    rows = [row for row in rows if "beta" in row.knobs]
+    rows = [row for row in rows if "beta" in row.settings]
     (plain,) = runs(seeds=1, objective=("vae",))
     axes = along(one([*rows, plain]))
     dashed = [each for each in axes.lines if each.get_linestyle() == "--"]
     assert [each.get_ydata()[0] for each in dashed] == [plain.metrics[MIG]]
 
 
-def test_more_lines_than_colours_go_to_pages_by_the_first_knob():
+def test_more_lines_than_colours_go_to_pages_by_the_first_setting():
     comparison = one(runs(seeds=1, objective=("a", "b"), beta=(1.0, 2.0), alpha=(0.0, 1.0, 2.0, 3.0, 4.0)))
     found = figures.lines(comparison, "beta")
     assert [len(page) for page in figures.pages(found)] == [5, 5]
@@ -131,7 +131,7 @@ def test_heat_maps_have_a_cell_for_each_pair_and_one_scale_for_a_score():
 
 def test_a_heat_map_says_how_many_seeds_where_cells_differ_and_leaves_missing_ones_empty():
     rows = runs(beta=(1.0, 4.0), alpha=(0.0, 1.0))
-    rows = [r for r in rows if r.knobs["beta"] == 1 or r.knobs["alpha"] == 0][:-1]
+    rows = [r for r in rows if r.settings["beta"] == 1 or r.settings["alpha"] == 0][:-1]
     comparison = one(rows)
     of = figures.maps(comparison)
     axes = figures.heat_map(comparison, MIG, of, of.facets[0]).axes[0]
@@ -149,7 +149,7 @@ def test_a_lower_score_is_brighter_where_lower_is_better():
     assert sum(of_error.cmap(1.0)[:3]) < sum(of_error.cmap(0.0)[:3])
 
 
-def test_knobs_that_are_not_crossed_have_no_map():
+def test_settings_that_are_not_crossed_have_no_map():
     assert figures.maps(one(runs(beta=(1.0, 4.0)))) is None
     assert figures.maps(one(runs(objective=("a",), alpha=(0.0, 1.0)) + runs(objective=("b",), beta=(1.0, 2.0)))) is None
     assert figures.maps(one(runs(beta=(1.0, 4.0), alpha=(0.0,)) + runs(beta=(1.0,), alpha=(1.0,)))) is not None
@@ -249,7 +249,7 @@ def test_a_band_at_most_doubles_an_axis():
     low, high = figures.limits(compare(narrow), "val/structure/total_correlation")  # 1.5 ± 2.48
     assert (low, high) == pytest.approx((0.5 - 1 - 0.24, 2.5 + 1 + 0.24))
     for row in narrow:
-        row.metrics["val/kl"] = 10 + 0.1 * row.knobs["seed"]
+        row.metrics["val/kl"] = 10 + 0.1 * row.settings["seed"]
         row.controls["val/kl"] = {"chance": 5.0}
     low, high = figures.limits(compare(narrow), "val/kl")  # there is room for this one: 10.1 + 4.303 * 0.1 / sqrt(3)
     top = 10.1 + 4.302653 * 0.1 / 3**0.5

@@ -64,11 +64,11 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group_in_the_order_of_seeds(
     assert found.axes == {"beta": (1.0, 4.0)}
 
 
-def test_a_knob_that_is_constant_where_it_is_read_is_no_axis_and_one_that_is_not_read_is_missing():
+def test_a_setting_that_is_constant_where_it_is_read_is_no_axis_and_one_that_is_not_read_is_missing():
     tc = {"objective": "vae"}
-    plain = row(1, 0, mig=0.1, knobs=tc)
-    del plain.knobs["beta"]
-    rows = [plain, row(2, 0, mig=0.1, knobs={"schedule.beta": "constant"}), row(4, 0, mig=0.1)]
+    plain = row(1, 0, mig=0.1, settings=tc)
+    del plain.settings["beta"]
+    rows = [plain, row(2, 0, mig=0.1, settings={"schedule.beta": "constant"}), row(4, 0, mig=0.1)]
     (found,) = compare(rows)
     assert list(found.axes) == ["objective", "beta"]
     assert [group.name for group in found.groups] == [
@@ -79,7 +79,7 @@ def test_a_knob_that_is_constant_where_it_is_read_is_no_axis_and_one_that_is_not
 
 
 def test_numbers_are_sorted_as_numbers_and_weights_come_after_the_objective():
-    rows = [row(beta, mig=0.1, knobs={"z_dim": z}) for beta in (10, 2) for z in (8.0, 16.0)]
+    rows = [row(beta, mig=0.1, settings={"z_dim": z}) for beta in (10, 2) for z in (8.0, 16.0)]
     (found,) = compare(rows)
     assert found.axes == {"beta": (2.0, 10.0), "z_dim": (8.0, 16.0)}
     assert list(compare(rows, by=["z_dim"])[0].axes) == ["z_dim", "beta"]
@@ -150,18 +150,18 @@ def test_datasets_are_compared_apart():
 
 
 def test_settings_of_a_dataset_that_differ_make_two_and_name_them():
-    rows = [row(1, mig=0.1, knobs={"dataset.scales": s, "dataset.shapes": 3.0}) for s in (2.0, 6.0)]
+    rows = [row(1, mig=0.1, settings={"dataset.scales": s, "dataset.shapes": 3.0}) for s in (2.0, 6.0)]
     assert [each.dataset for each in compare(rows)] == ["sprites, dataset.scales=2", "sprites, dataset.scales=6"]
 
 
 def test_a_job_without_a_run_goes_with_its_dataset_or_the_only_one():
-    job = Row("beta=9", None, "failed", error="no", knobs={"beta": 9.0}, typed=True)
+    job = Row("beta=9", None, "failed", error="no", settings={"beta": 9.0}, typed=True)
     (found,) = compare([row(1, mig=0.1), job])
     assert found.failed == (job,)
-    typed = Row("dataset=sprites", None, "failed", knobs={"dataset": "sprites"}, typed=True)
-    (found,) = compare([typed, row(1, knobs={"dataset.scales": 2.0})])
+    typed = Row("dataset=sprites", None, "failed", settings={"dataset": "sprites"}, typed=True)
+    (found,) = compare([typed, row(1, settings={"dataset.scales": 2.0})])
     assert (found.dataset, found.failed) == ("sprites", (typed,))
-    named = Row("dataset=shapes3d", None, "failed", knobs={"dataset": "shapes3d"}, typed=True)
+    named = Row("dataset=shapes3d", None, "failed", settings={"dataset": "shapes3d"}, typed=True)
     both = compare([row(1, mig=0.1), row(1, dataset="shapes3d", mig=0.1), named, job])
     assert [len(each.failed) for each in both] == [0, 1, 1]
     assert both[2].dataset == "unknown dataset"
@@ -174,7 +174,7 @@ def test_filters_keep_runs_with_one_of_the_values():
 
 
 def test_filters_keep_jobs_without_a_run_unless_what_was_typed_contradicts():
-    jobs = [Row(f"beta={b}", None, "failed", knobs={"beta": b}, typed=True) for b in (1.0, 2.0)]
+    jobs = [Row(f"beta={b}", None, "failed", settings={"beta": b}, typed=True) for b in (1.0, 2.0)]
     (found,) = compare([row(1, 0), *jobs], {"beta": [1.0], "seed": [0.0]})
     assert found.failed == (jobs[0],)
 
@@ -199,17 +199,17 @@ def test_one_run_is_a_group_named_after_its_dataset():
     assert found.axes == {}
 
 
-@pytest.mark.parametrize("knob", ["eval_images", "split.validation", "trainer.precision", "steps"])
-def test_runs_that_differ_in_how_they_are_done_are_no_repeats(knob):
-    rows = [row(beta, seed, mig=0.1, knobs={knob: seed % 2}) for beta in (1, 2) for seed in range(4)]
+@pytest.mark.parametrize("setting", ["eval_images", "split.validation", "trainer.precision", "steps"])
+def test_runs_that_differ_in_how_they_are_done_are_no_repeats(setting):
+    rows = [row(beta, seed, mig=0.1, settings={setting: seed % 2}) for beta in (1, 2) for seed in range(4)]
     (found,) = compare(rows)
-    assert list(found.axes) == ["beta", knob]
+    assert list(found.axes) == ["beta", setting]
     assert [group.seeds for group in found.groups] == [[0, 2], [1, 3]] * 2
 
 
 def test_how_runs_are_done_comes_after_what_they_are():
-    knobs = {"eval_every": (5, 6), "split.held_out": (0.1, 0.2), "optimizer.lr": (0.1, 0.2), "objective": ("a", "b")}
-    rows = [row(1 + i, knobs={name: values[i] for name, values in knobs.items()}) for i in range(2)]
+    settings = {"eval_every": (5, 6), "split.held_out": (0.1, 0.2), "optimizer.lr": (0.1, 0.2), "objective": ("a", "b")}
+    rows = [row(1 + i, settings={name: values[i] for name, values in settings.items()}) for i in range(2)]
     assert list(compare(rows)[0].axes) == ["objective", "beta", "optimizer.lr", "eval_every", "split.held_out"]
 
 

@@ -98,7 +98,7 @@ def test_groups_are_ranked_with_their_means_and_every_value_is_the_rows(tmp_path
 def test_groups_that_seeds_do_not_tell_apart_from_the_best_are_marked(tmp_path):
     rows = runs(tmp_path, beta=(1.0, 1.01, 9.0))
     for row in rows:
-        row.metrics[MIG] = {1.0: 0.3, 1.01: 0.301, 9.0: 0.1}[row.knobs["beta"]] + 0.01 * row.knobs["seed"]
+        row.metrics[MIG] = {1.0: 0.3, 1.01: 0.301, 9.0: 0.1}[row.settings["beta"]] + 0.01 * row.settings["seed"]
     body = report(rows, tmp_path).tables["groups"][1:]
     assert [row[3][0][-1] in "★≈" and row[3][0][-1] for row in body[:3]] == ["★", "≈", False]
 
@@ -135,11 +135,14 @@ def named(text, folder):
     """The report on runs that hold the text wherever a run can hold one."""
     part = text.replace("/", "")  # what a part of a tag can hold
     rows = runs(folder, dataset=text, objective=(f"a{text}", "b"), beta=(1.0, 2.0))
-    same = [[each.path.name for each in rows if each.knobs == row.knobs | {"seed": each.knobs["seed"]}] for row in rows]
+    same = [
+        [each.path.name for each in rows if each.settings == row.settings | {"seed": each.settings["seed"]}]
+        for row in rows
+    ]
     rows = [replace(row, peers=frozenset(names)) for row, names in zip(rows, same, strict=True)]
     for row in rows:
         row.metrics[f"metric/label{part}/score{part}"] = row.metrics[MIG]
-        row.metrics[UDR] = 0.5 + 0.1 * (row.knobs["seed"] == 1)
+        row.metrics[UDR] = 0.5 + 0.1 * (row.settings["seed"] == 1)
         row.controls[MIG] = {f"source{text}": 0.05}
         write(row, json.dumps({"sessions": [{"command": text, "started": text}]}), "provenance.json")
     rows.append(Row(f"run{text}", folder / f"run{text}", f"state{text}", 3, f"{text}\nat line 3", {"dataset": text}))
@@ -248,28 +251,31 @@ def test_commands_and_times_are_those_of_the_runs(tmp_path):
 def test_udrs_choice_is_a_section_with_what_follows_from_it(tmp_path):
     rows = runs(tmp_path, beta=(1.0, 2.0))
     for row in rows:
-        row.metrics[UDR] = 0.5 + 0.1 * (row.knobs["seed"] == 1) - 0.1 * row.knobs["beta"]
-    rows = [replace(row, peers=frozenset(r.name for r in rows if r.knobs["beta"] == row.knobs["beta"])) for row in rows]
+        row.metrics[UDR] = 0.5 + 0.1 * (row.settings["seed"] == 1) - 0.1 * row.settings["beta"]
+    rows = [
+        replace(row, peers=frozenset(r.name for r in rows if r.settings["beta"] == row.settings["beta"]))
+        for row in rows
+    ]
     page = report(rows, tmp_path)
-    _, *body = page.tables["choice-without-labels"]
+    _, *body = page.tables["model-selection-without-labels"]
     assert [[cell[0] for cell in line[:6]] for line in body] == [
         ["beta=1", "0.400", "1", "0.11", "2", "0.12"],
         ["beta=2", "0.300", "1", "0.21", "2", "0.22"],
     ]
-    assert "Of the groups UDR chooses beta=1 (mig/histogram 0.11), mig/histogram itself beta=2 (0.21)." in page.text
+    assert "UDR chooses the group beta=1 (mig/histogram 0.11); mig/histogram would choose beta=2 (0.21)." in page.text
     assert "By mig/histogram the first group is told apart from 1 of 1 others." in page.text
 
 
 def test_schedules_that_move_are_drawn_and_the_others_named(tmp_path):
     rows = runs(tmp_path, seeds=1, beta=(1.0, 4.0))
     for row, kind in zip(rows, ("constant.Constant", "linear.Linear"), strict=True):
-        node = {"_target_": f"disvae.schedule.{kind}", "value": row.knobs["beta"]}
+        node = {"_target_": f"disvae.schedule.{kind}", "value": row.settings["beta"]}
         node |= {"start": 0.0, "until": 0.5, "steps": 100} if "linear" in kind else {}
         config = {"dataset": {}, "trainer": {}, "seed": 0, "split": {}, "steps": 100, "objective": {"beta": node}}
         write(row, OmegaConf.to_yaml(OmegaConf.create(config)), "config.yaml")
     page = report(rows, tmp_path)
     assert page.drawn("schedules") == ["weights over a run"]
-    assert "beta is constant over a run: 1" in page.text
+    assert "beta is constant: 1" in page.text
 
 
 def test_a_report_that_cannot_be_written_says_so(tmp_path):
@@ -321,5 +327,5 @@ def test_where_there_can_be_no_traversal_a_sentence_says_why(tmp_path, composed,
         config = resolved(composed("dataset=clusters") if case == "points" else composed("dataset.positions=1"))
         write(row, OmegaConf.to_yaml(OmegaConf.create(config)), "config.yaml")
     write_report(compare(rows), tmp_path / "report.html")
-    said = {"points": "the data are points, not pictures", "no checkpoint": "last.ckpt cannot be read"}[case]
+    said = {"points": "the data are points, not images", "no checkpoint": "last.ckpt cannot be read"}[case]
     assert said in Page(tmp_path / "report.html").text

@@ -3,7 +3,7 @@
 import pytest
 from fabricated import add_udr, fabricate, record
 
-from disvae.comparison.results import Row, collect, knob
+from disvae.comparison.results import Row, collect, typed_value
 from disvae.config import ConfigError, resolved
 
 MIG = "metric/mig/histogram"
@@ -19,7 +19,7 @@ def test_a_finished_run_is_read_in_full(config, tmp_path):
     add_udr(run, 0.7, [run])
     (row,) = collect([tmp_path])
     assert (row.name, row.path, row.state, row.step) == (run.path.name, run.path, "finished", 20)
-    assert (row.knobs["beta"], row.knobs["seed"], row.knobs["dataset"]) == (4.0, 1.0, "clusters")
+    assert (row.settings["beta"], row.settings["seed"], row.settings["dataset"]) == (4.0, 1.0, "clusters")
     assert row.metrics[MIG] == 0.5
     assert f"{MIG}_se" not in row.metrics
     assert row.errors[MIG] == 0.01
@@ -48,7 +48,7 @@ def test_a_record_knows_jobs_that_have_no_run_or_have_not_begun(config, tmp_path
             "failed",
             "beta must be >= 0",
         )
-        assert rows["beta=-1,seed=2,force=true"].knobs == {"beta": -1.0, "seed": 2.0, "force": True}
+        assert rows["beta=-1,seed=2,force=true"].settings == {"beta": -1.0, "seed": 2.0, "force": True}
         assert (rows["beta=8"].state, rows["beta=8"].path) == ("new", tmp_path / "clusters/beta=8-0")
 
 
@@ -98,8 +98,8 @@ def test_a_file_that_is_no_record_is_named(tmp_path):
     ("text", "value"), [("4", 4.0), ("1e-3", 0.001), ("true", True), ("null", None), ("beta_tc", "beta_tc")]
 )
 def test_a_value_is_read_as_it_was_typed(text, value):
-    assert knob(text) == value
-    assert type(knob(text)) is type(value)
+    assert typed_value(text) == value
+    assert type(typed_value(text)) is type(value)
 
 
 def test_half_an_interval_is_of_the_score_itself_or_of_a_normal_error():

@@ -60,7 +60,7 @@ def test_one_seed_is_said_to_be_one_and_shows_the_interval_of_its_images():
 def test_a_score_that_a_seed_lacks_says_how_many_have_it():
     (of,) = compare([row(1, 0, mig=0.3), row(1, 1, mig=0.5), row(1, 2)])
     assert lines(shown(of), "sprites", "n=2")
-    assert lines(shown(of), "n=: as many seeds")
+    assert lines(shown(of), "n=: number of seeds")
 
 
 def test_a_group_without_the_score_comes_last_without_a_place():
@@ -138,9 +138,12 @@ def test_of_each_metric_the_first_score_with_a_better_end_is_a_column():
     ("values", "said"),
     [
         ({1: (0.50, 0.51, 0.52), 2: (0.10, 0.11, 0.12), 3: (0.49, 0.51, 0.53)}, "told apart from 1 of 2 others"),
-        ({1: (0.50, 0.51, 0.52), 2: (0.10, 0.11, 0.12), 3: (0.2,)}, "1 of 2 others; of 1 not known, one seed each"),
+        (
+            {1: (0.50, 0.51, 0.52), 2: (0.10, 0.11, 0.12), 3: (0.2,)},
+            "1 of 2 others; not known for 1 with one seed",
+        ),
         ({1: (0.5, 0.6), 2: (0.3, 0.8)}, "told apart from no other: do not rely on this order"),
-        ({1: (0.5,), 2: (0.3,)}, "told apart from no other: that takes two seeds of each"),
+        ({1: (0.5,), 2: (0.3,)}, "told apart from no other: this needs at least two seeds of each group"),
     ],
 )
 def test_whether_the_order_can_be_relied_on_is_said(values, said):
@@ -164,7 +167,7 @@ def test_a_found_line_counts_groups():
     "text", ["=1+2", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "-", "+1x", "-1.5e", "=-1.5"]
 )
 def test_the_csv_holds_no_formula(tmp_path, text):
-    write_csv(compare([row(1, error=text, knobs={text: text})]), tmp_path / "r.csv")
+    write_csv(compare([row(1, error=text, settings={text: text})]), tmp_path / "r.csv")
     with (tmp_path / "r.csv").open(newline="") as file:
         (found,) = csv.DictReader(file)
     safe = f"'{text}".replace("\r", " ")
@@ -179,7 +182,7 @@ def test_a_line_break_in_a_text_begins_no_row_of_the_csv(tmp_path):
 
 
 def test_numbers_of_the_csv_stay_numbers(tmp_path):
-    values = {"knobs": {"whole": "-3", "small": -1e-7, "text": "-1.5", "list": "[-1, 2]", "least": -math.inf}}
+    values = {"settings": {"whole": "-3", "small": -1e-7, "text": "-1.5", "list": "[-1, 2]", "least": -math.inf}}
     write_csv(compare([row(1, reconstruction=-2.5, **values)]), tmp_path / "r.csv")
     with (tmp_path / "r.csv").open(newline="") as file:
         (found,) = csv.DictReader(file)
@@ -187,12 +190,12 @@ def test_numbers_of_the_csv_stay_numbers(tmp_path):
     assert [found[name] for name in names] == ["-3", "-1e-07", "-1.5", "[-1, 2]", "-inf", "-2.5"]
 
 
-def test_the_csv_has_every_run_with_folder_knobs_values_and_errors(tmp_path):
+def test_the_csv_has_every_run_with_folder_settings_values_and_errors(tmp_path):
     rows = [
         row(1, 0, mig=0.25, errors={MIG: 0.01}),
         row(2, 0, reconstruction=9.5),
         row(1, 1, state="diverged", error='loss, "NaN"', step=7),
-        row(1, 0, dataset="shapes3d", mig=0.5, knobs={"optimizer.lr": 0.0005, "optimizer.amsgrad": False}),
+        row(1, 0, dataset="shapes3d", mig=0.5, settings={"optimizer.lr": 0.0005, "optimizer.amsgrad": False}),
     ]
     target = tmp_path / "r.csv"
     write_csv(compare(rows), target)

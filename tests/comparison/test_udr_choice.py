@@ -19,8 +19,8 @@ def group(beta, udr, mig, peers=None, **more):
 
 def test_udr_chooses_the_seed_it_likes_best_and_the_score_judges_it():
     (choice,) = choices(compare(group(1, (0.2, 0.9, 0.5), (0.1, 0.3, 0.8)))[0].groups, MIG)
-    assert [each.knobs["seed"] for each in choice.chosen] == [1]
-    assert (choice.value, [row.knobs["seed"] for row in choice.best], choice.best_value) == (0.3, [2], 0.8)
+    assert [each.settings["seed"] for each in choice.chosen] == [1]
+    assert (choice.value, [row.settings["seed"] for row in choice.best], choice.best_value) == (0.3, [2], 0.8)
     assert (choice.agreement, choice.worst) == (0.5, 0.1)
     assert choice.mean == pytest.approx(0.4)
 
@@ -38,7 +38,7 @@ def test_a_tie_chooses_all_and_is_worth_their_mean():
     assert len(choice.chosen) == 2
     assert choice.value == pytest.approx(0.2)
     assert cells(choice)[2] == "0 or 1"
-    assert conclusions([choice], MIG) == ["or: UDR ties, as it always does between two seeds; the value is their mean"]
+    assert conclusions([choice], MIG) == ["or: equal UDR, as always with two seeds; the value is their mean"]
 
 
 def test_seeds_of_the_same_best_value_are_all_named():
@@ -51,7 +51,7 @@ def test_of_groups_the_highest_median_is_chosen():
     found = choices(compare(rows)[0].groups, MIG)
     assert among(found).group.name == "beta=2"
     (said,) = conclusions(found, MIG)
-    assert said == "of the groups UDR chooses beta=2 (mig/histogram 0.1), mig/histogram itself beta=1 (0.5)"
+    assert said == "UDR chooses the group beta=2 (mig/histogram 0.1); mig/histogram would choose beta=1 (0.5)"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_a_line_for_each_latent_in_colour_where_it_is_active(encoded):
     (axes,) = figure.axes
     assert [line.get_ydata()[-1] for line in axes.lines] == [3, 1, 0]  # in the order of all pictures
     assert [line.get_color() for line in axes.lines] == [COLOURS[0], COLOURS[1], INACTIVE]
-    assert axes.get_title() == "2 of 3 latents are active; all together 4.0 nats at the end"
+    assert axes.get_title() == "2 of 3 latents are active; their total KL is 4.0 nats at the end"
     assert "nats" in axes.get_ylabel()
     assert axes.get_xlabel() == "optimiser step"
     assert axes.get_xlim() == (0, 300)
@@ -51,5 +51,5 @@ def test_of_many_latents_the_first_twelve_are_named(encoded):
 
 
 def test_a_run_without_validations_has_no_picture(encoded):
-    with pytest.raises(NotDrawable, match="must have validations"):
+    with pytest.raises(NotDrawable, match="must have a validation"):
         kl_per_dimension(*encoded(np.zeros((10, 2)), curves=lambda: {"val/kl": Curve(STEPS, STEPS * 1.0)}))

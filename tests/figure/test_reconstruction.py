@@ -38,7 +38,7 @@ def test_the_title_holds_the_mean_squared_difference(composed, view_of_images):
     vae = a_vae(composed)
     vae.model.decoder.forward = lambda z: torch.zeros(len(z), 1, 16, 16)  # a mean of 1/2 everywhere
     figure = reconstruction(vae, view_of_images(vae, torch.ones(10, 1, 16, 16)), images=4)
-    assert figure.get_suptitle() == "What the code keeps of 4 images: mean squared difference 0.25 a pixel"
+    assert figure.get_suptitle() == "Reconstructions of 4 images: mean squared difference 0.25 per pixel"
     below = figure.axes[1].images[0].get_array()
     assert (np.asarray(below) == -0.5).all()  # too little, the colour of what is missing
 

@@ -56,5 +56,5 @@ def test_limits_are_those_of_the_prior(answered, encoded):
 
 
 def test_without_an_active_latent_there_is_no_answer(encoded):
-    with pytest.raises(NotDrawable, match="a latent must be active"):
+    with pytest.raises(NotDrawable, match="at least one latent must be active"):
         response(*encoded(np.zeros((50, 2)), {"a": np.arange(50) % 3}))

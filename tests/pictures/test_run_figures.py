@@ -157,7 +157,7 @@ def test_a_figure_that_fails_is_told_of_once_and_stops_no_other(caplog):
 def test_what_does_not_suit_the_data_is_told_of_only_if_somebody_named_it(caplog, named):
     figures = {"magnitude": Failing(NotDrawable("the data must have classes"))}
     assert not list(draw_figures(Pictures(figures, {"magnitude"} if named else ()), torch.nn.Linear(1, 1), None))
-    assert caplog.messages == ["figure magnitude is not to be had: the data must have classes"] * named
+    assert caplog.messages == ["figure magnitude is not available: the data must have classes"] * named
 
 
 def test_figures_see_the_vae_as_it_scores(caplog):

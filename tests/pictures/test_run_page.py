@@ -175,7 +175,7 @@ def test_every_link_of_the_page_leads_to_a_section(run):
     page = written(run)
     links = [value[1:] for name, value in page.attributes if name == "href" and value and value.startswith("#")]
     assert links == page.ids
-    assert links == ["pictures", "curves", "terms", "scores", "configuration", "where-it-comes-from"]
+    assert links == ["pictures", "curves", "terms", "scores", "configuration", "how-this-run-was-made"]
 
 
 def test_pictures_come_with_what_their_option_says_the_usual_ones_first(run, composed):
@@ -183,7 +183,7 @@ def test_pictures_come_with_what_their_option_says_the_usual_ones_first(run, com
     run.create(config, {})
     page = written(run)
     assert [image["alt"] for image in page.images][:2] == ["Reconstruction (images4)", "Traversal"]
-    assert "What each latent came to mean" in page.text
+    assert "Meaning of each latent" in page.text
 
 
 def test_curves_are_drawn_of_what_varies_and_not_of_details(run):

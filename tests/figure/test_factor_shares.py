@@ -3,7 +3,7 @@ import pytest
 
 from disvae.config import resolved
 from disvae.metric.mig import MIG
-from disvae.pictures.factor_shares import BINS, tracking
+from disvae.pictures.factor_shares import BINS, factor_shares
 from disvae.pictures.figure_data import NotDrawable
 
 
@@ -13,7 +13,7 @@ def test_its_gaps_are_metric_mig_histogram(encoded, composed):
     codes = np.stack([factors["posX"], factors["shape"] + factors["posX"], rng.normal(size=500)], 1)
     codes = (codes + 0.3 * rng.normal(size=codes.shape)).astype(np.float32)
     _, view = encoded(codes, factors)
-    shares = tracking(view)
+    shares = factor_shares(view)
     best = np.sort(shares, 0)
     bins = resolved(composed("metric=[mig]"))["metric"]["mig"]["bins"]
     assert bins == BINS
@@ -25,7 +25,7 @@ def test_its_gaps_are_metric_mig_histogram(encoded, composed):
 def test_a_factor_that_does_not_vary_is_known_by_none(encoded):
     codes = np.random.default_rng(0).normal(size=(500, 2))
     _, view = encoded(codes, {"still": np.full(500, 3), "half": (codes[:, 0] > 0).astype(int)})
-    shares = tracking(view)
+    shares = factor_shares(view)
     assert shares[:, 0].tolist() == [0, 0]
     assert shares[0, 1] > 0.8 > 0.3 > shares[1, 1]
 
@@ -33,4 +33,4 @@ def test_a_factor_that_does_not_vary_is_known_by_none(encoded):
 def test_without_factors_there_is_nothing_to_know(encoded):
     _, view = encoded(np.zeros((50, 2)))
     with pytest.raises(NotDrawable, match="must have factors or labels"):
-        tracking(view)
+        factor_shares(view)
