@@ -160,4 +160,4 @@ class Data:
 
 def send(values: Tensor, device: torch.device) -> Tensor:
     """Return `values` on `device`; a GPU gets them from pinned memory, for else the program waits until it is idle."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)

@@ -111,6 +111,12 @@ class Figures(AtValidation):
                     logger.log_picture(label, content, step)
 
 
+def _fetch_terms(trainer: pl.Trainer) -> None:
+    """Wait for the steps that a GPU has still to make, and learn which runs have diverged."""
+    module: Any = trainer.lightning_module
+    module.fetch_terms()
+
+
 class Checkpoints(pl.Callback):
     """Write `last.ckpt` every `checkpoint_every` steps and `best.ckpt` at each validation with the best ELBO so far."""
 
@@ -121,15 +127,14 @@ class Checkpoints(pl.Callback):
         self.seconds = 0.0  # spent on writing
 
     def write(self, trainer: pl.Trainer, path: Any) -> None:
-        """Write a checkpoint of this run to `path`; a step that diverged is never written."""
-        module: Any = trainer.lightning_module
-        module.fetch_terms()  # waits for the steps that a GPU has still to make, which are no part of the writing
+        """Write a checkpoint of this run to `path`."""
         started = time.perf_counter()
         trainer.save_checkpoint(path, storage_options=self.member.module)
         self.seconds += time.perf_counter() - started
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Write last.ckpt and note its step, unless it was written at this step."""
+        """Write last.ckpt and note its step, unless it was written at this step or the run has diverged."""
+        _fetch_terms(trainer)
         if self.member.live and self.saved != trainer.global_step:
             self.write(trainer, self.member.run.last)
             self.saved = trainer.global_step
@@ -150,6 +155,7 @@ class Checkpoints(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write best.ckpt if the ELBO is the best so far."""
+        _fetch_terms(trainer)
         member = self.member.built
         if self.member.live and member.evaluation["elbo"] > member.best_elbo:
             member.best_elbo = member.evaluation["elbo"]

@@ -32,7 +32,7 @@ class AtomicCheckpointIO(CheckpointIO):
         return defaults | checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete a checkpoint."""
+        """Delete the checkpoint at `path`."""
         Path(path).unlink(missing_ok=True)
 
 

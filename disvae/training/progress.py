@@ -73,7 +73,7 @@ class Progress(pl.Callback):
             self.tc = "" if tc is None else f" · TC {tc:.2f} (validation)"
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Close the bar."""
+        """Close the bar at the end of training."""
         self.bar.close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

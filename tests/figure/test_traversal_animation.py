@@ -94,7 +94,8 @@ def test_only_so_many_latents_are_shown(composed, view_of_images):
 
 def test_without_an_active_latent_there_is_nothing_to_move(composed, view_of_images):
     vae = a_vae(composed, [0.0, 0.0])
-    with pytest.raises(NotDrawable, match="at least one latent must be active"):  # when it is called, not when it is played
+    # when it is called, not when it is played
+    with pytest.raises(NotDrawable, match="at least one latent must be active"):
         traversal_animation(vae, view_of_images(vae, some(40)))
 
 

@@ -83,7 +83,6 @@ def built_of(configured, *overrides):
     return config, built.data, build_module(config, built, torch.device("cpu"))
 
 
-@pytest.mark.xfail(strict=True, reason="Data.take copies the rows of each batch to the device and waits for them")
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("objective", ["beta_vae", "factor_vae"])
 def test_lightnings_loop_waits_for_the_device_only_at_the_step_whose_terms_are_due(

@@ -160,8 +160,8 @@ class PackedModule(WholeStep):
         """
         if not self.rows:
             return
-        fetched, self.rows = torch.stack(self.rows), []
-        rows, device = fetched.cpu(), fetched.device  # (n, K, T)
+        device = self.rows[0].device
+        rows, self.rows = torch.stack(self.rows).cpu(), []  # (n, K, T)
         lost: dict[int, Diverged] = {}
         for k, member in enumerate(self.live):
             try:
