@@ -1,4 +1,4 @@
-"""Where Hydra looks for launchers and sweepers; what they do is in disvae/sweep."""
+"""Hydra's door to disvae's launcher and sweeper, which are in disvae/sweep."""
 
 import sys
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from disvae.sweep.engine import carry
 
 
 class DisvaeLauncher(BasicLauncher):
-    """Processes for the jobs that are not finished, those alike together: disvae/sweep/launch.py."""
+    """A launcher that runs the unfinished jobs in processes (disvae/sweep/launch.py)."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Do all jobs; one that fails is among the answers."""
+        """Run all jobs; return their results, failures included."""
         from disvae.sweep.launch import launch  # Hydra imports this file also for a single run
 
         assert self.config is not None
@@ -27,10 +27,10 @@ class DisvaeLauncher(BasicLauncher):
 
 
 class DisvaeSweeper(BasicSweeper):
-    """Hydra's grid, with ranges and axes that go together; a job that fails never stops the others."""
+    """A grid sweeper with ranges and zipped axes; a job that fails never stops the others."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run every job; the process ends with status 1 if one failed, 2 if the sweep cannot be."""
+        """Run every job; the process ends with status 1 if a job failed, 2 if the sweep is invalid."""
         try:
             return self._sweep(arguments)
         except ConfigError as error:

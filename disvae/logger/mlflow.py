@@ -1,4 +1,4 @@
-"""Curves to MLflow."""
+"""Curves of a run for an MLflow server."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""Sweeps: which jobs there are, who runs them, what became of each."""
+"""Sweeps: the jobs of a multirun, the processes that run them, and how each one ended."""

@@ -11,14 +11,14 @@ RANGES: dict[str, Callable[[float, float, float], float]] = {
     "logspace": lambda start, stop, share: 10 ** (start + share * (stop - start)),
     "geomspace": lambda start, stop, share: start * (stop / start) ** share,
 }
-"""Values at a share of the way, by NumPy's names and conventions: logspace(0,2,3) is 1, 10, 100."""
+"""The spacings of a range, with NumPy's names and conventions: logspace(0,2,3) is 1, 10, 100."""
 
 
 def expand(argument: str) -> str:
-    """`beta=logspace(0,2,3)` as `beta=1,10,100`, to six digits; Hydra itself knows range(0,10) and lists.
+    """Return `beta=logspace(0,2,3)` as `beta=1,10,100`, to six digits. Hydra itself knows range(0,10) and lists.
 
     Raises:
-        ConfigError: not two ends and a whole number of at least two values.
+        ConfigError: the range does not have two ends and a whole number of at least two values.
     """
     key, equals, value = argument.partition("=")
     pattern = rf"\b({'|'.join(RANGES)})\(([^()]*)\)"
@@ -39,10 +39,12 @@ def _values(argument: str, name: str, inner: str) -> str:
 
 
 def combinations(axes: Mapping[str, Sequence[str]], zipped: Sequence[str]) -> list[list[str]]:
-    """The jobs, one value of each axis (name -> overrides), the last axis fastest; those `zipped` go as one axis.
+    """Return the jobs: one override of each axis (name -> overrides), the last axis changing fastest.
+
+    The axes named in `zipped` change together, as one axis.
 
     Raises:
-        ConfigError: `zipped` names one axis alone, something that is none, or axes of different lengths.
+        ConfigError: `zipped` names a single axis, something that is no axis, or axes of different lengths.
     """
     lengths = {name: len(axes.get(name, ())) for name in zipped}
     if zipped and (len(lengths) < 2 or min(lengths.values()) < 2 or len(set(lengths.values())) > 1):
@@ -62,10 +64,10 @@ def combinations(axes: Mapping[str, Sequence[str]], zipped: Sequence[str]) -> li
 
 
 def zipped(value: object) -> list[str]:
-    """The names in zip=[...].
+    """Return the names of the axes in zip=[...].
 
     Raises:
-        ConfigError: it is no list of names.
+        ConfigError: zip is not a list of names.
     """
     names = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [None]
     if not all(isinstance(name, str) for name in names):

@@ -11,12 +11,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Without one of these (NVIDIA, AMD, WSL) a Linux machine has no GPU, and torch need not be asked."""
+"""Device files of NVIDIA, AMD and WSL. A Linux machine without any of them has no GPU, so torch need not be asked."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU: its identity on this machine, and its name in CUDA_VISIBLE_DEVICES."""
+    """A GPU, by its identity on this machine and by its name in CUDA_VISIBLE_DEVICES."""
 
     uuid: str
     visible: str
@@ -29,13 +29,15 @@ def _list(answer: "multiprocessing.queues.SimpleQueue[list[str]]") -> None:
 
 
 def named(uuids: Sequence[str], visible: str | None) -> list[Device]:
-    """Devices in torch's order, under their names in CUDA_VISIBLE_DEVICES where that is set (`visible`)."""
+    """Return the devices in torch's order, with their names in CUDA_VISIBLE_DEVICES if that is set (`visible`)."""
     names = [str(i) for i in range(len(uuids))] if visible is None else visible.split(",")
     return [Device(uuid, name.strip()) for uuid, name in zip(uuids, names, strict=False)]
 
 
 def find(accelerator: str) -> list[Device]:
-    """The GPUs a sweep may use; none for accelerator=cpu. A process of its own looks: CUDA does not survive a fork."""
+    """Return the GPUs that a sweep may use; none for accelerator=cpu.
+
+    A process of its own looks for them, because CUDA does not survive a fork."""
     if accelerator == "cpu" or (os.name == "posix" and os.uname().sysname == "Linux" and not _has_node()):
         return []
     context = multiprocessing.get_context("spawn")
@@ -52,7 +54,7 @@ def _has_node() -> bool:
 
 
 def lease_folder() -> Path:
-    """Where this user's leases lie, the same for all sweeps of the machine."""
+    """Return the folder of this user's leases, which all sweeps on the machine share."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     return Path(tempfile.gettempdir()) / f"disvae-leases-{user}"
 
@@ -60,7 +62,8 @@ def lease_folder() -> Path:
 def lease(devices: Sequence[Device], per_device: int, wait: Callable[[], None], pause: float = 1.0) -> FileLock:
     """Take a free slot, on an empty GPU before a second one on another, and show this process that GPU alone.
 
-    Held until this process ends. `wait` is called once if other sweeps hold all of them. Call it before CUDA is used.
+    The slot is held until this process ends. `wait` is called once if other sweeps hold all slots. This function has to
+    be called before CUDA is used.
     """
     lease_folder().mkdir(mode=0o700, exist_ok=True)
     waiting = False

@@ -1,4 +1,4 @@
-"""Launchers of others that carry the same jobs: Ray, and Slurm through submitit."""
+"""Other launchers for the same jobs: Ray, and Slurm through submitit."""
 
 import importlib.util
 import sys
@@ -11,11 +11,11 @@ from hydra.plugins.launcher import Launcher
 from disvae.config import ConfigError
 
 EXTRAS = {"ray": ("ray", "hydra_ray_launcher"), "submitit": ("slurm", "hydra_submitit_launcher")}
-"""How the names of their options begin: disvae's extra and Hydra's plugin. Our own `slurm_gpu` is one of submitit's."""
+"""For the first part of a launcher's name: disvae's extra, and Hydra's plugin. `slurm_gpu` uses submitit's plugin."""
 
 
 def check_installed(arguments: Iterable[str]) -> None:
-    """Raises ConfigError for a launcher whose extra is not installed, naming what to install."""
+    """Raise ConfigError for a launcher whose extra is not installed, naming what to install."""
     for argument in arguments:
         key, _, name = argument.partition("=")
         extra, plugin = EXTRAS.get(name.partition("_")[0].replace("slurm", "submitit"), ("", ""))
@@ -24,9 +24,9 @@ def check_installed(arguments: Iterable[str]) -> None:
 
 
 def carry(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
-    """Have an engine do the jobs; where it loses one, or is stopped, the process ends with a message.
+    """Let another launcher do the jobs. If it loses a job or is stopped, this process ends with a message.
 
-    Jobs of a queue go on without it.
+    Jobs that wait in a cluster's queue go on without this process.
     """
     try:
         return launcher.launch(jobs, initial_job_idx=first)

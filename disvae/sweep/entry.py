@@ -1,4 +1,4 @@
-"""A job as the launcher follows it."""
+"""A job of a sweep, with its state as the launcher follows it."""
 
 import itertools
 import time
@@ -16,15 +16,15 @@ _NUMBERS = itertools.count()
 
 @dataclass
 class Entry:
-    """A combination of overrides, its job where it can be one, and what has become of it.
+    """A combination of overrides, its job if the overrides are valid, and its state.
 
     `twin` names the entry before it that is the same run: beta=1.0 after beta=1.
 
     States: waiting, running, busy (another process has it), finished, skipped (it was finished before), elsewhere
     (another process finished it meanwhile), interrupted, failed.
 
-    `most`: runs that may be trained in one process with it; `pack`: a number that those have in common. `spent` is its
-    time in seconds, `effort` its share of its processes' time.
+    `most` is the number of runs that may be trained in one process with it, and `pack` a number that these have in
+    common. `spent` is its time in seconds, and `effort` its share of its processes' time.
     """
 
     overrides: list[str]
@@ -47,28 +47,28 @@ class Entry:
 
     @property
     def settled(self) -> bool:
-        """Nothing more will happen to it."""
+        """Return whether the job has reached its final state."""
         return self.state in SETTLED
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
+        """Return the number of steps of the whole run."""
         return int(self.job.config["steps"]) if self.job else 0
 
     @property
     def running(self) -> float:
-        """Seconds since it was started."""
+        """Return the seconds since the job was started."""
         return time.monotonic() - self.started
 
     def settle(self, state: str, reason: str = "") -> None:
-        """Give it its end, or put it back."""
+        """Set the job's final state, or put the job back."""
         if self.state == "running":
             self.spent += self.running
             self.effort += self.running / self.size
         self.state, self.reason = state, reason
 
     def begin(self, size: int = 1) -> None:
-        """It runs from now on, one of `size` in its process."""
+        """Note that the job runs from now on, as one of `size` in its process."""
         assert self.job is not None
         self.size = size
         self.first = self.step = min(int(self.job.run.place(self.job.force).status()["step"]), self.steps)
@@ -77,16 +77,16 @@ class Entry:
 
 
 def together(entries: Iterable[Entry]) -> None:
-    """Give them a number of their own: one process is to do them."""
+    """Give the entries a common number, so that one process does them."""
     number = next(_NUMBERS)
     for entry in entries:
         entry.pack = number
 
 
 def time_left(entries: Sequence[Entry], slots: int) -> float | None:
-    """Seconds to the end of all, by what a step has cost so far; None before anything is known.
+    """Return the seconds until all jobs are done, from the cost of a step so far; None before it is known.
 
-    A step of a pack costs each of its members a share.
+    Each packed run bears a share of a step's cost.
     """
     seconds = steps = ahead = 0.0
     processes = set()

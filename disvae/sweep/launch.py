@@ -1,4 +1,4 @@
-"""The launcher of `python -m disvae.train -m`: what is to do, in processes, and what came of it."""
+"""The launcher of `python -m disvae.train -m`: it plans the jobs, runs them in processes and reports the results."""
 
 import os
 import shlex
@@ -28,14 +28,14 @@ from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job, JobFailed
 
 NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every")
-"""Arguments that leave a sweep the same."""
+"""Arguments that do not make it another sweep."""
 
 MANY = 30
-"""Jobs that take seconds to be composed, about 0.1 s each."""
+"""From this number of jobs on a line says that they are being composed, which takes about 0.1 s each."""
 
 
 def launch(config: DictConfig, context: HydraContext, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """Do what of the jobs is not done; the process ends here if a signal came or `out` cannot be written."""
+    """Run the jobs that are not finished. The process ends here if a signal came or `out` cannot be written."""
     try:
         with interruptible():
             launcher = Launcher(config, context, [list(job) for job in jobs])
@@ -56,7 +56,7 @@ def launch(config: DictConfig, context: HydraContext, jobs: Sequence[Sequence[st
 
 
 class Launcher:
-    """One multirun."""
+    """The plan, the record and the results of one multirun."""
 
     def __init__(self, config: DictConfig, context: HydraContext, jobs: Sequence[list[str]]) -> None:
         self.config = config
@@ -67,7 +67,7 @@ class Launcher:
         self.started: tuple[Context, int, list[devices.Device]] | None = None
 
     def plan(self, first: int) -> None:
-        """Compose and check every job, and look what is left of it to do; those that cannot be fail here."""
+        """Compose and check every job and find out what remains to be done; invalid jobs fail here."""
         if len(self.entries) > MANY:
             print(f"Checking {len(self.entries)} jobs ...", flush=True)
         seen: dict[str, str] = {}
@@ -100,7 +100,7 @@ class Launcher:
         return config
 
     def _prepare(self, config: DictConfig) -> tuple[Context, int, list[devices.Device]]:
-        """How to start processes, how many at once, and on which GPUs."""
+        """Return how to start processes, how many run at once, and the GPUs they use."""
         found = devices.find(config.trainer.accelerator)
         asked = config.launcher.processes
         slots = len(found) * config.launcher.per_device or machine.processes(asked)
@@ -111,7 +111,7 @@ class Launcher:
         return process_context(), slots, found
 
     def record(self, first: int) -> Sweep:
-        """List the jobs where status and compare find them.
+        """Write the list of jobs, which status and compare read.
 
         Raises:
             ConfigError: `out` cannot be written.
@@ -133,7 +133,7 @@ class Launcher:
         return sweep
 
     def run(self) -> int | None:
-        """Do what is left; returns the signal that came, if one did."""
+        """Run the jobs that remain; return the signal that stopped them, if there was one."""
         left = [entry for entry in self.entries if entry.state == "waiting"]
         context, slots, found = self.started or (None, 0, [])
         settings = self.config.launcher
@@ -181,7 +181,7 @@ class Launcher:
         return " · ".join(filter(None, said))
 
     def close(self, record: Sweep) -> None:
-        """Keep the reasons that no run's folder could take, and the folders that other commands had named."""
+        """Record the reasons of failures without a run folder, and the folders that other commands had made."""
         changed = False
         for entry, job in zip(self.entries, record.jobs[-len(self.entries) :], strict=True):
             if entry.job is None:
@@ -195,7 +195,7 @@ class Launcher:
             record.write()
 
     def result(self, entry: Entry) -> JobReturn:
-        """What Hydra, its sweepers and its callbacks are told of a job."""
+        """Return a job's result for Hydra, its sweepers and its callbacks."""
         answer = JobReturn(overrides=entry.overrides, working_dir=os.getcwd())
         if entry.config is not None:
             answer.cfg = OmegaConf.masked_copy(entry.config, [str(key) for key in entry.config if key != "hydra"])

@@ -12,10 +12,10 @@ from disvae.sweep.entry import Entry, together
 from disvae.training.job import Job, packable
 
 MOST_PACKED = 16
-"""Runs in one process where nobody asked for another number."""
+"""The largest number of packed runs when launcher.pack is auto."""
 
 OWN = ("seed", "beta", "alpha", "schedule")
-"""Keys that may differ within a pack; the objective's own numbers may, too."""
+"""Keys in which packed runs may differ. The numbers among the objective's own settings may differ, too."""
 
 
 def packs_on_cpu(model: str, objective: str) -> bool:
@@ -29,16 +29,16 @@ def packs_on_cpu(model: str, objective: str) -> bool:
 
 
 def most(asked: int | str, gpu: bool, model: str, objective: str) -> int:
-    """Runs of one kind that may be trained in one process: as many as `asked`, or as many as gain by it."""
+    """Return how many runs of one kind may be packed: the number `asked` for, or as many as gain speed."""
     if isinstance(asked, int):
         return asked
     return MOST_PACKED if gpu or packs_on_cpu(model, objective) else 1
 
 
 def kind(job: Job) -> str | None:
-    """What runs that can be trained in one process have in common; None for one that has to go alone.
+    """Return a text that is equal for runs which may be packed; None for a run that has to be trained alone.
 
-    Coarse: whether the built parts do fit is seen in the process, which trains one after another what does not.
+    This is a first, coarse choice. The process compares the built parts, and trains runs that do not fit one by one.
     """
     try:
         if not packable(job.config) or job.remaining() != "training":
@@ -52,7 +52,7 @@ def kind(job: Job) -> str | None:
 
 
 def _form(node: Any) -> Any:
-    """A setting of the objective but for its value: what is zero stays zero, since such terms may be left out."""
+    """Return the form of an objective's setting without its value; zero stays zero, since its term may be left out."""
     if isinstance(node, Mapping) and str(node.get("_target_")).startswith("disvae.schedule."):
         return "0" if node.get("value") == 0 == node.get("start", 0) else "a number"
     if isinstance(node, (int, float)) and not isinstance(node, bool):
@@ -61,9 +61,9 @@ def _form(node: Any) -> Any:
 
 
 def even_parts(kinds: Sequence[str | None], limits: Sequence[int], slots: int) -> list[list[int]]:
-    """The jobs (by index) of each process: those of one kind together, in even parts, at most their limit in each.
+    """Return the numbers of the jobs of each process: jobs of one kind in even parts, none above its limit.
 
-    As few processes as can be, then the largest is cut until the last round of them fills the slots, too.
+    It makes as few processes as possible, then divides the largest until the last round fills all slots.
     """
     by_kind: dict[object, list[int]] = {}
     for number, name in enumerate(kinds):
@@ -82,7 +82,7 @@ def even_parts(kinds: Sequence[str | None], limits: Sequence[int], slots: int) -
 
 
 def make_packs(entries: Sequence[Entry], slots: int) -> list[list[Entry]]:
-    """The entries of each process; alone goes one that is tried again, or is the same run as another."""
+    """Return the entries of each process. A job that is tried again, or that repeats another entry, has its own."""
     kinds = []
     for entry in entries:
         assert entry.job is not None

@@ -1,4 +1,4 @@
-"""Processes for the jobs of a sweep: started as slots come free, listened to, tried again, stopped in order."""
+"""The processes that run a sweep's jobs: it starts them, listens to them, tries again and stops them."""
 
 import contextlib
 import multiprocessing
@@ -24,14 +24,14 @@ from disvae.sweep.worker import GRACE, JobOutcome, do_jobs, kill, mark_dead
 from disvae.system.signals import awaited_signals
 
 BUSY_PAUSE = 2.0
-"""Seconds between looks at a job that another process does."""
+"""Seconds until a job that another process runs is looked at again."""
 
 
 Context = SpawnContext | ForkServerContext
 
 
 def process_context() -> Context:
-    """How jobs are started; on Linux from a server that imports what all of them need once."""
+    """Return how processes are started; on Linux they are forked from a server that has done the common imports."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -43,7 +43,7 @@ def process_context() -> Context:
 
 
 def ending(code: int | None) -> str:
-    """A process's exit in words."""
+    """Return the exit of a process in words."""
     if code is None or code >= 0:
         return f"the process ended with exit status {code}"
     name = signal.Signals(-code).name
@@ -52,22 +52,22 @@ def ending(code: int | None) -> str:
 
 @dataclass(frozen=True)
 class Worker:
-    """A process and its jobs, by index; one that has ended is no longer among them."""
+    """A process and those of its jobs that have not ended, by number."""
 
     process: BaseProcess
     entries: dict[int, Entry]
 
     @property
     def pid(self) -> int:
-        """Of the process and of the group of its helpers."""
+        """Return the identifier of the process, which is also its process group's."""
         assert self.process.pid is not None  # it was started
         return self.process.pid
 
 
 class Pool:
-    """`slots` processes at once, each for one job or for several that are trained together.
+    """At most `slots` processes at once, each for one job or for several packed jobs.
 
-    `pack` says which of the entries it is given share a process.
+    `pack` groups entries by the process that they share.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class Pool:
         self.running: dict[Connection, Worker] = {}
         self.busy: list[Entry] = []
         self.look = 0.0
-        """When the busy ones are asked for again."""
+        """The time at which busy jobs are looked at again."""
         self.deadline: float | None = None
-        """When what still runs is killed; None while nobody asked to stop."""
+        """The time at which running processes are killed; None until somebody asks to stop."""
 
     def run(self, packs: Iterable[list[Entry]]) -> int | None:
-        """Do all of them; returns the signal that stopped it, if one did."""
+        """Run all jobs; return the signal that stopped the sweep, if there was one."""
         self.waiting.extend(packs)
         with awaited_signals() as (wake, received), self.view:
             while self.running or (self.deadline is None and (self.waiting or self.busy)):
@@ -119,7 +119,7 @@ class Pool:
         return None if self.running else 0.0  # the last ones needed no process: there is nothing to wait for
 
     def _fill(self) -> None:
-        """Start processes in free slots; those that others did are asked for again when their time has come."""
+        """Start processes in free slots, and look again at busy jobs when it is time."""
         if self.busy and self.look <= time.monotonic():
             self.waiting.extend(self.pack(self.busy))
             self.busy = []
@@ -151,7 +151,7 @@ class Pool:
             self.view.started(entry)
 
     def _is_ready(self, entry: Entry, *, alone: bool) -> bool:
-        """Whether it can be begun now; otherwise it has been settled, put aside or put back."""
+        """Return whether the job can begin now; if not, it is settled, put aside or put back."""
         assert entry.job is not None
         try:
             entry.job = entry.job.claimed()
@@ -170,7 +170,7 @@ class Pool:
         return False
 
     def _runs(self) -> set[Run]:
-        """Those that processes of this sweep have."""
+        """Return the runs that processes of this sweep work on."""
         entries = [entry for worker in self.running.values() for entry in worker.entries.values()]
         return {entry.job.run for entry in entries if entry.job}
 
@@ -212,7 +212,7 @@ class Pool:
             self._settle(entry, outcome)
 
     def _settle(self, entry: Entry, outcome: JobOutcome) -> None:
-        """Note how a job ended, or when it is to be tried again."""
+        """Note how a job ended, or put it back to be tried again."""
         if self.deadline is None and outcome.kind == "interrupted":  # by somebody else
             outcome = replace(outcome, kind="failed", again=True)
         if outcome.kind == "finished":
@@ -232,7 +232,7 @@ class Pool:
             self._alone(entry)
 
     def _stop(self, signals: int) -> None:
-        """The first signal is passed on; the second, or the end of patience, kills."""
+        """Pass the first signal on; kill the processes after a second signal or when the time is over."""
         if not signals:
             return
         if self.deadline is None:

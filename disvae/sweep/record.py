@@ -1,4 +1,4 @@
-"""A sweep on disk: outputs/sweeps/OVERRIDES-HASH.json lists its jobs, where their runs are, and what had no run."""
+"""A sweep on disk: outputs/sweeps/OVERRIDES-HASH.json lists its jobs, their run folders, and jobs without one."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from disvae.runs.atomic import write_atomically
 from disvae.runs.folder import Run
 
 FOLDER = "sweeps"
-"""Below `out`, beside the datasets' folders."""
+"""The folder of the records, below `out` and beside the datasets' folders."""
 
 
 @dataclass
 class SweepJob:
-    """One combination of a sweep: its overrides, its run's folder below `out` and, where it never got one, why."""
+    """One job of a sweep: its overrides, its run folder below `out` and, if it has none, the reason."""
 
     overrides: list[str]
     run: str | None
@@ -24,7 +24,7 @@ class SweepJob:
 
     @property
     def name(self) -> str:
-        """As the command line would have it."""
+        """Return the overrides as one text."""
         return ",".join(self.overrides) or "defaults"
 
 
@@ -39,18 +39,18 @@ class Sweep:
 
     @property
     def out(self) -> Path:
-        """The folder its runs are in."""
+        """Return the folder of the sweep's runs."""
         return self.path.parent.parent
 
     @classmethod
     def find(cls, out: Path, name: str, arguments: Sequence[str], command: str, started: str) -> "Sweep":
-        """The record of a command line, the same for the same arguments in any order."""
+        """Return the path of a command line's record, which does not depend on the order of the arguments."""
         mark = hashlib.sha256(json.dumps(sorted(arguments)).encode()).hexdigest()[:8]
         return cls(out / FOLDER / f"{name}-{mark}.json", command, started)
 
     @classmethod
     def read(cls, path: Path) -> "Sweep":
-        """Raises ConfigError when the file is not a sweep's record."""
+        """Return the sweep of a record; raise ConfigError if the file is no record."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             jobs = [SweepJob(**job) for job in content["jobs"]]
@@ -64,7 +64,7 @@ class Sweep:
         """Write the record.
 
         Raises:
-            ConfigError: it cannot be written.
+            ConfigError: the file cannot be written.
         """
         content = {"command": self.command, "started": self.started, "jobs": [asdict(job) for job in self.jobs]}
         try:
@@ -76,5 +76,5 @@ class Sweep:
         write_atomically(self.path, json.dumps(content, indent=1) + "\n")
 
     def run(self, job: SweepJob) -> Run | None:
-        """The job's run folder, which may not be there yet."""
+        """Return the job's run folder, which may not exist yet."""
         return None if job.run is None else Run(self.out / job.run)

@@ -1,4 +1,4 @@
-"""For the server that jobs are forked from, and for it alone: imports what all of them need, once."""
+"""The imports of the server from which jobs are forked, so that they are done once."""
 
 import atexit
 import os

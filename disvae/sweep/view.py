@@ -1,4 +1,4 @@
-"""One view of a sweep: bars on a terminal, a line now and then elsewhere, and the table at the end."""
+"""What a sweep shows: bars on a terminal, lines elsewhere, and a summary at the end."""
 
 import os
 import shlex
@@ -20,12 +20,12 @@ from disvae.system.duration import duration
 
 
 def first_line(text: str) -> str:
-    """The first line that says something."""
+    """Return the first line that is not empty."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def running_packs(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """The entries of each process that runs."""
+    """Return the entries of each running process."""
     found: dict[int, list[Entry]] = {}
     for entry in entries:
         if entry.state == "running":
@@ -34,23 +34,23 @@ def running_packs(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def title(pack: Sequence[Entry]) -> str:
-    """A job's name; of several `16 packed (seed=0 … seed=15)`."""
+    """Return a job's name, or `16 packed (seed=0 … seed=15)` for packed jobs."""
     return pack[0].name if len(pack) == 1 else f"packed {len(pack)} ({pack[0].name} … {pack[-1].name})"
 
 
 def step(pack: Sequence[Entry]) -> int:
-    """Where a process is: the mean over its jobs, of which one may be ahead while it is scored."""
+    """Return the mean step of a process's jobs; one of them may be ahead, being scored."""
     return sum(entry.step for entry in pack) // len(pack)
 
 
 def doing(pack: Sequence[Entry]) -> str:
-    """`training`, or `15 training, 1 scoring`."""
+    """Return what a process does: `training`, or `15 training, 1 scoring`."""
     counts = Counter(entry.activity for entry in pack)
     return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {what}" for what, n in counts.items())
 
 
 class SweepView:
-    """Told by the launcher what happens to its entries; plain lines."""
+    """A view of plain lines; the launcher calls its methods when something happens to an entry."""
 
     def __init__(self, screen: Console, entries: Sequence[Entry], slots: int) -> None:
         self.screen = screen
@@ -67,27 +67,27 @@ class SweepView:
         pass
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays on the screen."""
         self.screen.print(Text(line), soft_wrap=True)
 
     def count(self) -> str:
-        """`[ 4/24]`."""
+        """Return the count of settled jobs, such as `[ 4/24]`."""
         total = str(len(self.entries))
         return f"[{sum(entry.settled for entry in self.entries):>{len(total)}}/{total}]"
 
     def left(self) -> str:
-        """`12:30 left`, or nothing."""
+        """Return the time that remains, such as `12:30 left`, or nothing."""
         seconds = time_left(self.entries, self.slots)
         return "" if seconds is None else f"{duration(seconds)} left"
 
     def started(self, entry: Entry) -> None:
-        """Its process runs."""
+        """Note that the entry's process has started."""
 
     def moved(self, entry: Entry) -> None:
-        """It told its step."""
+        """Note that the entry has reported its step."""
 
     def ended(self, entry: Entry) -> None:
-        """Its process has ended, whether or not there will be another."""
+        """Note that the entry's process has ended; another may follow."""
         if entry.state == "busy":
             if entry.twin or id(entry) in self.said_busy:
                 return
@@ -107,7 +107,7 @@ class SweepView:
 
 
 class Lines(SweepView):
-    """Also says every `pause` seconds which jobs run."""
+    """A view that also prints every `pause` seconds which jobs run."""
 
     def __init__(self, screen: Console, entries: Sequence[Entry], slots: int, pause: float = 60.0) -> None:
         super().__init__(screen, entries, slots)
@@ -115,7 +115,7 @@ class Lines(SweepView):
         self.shown = time.monotonic()
 
     def moved(self, entry: Entry) -> None:
-        """Say how all of them are if the last time is long enough ago."""
+        """Print the running jobs if the last time is long enough ago."""
         if time.monotonic() - self.shown < self.pause:
             return
         self.shown = time.monotonic()
@@ -126,7 +126,7 @@ class Lines(SweepView):
 
 
 class Bars(SweepView):
-    """A bar for each process, and one for all jobs."""
+    """A view with a bar for each process and one for all jobs."""
 
     def __init__(self, screen: Console, entries: Sequence[Entry], slots: int) -> None:
         super().__init__(screen, entries, slots)
@@ -161,7 +161,7 @@ class Bars(SweepView):
         self.progress.update(self.total, completed=settled, said=" · ".join(filter(None, said)))
 
     def _show(self, number: int) -> None:
-        """The bar of a process, which is there as long as one of its jobs runs."""
+        """Show or remove the bar of a process, which stays as long as one of its jobs runs."""
         pack = [entry for entry in self.entries if entry.pack == number and entry.state == "running"]
         if pack:
             bar = self.bars.get(number)
@@ -174,21 +174,21 @@ class Bars(SweepView):
         self._show_total()
 
     def started(self, entry: Entry) -> None:
-        """Give it a bar, its own or a common one."""
+        """Give the entry a bar, which packed jobs share."""
         self._show(entry.pack)
 
     def moved(self, entry: Entry) -> None:
-        """Move its bar."""
+        """Move the bar of the entry."""
         self._show(entry.pack)
 
     def ended(self, entry: Entry) -> None:
-        """Take it out of its bar and say what became of it."""
+        """Remove the entry from its bar, and print how it ended."""
         super().ended(entry)
         self._show(entry.pack)
 
 
 def view(entries: Sequence[Entry], slots: int) -> SweepView:
-    """Bars on a terminal, lines elsewhere."""
+    """Return bars for a terminal, and lines for anything else."""
     screen = Console()
     return (Bars if screen.is_terminal else Lines)(screen, entries, slots)
 
@@ -207,7 +207,7 @@ def _end(entry: Entry) -> str:
 
 
 def summary(entries: Sequence[Entry], record: Path, out: Path) -> None:
-    """How many jobs came to which end, every failure with its reason and log, and what to type next."""
+    """Print how many jobs ended in which way, every failure with its reason and log, and what to type next."""
     screen = Console()
     titles = {
         "finished": "done",

@@ -1,4 +1,4 @@
-"""A process that does one job of a sweep, or several together, and tells the launcher of each."""
+"""A process that runs one job of a sweep, or several packed jobs, and reports each to the launcher."""
 
 import contextlib
 import logging
@@ -29,12 +29,12 @@ from disvae.training.job import Job
 from disvae.training.run_job import do, do_together, say_result
 
 GRACE = 10.0
-"""Seconds from the request to stop to the end by force: time for a step and its checkpoint."""
+"""Seconds between the request to stop and the kill; they are for a step and its checkpoint."""
 
 
 @dataclass(frozen=True)
 class JobProgress:
-    """What a job does and at which step."""
+    """A report of what a job does and at which step."""
 
     activity: str
     step: int
@@ -42,9 +42,9 @@ class JobProgress:
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """How a job ended: finished, elsewhere (another process has finished it), busy, interrupted or failed.
+    """The end of a job: finished, elsewhere (another process has finished it), busy, interrupted or failed.
 
-    `again`: another attempt may go better.
+    `again` says that another attempt may succeed.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class JobOutcome:
 
 
 def do_jobs(jobs: Sequence[Job], connection: Connection, devices: Sequence[Device], per_device: int) -> None:
-    """The whole life of the process. It sends (index of a job, Progress or Outcome), an Outcome last of each."""
+    """Run the jobs and send (number of a job, JobProgress or JobOutcome); a JobOutcome is the last of each job."""
     _print_to(Path(os.devnull))  # until there is a log
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -70,7 +70,7 @@ def do_jobs(jobs: Sequence[Job], connection: Connection, devices: Sequence[Devic
 
 
 class Members:
-    """The runs of this process, by index; `open` are those that have not ended."""
+    """The jobs of this process; `open` holds the numbers of those that have not ended."""
 
     def __init__(self, jobs: Sequence[Job], connection: Connection) -> None:
         self.jobs = jobs
@@ -78,7 +78,7 @@ class Members:
         self.connection = connection
 
     def do(self, devices: Sequence[Device], per_device: int) -> None:
-        """Do them; each is told of, however it ends."""
+        """Run the jobs; each is reported, however it ends."""
         try:
             with interruptible():
                 self._begin_logs()
@@ -100,7 +100,7 @@ class Members:
                 self.done(number, error)
 
     def _begin_logs(self) -> None:
-        """Those whose log cannot be written, or whose run is another process's, end here."""
+        """Begin the log of each job; end jobs whose log cannot be written or whose run is in use."""
         for number in list(self.open):
             job = self.jobs[number]
             try:
@@ -121,11 +121,11 @@ class Members:
             self.report(number, "waiting for a GPU", 0)
 
     def report(self, number: int, activity: str, step: int) -> None:
-        """Say what a run does."""
+        """Report what a run does to the launcher."""
         self._send(number, JobProgress(activity, step))
 
     def turn(self, number: int | None) -> None:
-        """What is printed goes to this run's log from here on; None: of the first that has not ended."""
+        """Send what is printed from here on to this run's log; None means the first run that has not ended."""
         if number is None and self.open:
             number = self.open[0]
         if number is not None:
@@ -137,7 +137,7 @@ class Members:
             sys.orig_argv = [sys.executable, "-m", "disvae.train", *job.overrides]  # for the run's provenance
 
     def done(self, number: int, outcome: bool | BaseException) -> None:
-        """A run has ended: True where it was trained, False where that was done elsewhere, else the reason."""
+        """Report that a run has ended: True if trained here, False if trained elsewhere, else the error."""
         job = self.jobs[number]
         if not isinstance(outcome, InUse):  # the log is somebody else's
             self.turn(number)
@@ -167,7 +167,7 @@ class Members:
 
 
 def _of(outcome: bool | BaseException, run: Run) -> JobOutcome:
-    """A crash may go better the next time; what the user has to mend, or a loss that diverged, will not."""
+    """Return the outcome to report. Only a crash may succeed when tried again."""
     if isinstance(outcome, bool):
         return JobOutcome("finished" if outcome else "elsewhere")
     if isinstance(outcome, InUse):
@@ -184,7 +184,7 @@ def _of(outcome: bool | BaseException, run: Run) -> JobOutcome:
 
 
 def _print_to(path: Path) -> None:
-    """From here on all that this process and its libraries print goes there."""
+    """Send to `path` all that this process and its libraries print from here on."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # its disk is full
             stream.flush()
@@ -199,9 +199,9 @@ def _leave(signum: int, frame: FrameType | None) -> None:
 
 
 def kill(pid: int) -> None:
-    """End a job's process, there or not, and its helpers, which would outlive it.
+    """Kill a job's process, if it still exists, and its helpers, which would outlive it.
 
-    SIGTERM is enough for joblib's processes; the one that is deaf to it removes their files and goes last.
+    SIGTERM ends joblib's processes. Its resource tracker ignores SIGTERM, removes their files and ends last.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGTERM)
@@ -210,7 +210,7 @@ def kill(pid: int) -> None:
 
 
 def _end_with_the_launcher(connection: Connection) -> None:
-    """The launcher never writes: the end of the connection is the end of the launcher."""
+    """End this process when the launcher ends, which closes the connection."""
     with contextlib.suppress(EOFError, OSError):
         connection.recv()
     os.kill(os.getpid(), signal.SIGTERM)  # a checkpoint is written
@@ -219,14 +219,14 @@ def _end_with_the_launcher(connection: Connection) -> None:
 
 
 def _stop_helpers() -> None:
-    """joblib keeps its processes for later work, of which there is none."""
+    """Stop joblib's processes, which it keeps for later work."""
     executor = getattr(sys.modules.get("joblib.externals.loky.reusable_executor"), "_executor", None)
     if executor is not None:
         executor.shutdown(wait=True, kill_workers=True)
 
 
 def mark_dead(job: Job, state: str, reason: str) -> None:
-    """Say in the folder of a job that died what it could not say itself, unless another process has taken it over."""
+    """Write a dead job's status into its run folder, unless another process has taken the run over."""
     if not job.run.path.is_dir():
         return
     with contextlib.suppress(ConfigError), job.run.lock():

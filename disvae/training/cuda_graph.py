@@ -20,14 +20,14 @@ from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
 log = logging.getLogger(__name__)
 
 WARM_UP = 3
-"""Steps made eagerly before: libraries choose their algorithms and the optimiser makes its state."""
+"""The number of eager steps before recording, in which libraries choose algorithms and optimisers make their state."""
 
 _FAILED: list[torch.cuda.CUDAGraph] = []
-"""Recordings that failed: torch's allocator of pinned memory goes on asking them which stream was theirs."""
+"""Recordings that failed, kept because torch's allocator of pinned memory goes on asking for their stream."""
 
 
 def can_record(device: torch.device) -> bool:
-    """Whether a device has graphs."""
+    """Return whether a device can record graphs."""
     return device.type == "cuda"
 
 
@@ -141,10 +141,10 @@ class GraphedVAEModule(WholeStep, VAEModule):
 
 
 class Rehearsal:
-    """Steps made eagerly on the stream that they will be recorded on, since libraries keep workspaces by stream.
+    """Eager steps on the stream that they will be recorded on, since libraries keep workspaces by stream.
 
-    `waits` says where the last of them made Python wait for the device; such a step cannot be recorded, and a recording
-    that is broken off leaves torch in a poor state.
+    `waits` lists the places where the last step made Python wait for the device. Such a step cannot be recorded, and an
+    attempt would leave torch in a poor state.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -153,7 +153,7 @@ class Rehearsal:
         self.waits: list[str] = []
 
     def __call__(self, step: Callable[[], Tensor]) -> Tensor:
-        """What `step` returns."""
+        """Run `step` on the stream and return its result."""
         with _aside(self.stream), _waits() as self.waits:
             made = step()
         self.steps += 1
@@ -161,14 +161,14 @@ class Rehearsal:
 
 
 class Captured:
-    """`body` recorded on `stream` with tensors of the shapes of `inputs`, to be replayed with other values.
+    """A graph of `body`, recorded on `stream` for the shapes of `inputs`, to be replayed with other values.
 
-    `generators` are what random numbers are drawn from, beside the default one; seeding any of them before a replay
-    seeds the replay. Recording computes nothing. Tensors that `body` returns are overwritten by the next replay.
+    Random numbers come from the default generator and from `generators`; to seed one before a replay seeds the replay.
+    Recording computes nothing. The next replay overwrites the tensors that `body` returns.
 
     Raises:
-        RuntimeError: a step that cannot be recorded: it waits for the device, or draws on the CPU. Steps can be made
-            eagerly after that.
+        RuntimeError: the step waits for the device or draws on the CPU, so it cannot be recorded. Eager steps are still
+            possible.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Captured:
                 raise
 
     def __call__(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The output of one step, on the device."""
+        """Replay the graph and return the output of one step, on the device."""
         for name, value in inputs.items():
             self.inputs[name].copy_(value, non_blocking=True)
         self.graph.replay()
@@ -201,7 +201,7 @@ class Captured:
 
 @contextlib.contextmanager
 def _aside(stream: torch.cuda.Stream) -> Iterator[None]:
-    """Work within goes to `stream`, after what was asked for before and before what is asked for later."""
+    """Send the body's work to `stream`, in order with the work before and after it."""
     outside = torch.cuda.current_stream(stream.device)
     stream.wait_stream(outside)
     with torch.cuda.stream(stream):
@@ -211,7 +211,7 @@ def _aside(stream: torch.cuda.Stream) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _waits() -> Iterator[list[str]]:
-    """The places that wait for the device within, once it is over."""
+    """Yield a list, filled at the end with the places in the body that waited for the device."""
     places: list[str] = []
     former = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as caught:
@@ -231,7 +231,7 @@ def _waits() -> Iterator[list[str]]:
 def _abandon(
     graph: torch.cuda.CUDAGraph, device: int, pool: tuple[int, int], generators: Sequence[torch.Generator]
 ) -> None:
-    """Do what torch leaves undone after a recording that failed, without which its next empty_cache() fails, too."""
+    """Clean up after a recording that failed; without this, torch's next empty_cache() fails, too."""
     with contextlib.suppress(RuntimeError):  # not recording any more: torch has done it
         torch._C._cuda_endAllocateToPool(device, pool)
         _FAILED.append(graph)

@@ -1,4 +1,4 @@
-"""Live progress: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a run: a bar on a terminal, a line from time to time elsewhere."""
 
 import sys
 import time
@@ -13,13 +13,13 @@ from disvae.training.job import Report
 from disvae.training.module import VAEModule
 
 SHOWN = {"loss": "loss", "reconstruction": "reconstruction", "KL": "kl"}
-"""Terms by the names a line has for them."""
+"""The terms that a line shows, by the names it gives them."""
 
 
 class Progress(pl.Callback):
-    """Step, images/s, time left, loss, reconstruction, KL and TC (at validation, against the aggregate posterior).
+    """Show step, images/s, time left, loss, reconstruction, KL and the last validation's total correlation.
 
-    Off a terminal it prints a line at most every `quiet` seconds.
+    Without a terminal it prints a line at most every `quiet` seconds.
     """
 
     def __init__(self, steps: int, batch_size: int, seconds: Seconds, quiet: float = 30.0, every: float = 0.5) -> None:
@@ -31,7 +31,7 @@ class Progress(pl.Callback):
         self.tc = ""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the bar at the step the run goes on from."""
+        """Open the bar at the step from which the run continues."""
         self.first = trainer.global_step
         self.bar = tqdm(
             total=self.steps,
@@ -53,7 +53,7 @@ class Progress(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Show the state if the last showing is long enough ago."""
+        """Show the progress if the last time is long enough ago."""
         if time.monotonic() - self.shown < self.pause or not self.seconds.training:
             return
         assert isinstance(pl_module, VAEModule)

@@ -18,7 +18,7 @@ def _of(homes: Iterable[Any], names: str) -> dict[Any, RandomFunction]:
 
 
 def _in_new(fill: RandomFunction) -> RandomFunction:
-    """`fill` in place of a new tensor, laid out as the one given."""
+    """Return a function that applies `fill` to a new tensor with the layout of the given one."""
 
     def drawn(like: Tensor, *args: Any, generator: Generator, **kwargs: Any) -> Tensor:
         return fill(torch.empty_like(like), *args, generator=generator, **kwargs)
@@ -27,7 +27,7 @@ def _in_new(fill: RandomFunction) -> RandomFunction:
 
 
 def _like(fill: RandomFunction) -> RandomFunction:
-    """`fill` in place of a new tensor, made like the one given."""
+    """Return a function that applies `fill` to a new tensor made like the given one."""
 
     def drawn(like: Tensor, *, generator: Generator, **options: Any) -> Tensor:
         return fill(torch.empty_like(like, **options), generator=generator)
@@ -48,23 +48,23 @@ _FILLING = {
 
 
 class _Draws(torch.autograd.Function):
-    """A random function called for each member, with the member's arguments and generator.
+    """A random function that is called once for each member, with the member's arguments and generator.
 
     torch calls `vmap` outside the batched level, where gradients are recorded as anywhere.
     """
 
     @staticmethod
     def forward(*_: Any) -> Tensor:
-        """Draws are made under vmap alone."""
+        """Raise TypeError, for draws are made under vmap alone."""
         raise TypeError("members draw their noise under torch.func.vmap")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Nothing to keep."""
+        """Keep nothing, for draws have no gradient here."""
 
     @staticmethod
     def vmap(info: Any, in_dims: Sequence[int | None], *operands: Any) -> tuple[Tensor, int]:
-        """The draws (K, ...) of K members."""
+        """Return the draws (K, ...) of K members."""
         draw, generators, spec, _, *leaves = operands
         draws = []
         for k, generator in enumerate(generators):
@@ -75,7 +75,7 @@ class _Draws(torch.autograd.Function):
 
 
 class MembersNoise(TorchFunctionMode):
-    """Inside a function under vmap over members: every random function draws once per member, from `generators`.
+    """A mode for functions under vmap over members: every random function draws once per member, from `generators`.
 
     A generator seeded with s draws what torch's default one draws after torch.manual_seed(s). `member` is any tensor of
     the function that is batched. A random function that is not known here raises NotImplementedError by its name, if

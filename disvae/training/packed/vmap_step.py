@@ -1,7 +1,7 @@
-"""Runs of one structure trained by one vectorised step: their tensors are stacked, and vmap runs the members at once.
+"""Packed runs: the tensors of runs of one structure are stacked, and vmap makes a step of all members at once.
 
-Members may differ in seed, in schedules and in weights that are floats. Each draws the noise that it would draw alone,
-and the numbers of one, be they NaN, do not reach the others.
+Members may differ in seed, in schedules and in weights that are floats. Each draws the noise that it would draw alone.
+The numbers of one member, even NaN, do not reach the others.
 """
 
 import copy
@@ -36,10 +36,10 @@ _MODULE = frozenset(vars(nn.Module()))
 
 
 def structure(module: VAEModule, optimizer: Optimizer) -> Hashable:
-    """What runs must have in common to be one pack: equal if and only if they can be stacked.
+    """Return what packed runs must have in common: it is equal if and only if the runs can be stacked.
 
-    Seeds, schedules and the constructor arguments annotated `float` of our own modules are left out. A schedule that is
-    always zero may leave a term out, so whether it is counts.
+    Seeds, schedules and those constructor arguments of our own modules that are annotated `float` do not count. Whether
+    a schedule is always zero counts, since its term may be left out.
     """
     names = {parameter: name for name, parameter in module.named_parameters()}
     groups = tuple(
@@ -79,7 +79,7 @@ def refusal(members: Sequence[VAEModule], batch: Batch) -> str | None:
 
 
 class _Step(nn.Module):
-    """Images to terms, through the parameters, buffers and settings of one member."""
+    """The step of one member, from images to terms, with the member's parameters, buffers and settings."""
 
     def __init__(self, vae: VAE, objective: Objective, N: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _Step(nn.Module):
         self.N = N
 
     def forward(self, x: Tensor, x_extra: Tensor) -> dict[str, Tensor]:
-        """Terms of images (B, C, H, W)."""
+        """Return the terms of images (B, C, H, W)."""
         draw = self.vae(x, step=TracedStep(), N=self.N, x_extra=x_extra)
         terms: dict[str, Tensor] = self.objective(draw)
         return terms
@@ -100,7 +100,7 @@ def _parts(step: VAEModule | _Step) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _settings(part: nn.Module, *, fed: bool) -> Hashable:
-    """All that `part` may read beside parameters, buffers and modules; schedules that are `fed` count by `is_zero`."""
+    """Return the settings of `part` that are no tensors or modules; schedules that are `fed` count by `is_zero`."""
     floats = _floats(type(part))
     settings: list[tuple[str, Hashable]] = []
     for name, value in sorted(vars(part).items()):
@@ -114,14 +114,14 @@ def _settings(part: nn.Module, *, fed: bool) -> Hashable:
 
 
 def _floats(kind: type[nn.Module]) -> set[str]:
-    """Names of the constructor arguments that are floats; none of torch's layers, which want theirs as numbers."""
+    """Return the names of the constructor's floats; none for torch's layers, which need them as numbers."""
     if kind.__module__.partition(".")[0] == "torch":
         return set()
     return {name for name, hint in typing.get_type_hints(kind.__init__).items() if hint is float}
 
 
 def _frozen(value: Any) -> Hashable:
-    """Equal for equal settings; what cannot be compared by value equals itself alone."""
+    """Return a key that is equal for equal settings; a value that cannot be compared equals only itself."""
     if isinstance(value, dict):
         return tuple((name, _frozen(value[name])) for name in sorted(value))
     if isinstance(value, list | tuple):
@@ -132,18 +132,18 @@ def _frozen(value: Any) -> Hashable:
 
 
 class Pack:
-    """K runs in one; `step` is one optimiser step of each.
+    """K packed runs; `step` makes one optimiser step of each.
 
     The members' parameters and buffers become views of the pack's tensors, so a member's state_dict(), scores and
-    figures are at any time those of its run. Its optimiser is left behind: `optimizer_state` says what it would hold.
+    figures are always up to date. Its optimiser is not; `optimizer_state` returns what it would hold.
 
     Args:
         members: runs of equal `structure` that have done equally many steps.
-        optimizers: the members' own, whose states the pack goes on from.
+        optimizers: the members' own optimisers, from whose states the pack continues.
         gradient_clip_val: the norm that each member's gradient is clipped to, if any.
 
     Raises:
-        ValueError: members that cannot be stacked.
+        ValueError: the members cannot be stacked.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Pack:
         self._index = torch.arange(len(self.members), device=device)
 
     def _stack(self, tensors: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Each name's tensors as one (K, ...), of which the given ones become views."""
+        """Return each name's tensors stacked (K, ...); the given tensors become views of them."""
         stacked = {}
         for name, first in tensors[0].items():
             whole = torch.stack([own[name].detach() for own in tensors])
@@ -181,7 +181,7 @@ class Pack:
         return stacked
 
     def _stacked_optimizer(self) -> Optimizer:
-        """The members' optimiser, its groups and their states, for the stacked parameters."""
+        """Return an optimiser for the stacked parameters with the members' groups and states."""
         names = {parameter: name for name, parameter in self.members[0].named_parameters()}
         optimizer = copy.copy(self.optimizers[0])
         optimizer.param_groups = []
@@ -204,7 +204,7 @@ class Pack:
         }
 
     def _floats_that_differ(self) -> tuple[list[tuple[nn.Module, str]], list[list[float]]]:
-        """Which settings of the step's parts are the members' own, and their values."""
+        """Return the settings in which members differ, as (part, name), and their values."""
         of_members = [dict(_parts(member)) for member in self.members]
         where, values = [], []
         for path, part in _parts(self._step):
@@ -216,15 +216,15 @@ class Pack:
         return where, values
 
     def seed(self, step: int) -> None:
-        """Seed each member's noise of the optimiser step after `step` others."""
+        """Seed each member's noise for the optimiser step that follows `step` others."""
         for member, generator in zip(self.members, self.generators, strict=True):
             generator.manual_seed(step_seed(member.seed, step))
 
     def gradients(self, x: Tensor, x_extra: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        """Terms (K,) or (K, D) of images `x` (K, B, C, H, W) and `x_extra` (K, B', C, H, W), and their gradients.
+        """Return the terms (K,) or (K, D) of images `x` (K, B, C, H, W) and `x_extra` (K, B', C, H, W); make gradients.
 
-        `weights` (K, schedules) are those of `ScheduleInputs`. Among the terms is the members' gradient norm,
-        before clipping. A member whose terms are not finite leaves those of the others as they are.
+        `weights` (K, schedules) come from `ScheduleInputs.at`. The terms include each member's gradient norm before
+        clipping. A member whose terms are not finite does not change those of the others.
 
         Raises:
             NotImplementedError: under autocast, from which vmap leaves out linear and convolutional layers.
@@ -249,7 +249,7 @@ class Pack:
     def _terms(
         self, tensors: dict[str, Tensor], x: Tensor, x_extra: Tensor, weights: Tensor, floats: Tensor, member: Tensor
     ) -> dict[str, Tensor]:
-        """Those of one member, under vmap."""
+        """Return the terms of one member; called under vmap."""
         for fed, now in zip(self._fed, weights, strict=True):
             fed.now = now
         for (part, name), value in zip(self._differing, floats, strict=True):
@@ -259,18 +259,18 @@ class Pack:
         return terms
 
     def update(self) -> None:
-        """The optimiser's step along the gradients."""
+        """Make the optimiser's step along the gradients."""
         self.optimizer.step()
 
     def step(self, x: Tensor, x_extra: Tensor, step: int, weights: Tensor) -> dict[str, Tensor]:
-        """`seed`, `gradients` and `update`: the terms of the optimiser step after `step` others."""
+        """Make the optimiser step that follows `step` others, and return its terms."""
         self.seed(step)
         terms = self.gradients(x, x_extra, weights)
         self.update()
         return terms
 
     def optimizer_state(self, k: int) -> dict[str, Any]:
-        """What the optimiser of member `k` would hold, for its load_state_dict."""
+        """Return the state of member `k`'s own optimiser, for its load_state_dict."""
         stacked = self.optimizer.state_dict()
         states = {
             i: {key: value.clone() if key == "step" else value[k].clone() for key, value in state.items()}
@@ -279,12 +279,12 @@ class Pack:
         return {"state": states, "param_groups": stacked["param_groups"]}
 
     def without(self, failed: Collection[int]) -> "Pack":
-        """A pack of the other members as they stand, gradients included; this one is not to be used any more.
+        """Return a pack of the other members, with their gradients; this pack must not be used any more.
 
-        The members that `failed` keep their tensors; everyone's own optimiser is brought up to date.
+        The members in `failed` keep their tensors. The own optimisers of all members are brought up to date.
 
         Raises:
-            ValueError: if no member is left.
+            ValueError: no member is left.
         """
         left = [k for k in range(len(self.members)) if k not in failed]
         if not left:
