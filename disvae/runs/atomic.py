@@ -16,13 +16,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; what the body writes there replaces `path` in one step, once it is on the disk.
 
-    A symbolic link stays, and the file that it points to is replaced. A device or a pipe is never replaced: `path`
-    itself is yielded then.
+    A symbolic link stays, and the file that it points to is replaced. A device, a pipe or an open file such as
+    /dev/stdout is never replaced: `path` itself is yielded then.
 
     Raises:
         OSError: the file cannot be written. The old content is intact, and the temporary file is removed.
     """
-    if path.exists() and not path.is_file():
+    is_open = path.absolute().is_relative_to("/dev/fd") or str(path) in ("/dev/stdout", "/dev/stderr")
+    if path.exists() and (is_open or not path.is_file()):
         yield path
         return
     target = Path(os.path.realpath(path))

@@ -84,6 +84,15 @@ def test_a_device_is_written_to():
     os.close(slave)
 
 
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="this system has no /dev/fd")
+def test_an_open_file_is_written_to(tmp_path):
+    with (tmp_path / "out").open("w") as file:
+        before = (tmp_path / "out").stat().st_ino
+        write_atomically(Path(f"/dev/fd/{file.fileno()}"), "hello\n")
+    assert (tmp_path / "out").read_text() == "hello\n"
+    assert (tmp_path / "out").stat().st_ino == before
+
+
 def test_what_cannot_be_written_is_named_with_what_to_do(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "loop").symlink_to("loop")
