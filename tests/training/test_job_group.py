@@ -334,6 +334,17 @@ def test_an_objective_that_fails_in_packs_in_any_way_is_trained_alone(job, monke
     assert "has no attribute 'bit_count'" in caplog.text
 
 
+def test_an_objective_with_a_term_that_is_no_tensor_is_told_why_it_cannot_be_packed(job, monkeypatch, caplog):
+    original = BetaTC.forward
+    monkeypatch.setattr(BetaTC, "forward", lambda self, draw: {**original(self, draw), "one": 1.0})
+    runs = [job(f"{seed}", "objective=beta_tc", "batch_size=50", f"seed={seed}") for seed in (0, 1)]
+    with caplog.at_level(logging.WARNING, "disvae"):
+        outcomes = together(*runs)
+    assert "BetaTC cannot be packed" in caplog.text
+    assert "got type <class 'float'>" in caplog.text
+    assert [type(outcome) for outcome in outcomes] == [AttributeError, AttributeError]  # as alone
+
+
 def test_an_objective_that_branches_on_is_zero_alone_is_packed(job, caplog):
     kind = ("objective=decomposition", "prior=mixture")
     settings = [(*kind, "alpha=0"), (*kind, "alpha=0", "beta=3"), (*kind, "alpha=1"), (*kind, "alpha=2")]

@@ -60,8 +60,8 @@ def structure(module: VAEModule, optimizer: Optimizer) -> Hashable:
 def refusal(members: Sequence[VAEModule], batch: Batch) -> str | None:
     """Return why the steps of runs of one structure cannot be vectorised, or None if they can.
 
-    Copies of the runs make a step on a few images. An objective that branches on a weight fails in it, for example; the
-    reason names the line of ours, or of the objective, where it failed.
+    Copies of the runs make a step on a few images. An objective that branches on a weight fails in it, for example. The
+    reason names the line that failed, unless it is torch's own.
     """
     copies = [copy.deepcopy(member) for member in members]
     weights = torch.cat([ScheduleInputs(member.objective).at([0]) for member in copies]).to(batch.x.device)
@@ -72,9 +72,9 @@ def refusal(members: Sequence[VAEModule], batch: Batch) -> str | None:
         pack.gradients(x, x_extra, weights)
     except Exception as error:  # whatever it is: if it concerns the run, the run fails with it alone, too
         frames = traceback.extract_tb(error.__traceback__)
-        place = [frame for frame in frames if not frame.filename.startswith(_NOT_OURS)][-1]
+        lines = [f", {at.filename}, line {at.lineno}" for at in frames if not at.filename.startswith(_NOT_OURS)]
         said = str(error).partition("\n")[0]
-        return f"{type(members[0].objective).__name__} cannot be packed, {place.filename}, line {place.lineno}: {said}"
+        return f"{type(members[0].objective).__name__} cannot be packed{''.join(lines[-1:])}: {said}"
     return None
 
 
