@@ -63,7 +63,7 @@ def test_lines_say_how_a_job_ended_and_how_many_are_over(entries):
     assert text.getvalue().splitlines() == [
         "[1/4] finished seed=0 in 6:40 · validation ELBO -107.2",
         "[2/4] failed seed=1: OSError: no",
-        "[2/4] in use by another process, later again: seed=2",
+        "[2/4] in use by another process, will be checked again: seed=2",
     ]
 
 
