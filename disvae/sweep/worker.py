@@ -178,7 +178,7 @@ def _job_outcome(outcome: bool | BaseException, run: Run) -> JobOutcome:
     if status or isinstance(outcome, (ConfigError, OmegaConfBaseException)):
         return JobOutcome("interrupted" if status >= 128 else "failed", str(outcome))
     if isinstance(outcome, OSError) and outcome.errno in FULL:
-        reason = f"cannot write to {run.path}: {outcome.strerror}; free some space, or type another out=PATH"
+        reason = f"cannot write to {run.path}: {outcome.strerror}; make room, or type another out=PATH"
         return JobOutcome("failed", reason)
     return JobOutcome("failed", f"{type(outcome).__name__}: {outcome}", again=True)
 

@@ -192,7 +192,7 @@ def test_the_same_run_twice_and_a_repetition_are_said(entries, capsys, tmp_path)
     summary(entries, tmp_path / "x.json", tmp_path)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert {"skipped: the same run as another job 1", "skipped: finished by another process 1"} < set(lines)
-    assert any("without force=true it does what is not finished" in line for line in lines)
+    assert any("without force=true it runs the unfinished jobs" in line for line in lines)
     text = io.StringIO()
     shown = Lines(Console(file=text), entries, 2)
     shown.ended(entries[1])
