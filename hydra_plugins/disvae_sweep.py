@@ -1,4 +1,4 @@
-"""Hydra's door to disvae's launcher and sweeper, which are in disvae/sweep."""
+"""The launcher and the sweeper of disvae, in the package where Hydra looks for plugins; see disvae/sweep."""
 
 import sys
 from collections.abc import Sequence
@@ -56,11 +56,11 @@ class DisvaeSweeper(BasicSweeper):
             else:
                 returns += carry(self.launcher, batch, len(returns))
         if any(job.status == JobStatus.FAILED for job in returns):
-            if not isinstance(self.launcher, DisvaeLauncher):  # which has said it
+            if not isinstance(self.launcher, DisvaeLauncher):  # our launcher has printed them
                 for job in returns:
                     if job.status == JobStatus.FAILED:
                         print(f"failed: {' '.join(job.overrides or [])}: {job._return_value}", file=sys.stderr)
-            # Hydra leaves it out when a sweep ends by an exception
+            # Hydra does not call it if a sweep ends by an exception
             self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name="config")
             sys.exit(1)
         return returns

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Times the quick supervised metrics against plain loops, 10 latents and 10,000 points, in one process on one thread.
+"""Time the fast supervised metrics and plain loops on 10,000 points of 10 latents, in one process on one thread.
 
     .venv/bin/python scripts/benchmark_metrics.py [--json PATH] [--repeats 5]
 
-Both sides compute the same scores of the same codes: five factors of dSprites' sizes, codes half signal, half noise.
-Plain loops (tests/metric/plain.py) run once, ours `repeats` times of which the median counts. Seconds are the
-process's own, which other programs on the machine hardly disturb.
+Both compute the same scores of the same codes: five factors with the sizes of dSprites, codes of signal and noise in
+equal parts. The plain loops (tests/metric/plain.py) run once; for this package the median of `repeats` runs counts.
+Times are CPU seconds of the process, which other programs hardly change.
 """
 
 import argparse
@@ -31,7 +31,7 @@ VOTES = (10_000, 5_000)
 
 
 def loops() -> ModuleType:
-    """tests/metric/plain.py."""
+    """Return the module tests/metric/plain.py."""
     spec = importlib.util.spec_from_file_location("plain", ROOT / "tests/metric/plain.py")
     assert spec is not None
     assert spec.loader is not None
@@ -41,7 +41,7 @@ def loops() -> ModuleType:
 
 
 def example(N: int = 10_000, D: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (N, D) and factors (N, 5): distinct rows of the grid, each factor in a latent of its own with noise."""
+    """Return codes (N, D) and factors (N, 5): distinct rows of the grid, each factor with noise in its own latent."""
     rng = np.random.default_rng(0)
     rows = rng.choice(np.prod(SIZES), N, replace=False)
     factors = np.stack(np.unravel_index(rows, SIZES), axis=1)
@@ -51,17 +51,17 @@ def example(N: int = 10_000, D: int = 10) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """What one call takes of one core."""
+    """Return the CPU seconds of one call."""
     start = time.process_time()
     call()
     return time.process_time() - start
 
 
 def main() -> None:
-    """Prints a table; --json writes it."""
+    """Print the table of times and, with --json, write it to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--repeats", type=int, default=5, help="of our metrics, whose median counts")
+    parser.add_argument("--json", type=Path, help="file to write the times to")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each metric of this package; the median counts")
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     from disvae.metric.factor_vae import FactorVAE
@@ -84,7 +84,7 @@ def main() -> None:
     }
     table = {}
     for name, (metric, loop) in cases.items():
-        metric(codes[:1000], factors[:1000])  # imports and first calls are not what is timed
+        metric(codes[:1000], factors[:1000])  # imports and first calls are not timed
         ours = statistics.median(
             seconds(lambda metric=metric: metric(codes, factors)) for _ in range(arguments.repeats)
         )

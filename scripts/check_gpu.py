@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Checks on a GPU what tests on a CPU cannot, a line each, then a short benchmark. Exits 1 if a check failed.
+"""Check on a GPU what tests on a CPU cannot check, then run a short benchmark. Exit with 1 if a check failed.
 
     .venv/bin/python scripts/check_gpu.py [--benchmark no]
 
-Networks and images are small, so that a few minutes are enough; numbers are compared after some tens of steps.
+Each check prints a line. Networks and images are small and numbers are compared after 40 steps, so it takes minutes.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from disvae.training.loop import train_run
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "batch_size=64")
 POINTS = ("dataset=clusters", "dataset.points=100", "batch_size=100")
-# Of the published 6 x 1000 units some are so near their kink that rounding decides on which side of it they are.
+# Some of the published 6 x 1000 units are so near the kink of their activation that rounding decides their side.
 SMALL = ("objective.width=50", "objective.layers=2")
 CASES = {
     "conv beta_vae": (*SPRITES, "objective=beta_vae"),
@@ -53,7 +53,7 @@ RUN = (
     *("final=[]", "metric=[]", "final_figures=[]", "figure=[]", "report=false"),
 )
 CLOSE = 1e-3
-"""Relative: rounding that the steps have made larger."""
+"""The largest relative difference that counts as rounding, which the steps amplify."""
 
 REPLAYED, ONE_BY_ONE = "Steps are replayed as a CUDA graph", "Steps run one kernel at a time"
 
@@ -61,14 +61,14 @@ Check = Callable[[], str]
 
 
 class Failed(AssertionError):
-    """A check did not pass; the message says what was seen instead."""
+    """An error of a check that did not pass; the message says what was found instead."""
 
 
 def demand(holds: bool, said: str) -> str:
-    """Return `said`, of a check that passed.
+    """Return `said`, the result of a check, if `holds`.
 
     Raises:
-        Failed: it did not.
+        Failed: `holds` is false.
     """
     if not holds:
         raise Failed(said)
@@ -76,7 +76,7 @@ def demand(holds: bool, said: str) -> str:
 
 
 class Heard(logging.Handler):
-    """Count what is logged about graphs while it is entered."""
+    """A context that collects the log messages about graphs."""
 
     def __enter__(self) -> "Heard":
         self.lines: list[str] = []
@@ -88,17 +88,17 @@ class Heard(logging.Handler):
         cuda_graph.log.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the message."""
+        """Keep the message of a record."""
         self.lines.append(record.getMessage())
 
     def demand(self, beginning: str, times: Sequence[int] = (1,)) -> None:
-        """Raise Failed unless there was such a message, so many times, and no other."""
+        """Raise Failed unless all messages start with `beginning` and their number is one of `times`."""
         right = len(self.lines) in times and all(line.startswith(beginning) for line in self.lines)
         demand(right, f"logged about graphs: {self.lines or 'nothing'}")
 
 
 def job(folder: Path, *overrides: str) -> Job:
-    """Return a run in `folder`, which may hold its checkpoint."""
+    """Return the job of a run in `folder`, which may hold a checkpoint to resume from."""
     folder.mkdir(exist_ok=True)
     return Job(Run(folder), configuration((*RUN, *overrides)), brief=True)
 
@@ -109,7 +109,7 @@ def terms(run: Run) -> dict[str, float]:
 
 
 def trained(*overrides: str, folder: Path | None = None) -> dict[str, float]:
-    """Return the last terms of a run, trained in `folder` or in one that is removed."""
+    """Train a run in `folder`, or in a temporary folder, and return the terms of its last step."""
     with tempfile.TemporaryDirectory() as name:
         made = job(folder or Path(name), *overrides)
         train_run(made)
@@ -125,14 +125,14 @@ def close(one: dict[str, float], other: dict[str, float]) -> str:
     """Return how far apart two runs' terms are.
 
     Raises:
-        Failed: they are further apart than rounding.
+        Failed: the difference is more than rounding.
     """
     difference = apart(one, other)
     return demand(difference < CLOSE, f"apart by {difference:.1e}")
 
 
 def captured(case: Sequence[str]) -> str:
-    """Check that steps are replayed, and that they are the eager ones."""
+    """Check that steps are replayed as a graph and give the numbers of eager steps."""
     with Heard() as heard:
         replayed, eager = trained(*case), trained(*case, "trainer.graph=false")
     heard.demand(REPLAYED)
@@ -140,7 +140,7 @@ def captured(case: Sequence[str]) -> str:
 
 
 def packed(case: Sequence[str]) -> str:
-    """Check that packed runs leave what eager ones leave, and that one graph made the steps of all."""
+    """Check that packed runs give the numbers of eager runs alone, and that one graph makes the steps of all."""
     each = [(*case, f"seed={seed}") for seed in range(3)]
     outcomes: dict[int, object] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -154,7 +154,7 @@ def packed(case: Sequence[str]) -> str:
 
 
 def left_behind() -> str:
-    """Check that a pack goes on without a member that diverges, in a new graph."""
+    """Check that packed runs continue without a run that diverges, in a new graph."""
     betas, outcomes = ("4", "1e38", "2"), {}
     with tempfile.TemporaryDirectory() as folder:
         jobs = [job(Path(folder) / beta, *CASES["conv beta_vae"], f"beta={beta}") for beta in betas]
@@ -162,23 +162,23 @@ def left_behind() -> str:
             train_jobs(jobs, lambda i: None, outcomes.__setitem__)
         said = {i: str(outcome) for i, outcome in outcomes.items()}
         demand(said[0] == said[2] == "True" and "diverged" in said[1], str(said))
-        heard.demand(REPLAYED, times=(1, 2))  # once, if the first step was looked at before there was a graph
+        heard.demand(REPLAYED, times=(1, 2))  # once if the run diverged before the first graph
         alone = {i: trained(*CASES["conv beta_vae"], f"beta={betas[i]}", "trainer.graph=false") for i in (0, 2)}
         return ", ".join(close(terms(jobs[i].run), expected) for i, expected in alone.items())
 
 
 class Unseeing(cuda_graph.Rehearsal):
-    """A rehearsal that sees nothing wait for the device."""
+    """A rehearsal that never notices that a step waits for the device."""
 
     def __call__(self, step: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Return what `step` returns."""
+        """Make the step, forget that it waited, and return its result."""
         made = super().__call__(step)
         self.waits = []
         return made
 
 
 def falls_back() -> str:
-    """Check that a step that asks the device goes on without a graph, even if its recording is tried and fails."""
+    """Check that a step that waits for the device runs without a graph, also after a recording that failed."""
     case, forward, said = CASES["conv beta_vae"], BetaVAE.forward, []
 
     def asks(self: BetaVAE, draw: object) -> object:
@@ -195,13 +195,13 @@ def falls_back() -> str:
         with asking, other, Heard() as heard:
             made = trained(*case)
         heard.demand(ONE_BY_ONE)
-        torch.cuda.empty_cache()  # fails where the allocator still thinks that it is recorded
+        torch.cuda.empty_cache()  # fails if the allocator still records a graph
         said.append(close(made, eager))
     return f"{', '.join(said)}; another graph after them {captured(case)}"
 
 
 def resumes() -> str:
-    """Check that a run that was stopped goes on to the same numbers, on the GPU and from and to the CPU."""
+    """Check that a resumed run gives the same numbers, on the GPU and between GPU and CPU."""
     said = []
     for optimizer in ("adam", "adagrad"):
         case = (*SPRITES, f"optimizer={optimizer}")
@@ -210,22 +210,22 @@ def resumes() -> str:
             with tempfile.TemporaryDirectory() as name:
                 run = Run(Path(name))
                 trained(*case, f"trainer.accelerator={first}", f"steps={STEPS // 2}", folder=run.path)
-                run.mark("interrupted", STEPS // 2)  # and no results: else it would be finished
+                run.mark("interrupted", STEPS // 2)  # without results: else it would count as finished
                 (run.path / "metrics.json").unlink()
                 made = trained(*case, f"trainer.accelerator={then}", folder=run.path)
                 counts = {int(state["step"]) for state in load(run.last)["optimizer_states"][0]["state"].values()}
-            # Noise of the two devices differs: across them only the loss's size can be compared.
+            # The two devices draw different noise, so between them only the size of the loss is compared.
             difference, near = apart(made, whole), CLOSE if first == then else 0.5
             said.append(f"{optimizer} {first} to {then} {difference:.1e}")
             demand(difference < near, said[-1])
-            demand(counts == {STEPS}, f"{said[-1]}: the optimiser has counted {counts}")
+            demand(counts == {STEPS}, f"{said[-1]}: the optimiser has counted {counts} steps")
     return ", ".join(said)
 
 
 def precision(name: str, graph: str) -> str:
-    """Check that a run in a coarser precision is near the exact one, and not the same."""
+    """Check that a run in lower precision is near the exact run, but not equal to it."""
     if torch.cuda.get_device_capability() < (8, 0):
-        return "not in this GPU"
+        return "not available on this GPU"
     coarse, exact = (
         trained(*SPRITES, f"trainer.precision={kind}", f"trainer.graph={graph}") for kind in (name, "32-true")
     )
@@ -234,9 +234,9 @@ def precision(name: str, graph: str) -> str:
 
 
 def leases() -> str:
-    """Check that the launcher runs two processes at once on one GPU, each in a slot of its own."""
-    there = devices.find("gpu")
-    demand(len(there) == torch.cuda.device_count(), f"{len(there)} GPUs found, torch has {torch.cuda.device_count()}")
+    """Check that the launcher runs two processes at once on one GPU, each with its own lease."""
+    found = devices.find("gpu")
+    demand(len(found) == torch.cuda.device_count(), f"{len(found)} GPUs found, torch has {torch.cuda.device_count()}")
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "disvae.train", "-m", *SPRITES, *RUN, "seed=0,1,2,3", f"out={folder}/sweep"]
         slots = ["launcher.per_device=2", "launcher.pack=1"]
@@ -249,13 +249,13 @@ def leases() -> str:
 
 
 def checks() -> dict[str, Check]:
-    """Return all checks by the name that is printed."""
+    """Return all checks by the names that are printed."""
     graphs: dict[str, Check] = {f"graph: {name}": lambda case=case: captured(case) for name, case in CASES.items()}  # type: ignore[misc]
     packs: dict[str, Check] = {f"pack: {name}": lambda case=case: packed(case) for name, case in CASES.items()}  # type: ignore[misc]
     return {
         **graphs,
         **packs,
-        "a member that diverges": left_behind,
+        "packed runs, one of which diverges": left_behind,
         "steps that cannot be recorded": falls_back,
         "resumed runs": resumes,
         "tf32": lambda: precision("tf32", "true"),
@@ -267,9 +267,9 @@ def checks() -> dict[str, Check]:
 
 
 def main() -> int:
-    """Return the exit status."""
+    """Run the checks and the benchmark; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--benchmark", choices=("yes", "no"), default="yes", help="a short one after the checks")
+    parser.add_argument("--benchmark", choices=("yes", "no"), default="yes", help="a short benchmark after the checks")
     wanted = parser.parse_args()
     if not torch.cuda.is_available():
         print("no GPU here")

@@ -93,5 +93,5 @@ def test_a_damaged_record_is_named(tmp_path):
     path = tmp_path / "sweeps" / "x.json"
     path.parent.mkdir()
     write_atomically(path, '{"jobs": 3}')
-    with pytest.raises(ConfigError, match=r"x\.json is no sweep's record"):
+    with pytest.raises(ConfigError, match=r"x\.json is not a sweep's record"):
         status([str(path)])

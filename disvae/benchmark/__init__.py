@@ -1,1 +1,1 @@
-"""How fast this machine trains, against a plain loop and against what its arithmetic allows."""
+"""The benchmark: training speed compared with a plain loop and with the speed of matrix products."""

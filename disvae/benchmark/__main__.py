@@ -1,13 +1,13 @@
-"""How fast this machine trains: against a plain loop, against its own matrix products, and in packs.
+"""Measure training speed: compared with a plain loop, with matrix products, and with packed runs.
 
     python -m disvae.benchmark    # a few minutes on 2 cores
     python -m disvae.benchmark parts=[reference] batch_sizes=[64] json=speed.json
     python -m disvae.benchmark parts=[steps] objectives=[beta_tc] models=[conv] precision=tf32 run.z_dim=20
 
-run.NAME=VALUE is an override of every run that is measured, as python -m disvae.train takes it; run.dataset=dsprites
-run.dataset.path=FILE, say. Prints a table for each part; json=PATH writes all numbers with the machine and the
-versions. What is compared takes turns, so a busy machine still gives rough ratios; times mean something on a quiet one
-only. Exit status: 2 for a setting that is wrong.
+run.NAME=VALUE sets NAME=VALUE of python -m disvae.train for every run, for example run.dataset=dsprites
+run.dataset.path=FILE. The command prints a table for each part; json=PATH writes all numbers with the machine and the
+versions. Cases that are compared take turns, so ratios are roughly right on a busy machine; times need a quiet one.
+Exit status: 2 for a wrong setting.
 """
 
 import json
@@ -42,10 +42,10 @@ def benchmark(arguments: Sequence[str]) -> None:
         from disvae.runs.terminal import console
         from disvae.system.machine import cores
 
-    there = torch.cuda.is_available()
-    device = torch.device(("cuda" if there else "cpu") if chosen["device"] == "auto" else chosen["device"])
-    if device.type == "cuda" and not there:
-        raise ConfigError("device=cuda needs a GPU that this torch can use; there is none")
+    has_gpu = torch.cuda.is_available()
+    device = torch.device(("cuda" if has_gpu else "cpu") if chosen["device"] == "auto" else chosen["device"])
+    if device.type == "cuda" and not has_gpu:
+        raise ConfigError("device=cuda needs a GPU that torch can use, but none was found: type device=cpu")
     if device.type == "cpu" and chosen["precision"] == "tf32":
         raise ConfigError("precision=tf32 is for a GPU: type precision=32-true")
     if chosen["threads"] != "auto":
@@ -66,12 +66,12 @@ def benchmark(arguments: Sequence[str]) -> None:
         for part in chosen["parts"]:
             results[part] = list(getattr(measured, part)())
             show(PARTS[part], results[part], screen)
-            if chosen["json"] is not None:  # after each, for a long benchmark may be stopped
+            if chosen["json"] is not None:  # after each part, since a long benchmark may be stopped
                 write_atomically(Path(chosen["json"]), json.dumps(results, indent=1) + "\n")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the benchmark of the command line."""
     command(lambda: benchmark_help(__doc__ or ""), benchmark)
 
 

@@ -1,4 +1,4 @@
-"""What a step costs: seconds, floating-point operations, memory."""
+"""Measure what a step costs in seconds, floating-point operations and memory."""
 
 import math
 import resource
@@ -15,11 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from disvae.training.cuda_graph import WARM_UP
 
 Runner = Callable[[int], object]
-"""Make a number of steps and return when the device has done them."""
+"""A function that makes a given number of steps and returns when the device has finished them."""
 
 
 def wait() -> None:
-    """Wait until the GPU, if this process uses one, has done all it was told."""
+    """Wait until the GPU, if this process uses one, has finished its work."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
@@ -34,7 +34,10 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def per_step(runners: Mapping[str, Runner], least: float, rounds: int) -> dict[str, float]:
-    """Return each runner's seconds a step: the median of `rounds` measurements of `least` seconds, made in turns."""
+    """Return the seconds per step of each runner.
+
+    The runners take turns; the result is the median of `rounds` measurements of at least `least` seconds each.
+    """
     lengths = {}
     for name, run in runners.items():
         run(WARM_UP + 1)
@@ -47,14 +50,14 @@ def per_step(runners: Mapping[str, Runner], least: float, rounds: int) -> dict[s
 
 
 def flop(step: Callable[[], object]) -> int:
-    """Return the floating-point operations of a step in products and convolutions."""
+    """Return the number of floating-point operations of a step in matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter:
         step()
     return int(counter.get_total_flops())
 
 
 def product_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the most floating-point operations a second that were seen in a matrix product."""
+    """Return the largest measured number of floating-point operations per second in a matrix product."""
     rate = 0.0
     for n in (2048, 4096, 8192) if device.type == "cuda" else (512, 1024):
         a, b = torch.randn(2, n, n, device=device, dtype=dtype)
@@ -63,10 +66,10 @@ def product_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def peak_memory() -> int:
-    """Return the most bytes that this process has held so far: on the GPU if it has used one."""
+    """Return the peak memory of this process so far in bytes, GPU memory if it has used a GPU."""
     if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
-    if Path("/proc/self/status").exists():  # where ru_maxrss would hold what the parent had at the fork
+    if Path("/proc/self/status").exists():  # there, ru_maxrss includes the parent's memory at the fork
         (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

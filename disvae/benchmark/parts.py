@@ -1,4 +1,4 @@
-"""The parts of the benchmark; each gives rows of numbers, whose keys end with their unit."""
+"""The parts of the benchmark; each yields rows of numbers with the unit at the end of the key."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -21,14 +21,14 @@ from disvae.dataset import Images
 from disvae.training.trainer import set_products
 
 DATASETS = {"mlp": "clusters", "dcgan": "fashion_mnist"}
-"""The datasets of networks that are not for 64x64 images, unless run.dataset= names another."""
+"""The default datasets of networks that do not take 64x64 images; run.dataset=NAME changes them."""
 
 SAMPLE = 100_000
-"""Images that each format holds; a fifth of them are the plain loop's, which take 0.3 GB as float32."""
+"""The number of images in each format. The plain loop gets a fifth of them, 0.3 GB as float32."""
 
 
 class Benchmark:
-    """The measurements of one command, with the settings of conf/benchmark.yaml; the runs are in `folder`."""
+    """The measurements of one command, with the settings of conf/benchmark.yaml and runs in `folder`."""
 
     def __init__(self, settings: Mapping[str, Any], device: torch.device, folder: Path) -> None:
         self.settings = settings
@@ -49,16 +49,16 @@ class Benchmark:
         if batch_size:
             chosen.append(f"batch_size={batch_size}")
         if batch_size and dataset == "dataset=clusters":
-            chosen.append(f"dataset.points={max(100, batch_size)}")  # so that the largest batch is there
+            chosen.append(f"dataset.points={max(100, batch_size)}")  # enough for the batch
         if objective == "decomposition":
-            chosen.append("alpha=1")  # at 0 there is no divergence to compute
+            chosen.append("alpha=1")  # at 0 no divergence is computed
         return (*chosen, *(override for override in typed if override not in named))
 
     def _per_step(self, **runners: Runner) -> dict[str, float]:
         return per_step(runners, self.settings["seconds"], self.settings["rounds"])
 
     def reference(self) -> Iterator[TableRow]:
-        """Measure the plain loop and ours, each in a process of its own: same network, images and batch."""
+        """Measure a plain loop and this package, each in its own process, with the same network, images and batch."""
         for batch_size in self.settings["batch_sizes"]:
             case = self._case("conv", "beta_vae", batch_size)
             config, file = configuration(case), self.folder / "images.npy"
@@ -78,7 +78,7 @@ class Benchmark:
                 }
 
     def steps(self) -> Iterator[TableRow]:
-        """Measure bare steps of each network, objective and batch size, on a GPU with and without a graph."""
+        """Measure steps without Lightning of each network, objective and batch size; on a GPU also as a CUDA graph."""
         names = product(*(self.settings[key] for key in ("models", "objectives", "batch_sizes")))
         for model, objective, batch_size in names:
             row: TableRow = {"network": model, "objective": objective, "batch": batch_size}
@@ -94,7 +94,7 @@ class Benchmark:
                 yield row | {"not_measured": str(error)}
 
     def loop(self) -> Iterator[TableRow]:
-        """Measure Lightning's loop beside the bare step, then the parts of a run."""
+        """Measure steps with and without Lightning's loop, then the parts of a run."""
         for model in self.settings["models"]:
             case = self._case(model, "beta_vae")
             with BenchmarkWorker(whole, self.folder, case) as loop:
@@ -107,7 +107,10 @@ class Benchmark:
             }
 
     def _parts_of(self, case: Overrides, half: int) -> TableRow:
-        """Return the seconds a step of a run's parts by Lightning's profiler; `terms` wait for the device."""
+        """Return the seconds per step of a run's parts, from Lightning's profiler.
+
+        On a GPU, `terms` includes the wait for the device. `half` is half the number of steps of the run.
+        """
         steps = 2 * max(10, min(10_000, half))
         lengths = (f"steps={steps}", f"eval_every={steps}", f"checkpoint_every={steps // 2}")
         training = training_of(self.folder, (*case, *lengths, "+trainer.profiler=simple"))
@@ -116,7 +119,7 @@ class Benchmark:
         module = f"[LightningModule]{type(training.module).__name__}"
         strategy = f"[Strategy]{type(training.trainer.strategy).__name__}"
 
-        def spent(action: str) -> float:  # the first calls are those of steps, for validations gather images, too
+        def spent(action: str) -> float:  # later calls are from the validation
             return math.fsum(profiler.recorded_durations[action][:steps])
 
         taken = {
@@ -129,11 +132,11 @@ class Benchmark:
         }
         taken["update"] = spent("run_training_batch") - taken["forward"] - taken["backward"]
         taken["rest"] = spent("run_training_epoch") - math.fsum(taken.values())
-        usual = {"saves": 500, "evals": 1000}  # steps between two of them; one of each was made
+        usual = {"saves": 500, "evals": 1000}  # their usual intervals in steps; each was measured once
         return {f"{name}_s": seconds / usual.get(name, steps) for name, seconds in taken.items()}
 
     def pack(self) -> Iterator[TableRow]:
-        """Measure K runs in one step beside one run alone."""
+        """Measure K packed runs and one run alone."""
         if self.settings["precision"] == "bf16-mixed":
             yield {"not_measured": "runs in bf16-mixed cannot be packed: type precision=32-true"}
             return
@@ -157,7 +160,7 @@ class Benchmark:
                     }
 
     def data(self) -> Iterator[TableRow]:
-        """Measure the bytes of each format of images in memory, and how fast batches are gathered from it."""
+        """Measure the memory of each format of images, and the time to gather a batch from it."""
         images = training_of(self.folder, self._case("conv", "beta_vae")).runs[0].built.dataset.images
         n = min(SAMPLE, len(images))
         pixels = torch.cat([images.take(rows) for rows in torch.arange(n).split(10_000)])

@@ -1,8 +1,8 @@
-"""A plain training loop, as it is usually written, that ours is compared with.
+"""A plain training loop, as it is usually written, for comparison with this package.
 
-A β-VAE with the network of Burgess et al. 2018: float images, collated one by one by a DataLoader; layers as they
-come; an Adam that goes from tensor to tensor; the loss read at every step. A process runs it that has imported disvae
-and used nothing of it, so that memory is allocated as it is for others.
+It trains a β-VAE with the network of Burgess et al. 2018. A DataLoader collates float images one by one, the layers
+are stock layers, Adam updates tensor by tensor, and the loss is read at every step. Its process has imported disvae
+but uses nothing of it, so memory is allocated as in any other program.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 class PlainVAE(nn.Module):
-    """Encoder and decoder of one-channel 64x64 images."""
+    """The encoder and decoder of Burgess et al. for one-channel 64x64 images."""
 
     def __init__(self, z_dim: int) -> None:
         super().__init__()
@@ -33,14 +33,14 @@ class PlainVAE(nn.Module):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits of the pixels, mean and log-variance of q(z|x)."""
+        """Return the logits of the pixels, and the mean and log-variance of q(z|x)."""
         mu, log_variance = self.encoder(x).chunk(2, dim=1)
         z = mu + torch.randn_like(mu) * torch.exp(0.5 * log_variance)
         return self.decoder(z), mu, log_variance
 
 
 def plain(turn: Callable[[], None], file: Path, batch_size: int, z_dim: int, beta: float, device: torch.device) -> None:
-    """Train without end on a .npy file of uint8 images (N, 1, 64, 64), 0 or 1, and call `turn` before each step."""
+    """Train on a .npy file of uint8 images (N, 1, 64, 64), 0 or 1, without end; call `turn` before each step."""
     images = torch.from_numpy(np.load(file)).float()
     model = PlainVAE(z_dim).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, foreach=False, fused=False)

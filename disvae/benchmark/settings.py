@@ -1,4 +1,4 @@
-"""The benchmark's settings and the configurations of its runs, checked. Imports no torch."""
+"""Check the benchmark's settings and compose the configurations of its runs. Imports no torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ from omegaconf.errors import OmegaConfBaseException
 from disvae.config import PRECISIONS, ConfigError, check_values, conf_dir, options, resolved
 
 PARTS = {
-    "reference": "A step of a plain loop and of Lightning's with ours: β-VAE, Burgess network, sprites",
-    "steps": "Steps without Lightning's loop; floor: the share that their products would take at this device's best",
-    "loop": "Lightning's loop beside steps without it, and the parts of a run; all in ms a step",
-    "pack": "Steps a second of K runs together, packed into one step, beside those of a run alone",
-    "data": "Images in memory by their format, and batches gathered from them",
+    "reference": "A step of a plain loop and of this package: β-VAE, Burgess network, sprites",
+    "steps": "Steps without Lightning's loop; floor: share of a step that its products need at the device's best rate",
+    "loop": "Steps with and without Lightning's loop, and the parts of a run, in ms per step",
+    "pack": "Steps per second of K packed runs together, and of one run alone",
+    "data": "Memory of the images in each format, and the time to gather a batch",
 }
-"""Titles of the parts, in the order in which they are measured by default."""
+"""The titles of the parts, in the default order of measurement."""
 
 MODELS = options("model")
 LIST_SETTINGS = {
@@ -44,10 +44,10 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def configuration(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return what `python -m disvae.train` with these overrides would train.
+    """Return the configuration that `python -m disvae.train` would train with these overrides.
 
     Raises:
-        ConfigError: naming the key, its value and what it must be.
+        ConfigError: a value is wrong; the message names the key, its value and what it must be.
     """
     cfg = composed("config", overrides)
     check_values(cfg)
@@ -55,10 +55,10 @@ def configuration(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def settings(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return conf/benchmark.yaml with the command line's overrides; those of the runs are in `overrides`.
+    """Return conf/benchmark.yaml with the command line's settings; `overrides` holds the overrides of the runs.
 
     Raises:
-        ConfigError: naming the setting, its value and what it must be.
+        ConfigError: a value is wrong; the message names the setting, its value and what it must be.
     """
     own = [argument for argument in arguments if not argument.startswith("run.")]
     chosen: Any = OmegaConf.to_container(composed("benchmark", own), resolve=True)
@@ -74,7 +74,7 @@ def _whole(value: Any) -> bool:
 
 
 def _must(key: str, value: Any) -> str | None:
-    """Return what the value of a setting must be if it is something else."""
+    """Return what the value of a setting must be, or None if the value is right."""
     several = isinstance(value, list) and bool(value)
     if key in LIST_SETTINGS and not (several and set(value) <= set(LIST_SETTINGS[key])):
         return f"a list of {', '.join(LIST_SETTINGS[key])}"

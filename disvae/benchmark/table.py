@@ -1,4 +1,4 @@
-"""The rows of numbers of a benchmark as tables: a key's ending is its unit."""
+"""Print the rows of a benchmark as tables; the end of a key is its unit."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ TableRow = dict[str, Any]
 
 
 def digits(number: float) -> str:
-    """Return a number with three digits, or with all of a whole part that has more."""
+    """Return a number with three digits, or rounded to a whole number if it has more."""
     return f"{number:.3g}" if number < 999.5 else f"{number:,.0f}"
 
 
@@ -23,11 +23,11 @@ UNITS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "_share": (" %", lambda value: f"{100 * value:.1f}"),
     "_ratio": ("", lambda value: f"{value:.2f}"),
 }
-"""How the title of a column and its numbers are written, by the ending of the key."""
+"""The unit in a column's title and the format of its numbers, by the end of the key."""
 
 
 def show(title: str, rows: Iterable[TableRow], screen: Console) -> None:
-    """Print rows under the names of their keys."""
+    """Print a title and a table with a column for each key."""
     rows = list(rows)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     columns = []
@@ -41,5 +41,5 @@ def show(title: str, rows: Iterable[TableRow], screen: Console) -> None:
         columns.append([written(row[key]) if key in row else "" for row in rows])
     for cells in zip(*columns, strict=True):
         table.add_row(*cells)
-    screen.print(title, highlight=False)  # not as the table's, which breaks it at the width of the columns
+    screen.print(title, highlight=False)  # a title of the table would break at its width
     screen.print(table)

@@ -1,4 +1,4 @@
-"""A process of its own that makes steps when told, so that what it does to its process is not done to others."""
+"""A separate process that makes steps on request, so that cases of the benchmark do not influence each other."""
 
 import multiprocessing
 import time
@@ -30,15 +30,15 @@ def _serve(pipe: Connection, threads: int, loop: Callable[..., None], arguments:
     try:
         loop(turn, *arguments)
     except (EOFError, KeyboardInterrupt, Interrupted):
-        pass  # the parent wants no more steps, or says what happened
+        pass  # the parent has ended or reports the signal
     except Exception as error:
         pipe.send(ConfigError(f"a process of the benchmark failed: {type(error).__name__}: {error}"))
 
 
 class BenchmarkWorker:
-    """A process that runs `loop(turn, *arguments)`, which makes steps without end and calls `turn` before each.
+    """A process that runs `loop(turn, *arguments)`; the loop makes steps without end and calls `turn` before each.
 
-    `peak` is the most bytes it held, `cpu_s` the time that a step took of the cores when steps were last made.
+    `peak` is its peak memory in bytes, and `cpu_s` the CPU seconds per step in the last call.
 
     Raises:
         ConfigError: the process failed; the message says why.
@@ -52,7 +52,7 @@ class BenchmarkWorker:
         self._process.start()
         theirs.close()
         try:
-            self._wait()  # until it is ready
+            self._wait()  # until the first step can be made
         except BaseException:
             self._process.kill()
             raise
@@ -61,13 +61,13 @@ class BenchmarkWorker:
         try:
             answer = self._pipe.recv()
         except EOFError as error:
-            raise ConfigError("a process of the benchmark died") from error
+            raise ConfigError("a process of the benchmark ended without a result; out of memory?") from error
         if isinstance(answer, ConfigError):
             raise answer
         self.peak, self.cpu_s = answer
 
     def __call__(self, n: int) -> None:
-        """Let the process make `n` steps and wait for them."""
+        """Make `n` steps in the process and wait for them."""
         self._pipe.send(n)
         self._wait()
 
@@ -75,6 +75,6 @@ class BenchmarkWorker:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pipe.close()  # which ends the loop at its next turn
+        self._pipe.close()  # this ends the loop at its next turn
         self._process.join(10)
         self._process.kill()

@@ -1,4 +1,4 @@
-"""Runs of this package, made to be timed: from a command line's overrides to what makes steps."""
+"""Runs of this package for timing: build what makes steps from the overrides of a command line."""
 
 import tempfile
 from collections.abc import Callable
@@ -22,17 +22,17 @@ from disvae.training.trainer import set_up
 Overrides = tuple[str, ...]
 
 NOTHING_ELSE = ("final=[]", "metric=[]", "figure=[]", "final_figures=[]", "report=false")
-"""Leave out scores and pictures."""
+"""Overrides that leave out scores and pictures."""
 
-STEPS = 10**9
+STEPS = 10**9  # more than any measurement makes
 ENDLESS = tuple(f"{key}={STEPS}" for key in ("steps", "eval_every", "checkpoint_every"))
 
 
 def training_of(folder: Path, *runs: Overrides) -> Training:
-    """Return what trains the runs of these overrides in new folders inside `folder`; several runs are packed.
+    """Return the training of runs with these overrides, in new folders inside `folder`; several runs are packed.
 
     Raises:
-        ConfigError: an override does not exist, or parts cannot go together.
+        ConfigError: an override does not exist, or the parts do not work together.
     """
     set_up()
     trainers: list[RunTrainer] = []
@@ -45,7 +45,7 @@ def training_of(folder: Path, *runs: Overrides) -> Training:
 
 
 def bare(folder: Path, overrides: Overrides) -> Runner:
-    """Return what makes steps without Lightning's loop around them, each with the schedules and noise of step 0."""
+    """Return a function that makes steps without Lightning's loop, each with the schedules and noise of step 0."""
     training = training_of(folder, (*overrides, *ENDLESS))
     device = training.trainer.strategy.root_device
     module: Any = training.module.to(device).train()
@@ -76,7 +76,7 @@ class _Turns(pl.Callback):
 
 
 def whole(turn: Callable[[], None], folder: Path, *runs: Overrides) -> None:
-    """Train one run, or packed runs, by Lightning's loop without end, and call `turn` before each step."""
+    """Train one run, or packed runs, in Lightning's loop without end; call `turn` before each step."""
     training = training_of(folder, *((*overrides, *ENDLESS) for overrides in runs))
     training.trainer.callbacks.append(_Turns(turn))  # type: ignore[attr-defined]
     training.train()

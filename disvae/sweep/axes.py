@@ -1,4 +1,4 @@
-"""The axes of a sweep: ranges as lists of values, and which axes form a grid and which go together."""
+"""Axes of a sweep: expand ranges to lists of values, and combine axes as a grid or value by value (zip)."""
 
 import itertools
 import re
@@ -15,7 +15,9 @@ RANGES: dict[str, Callable[[float, float, float], float]] = {
 
 
 def expand(argument: str) -> str:
-    """Return `beta=logspace(0,2,3)` as `beta=1,10,100`, to six digits. Hydra itself knows range(0,10) and lists.
+    """Return an override with its ranges written out to six digits: `beta=logspace(0,2,3)` becomes `beta=1,10,100`.
+
+    Lists and range(0,10) are left to Hydra.
 
     Raises:
         ConfigError: the range does not have two ends and a whole number of at least two values.
@@ -33,8 +35,8 @@ def _values(argument: str, name: str, inner: str) -> str:
         return ",".join(f"{RANGES[name](start, stop, i / (n - 1)):.6g}" for i in range(int(n)))
     except (ValueError, OverflowError) as error:
         raise ConfigError(
-            f"{argument}: {name} takes two ends{' of one sign' if name == 'geomspace' else ''} and how many values, at "
-            f"least 2, as in beta=logspace(0,2,9); got {name}({inner})"
+            f"{argument}: {name} takes two ends{' of one sign' if name == 'geomspace' else ''} and the number of "
+            f"values (at least 2), as in beta=logspace(0,2,9); got {name}({inner})"
         ) from error
 
 

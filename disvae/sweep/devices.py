@@ -1,4 +1,4 @@
-"""GPUs and who uses them: a lease is a file lock, so that a process that dies in any way gives its own back."""
+"""GPUs and their leases: a lease is a file lock, so the system releases it however its process ends."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Device files of NVIDIA, AMD and WSL. A Linux machine without any of them has no GPU, so torch need not be asked."""
+"""Device files of NVIDIA, AMD and WSL. A Linux machine without any of them has no GPU, so torch is not asked."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ def named(uuids: Sequence[str], visible: str | None) -> list[Device]:
 def find(accelerator: str) -> list[Device]:
     """Return the GPUs that a sweep may use; none for accelerator=cpu.
 
-    A process of its own looks for them, because CUDA does not survive a fork."""
+    Another process looks for them, because CUDA does not survive a fork.
+    """
     if accelerator == "cpu" or (os.name == "posix" and os.uname().sysname == "Linux" and not _has_node()):
         return []
     context = multiprocessing.get_context("spawn")
@@ -60,7 +61,7 @@ def lease_folder() -> Path:
 
 
 def lease(devices: Sequence[Device], per_device: int, wait: Callable[[], None], pause: float = 1.0) -> FileLock:
-    """Take a free slot, on an empty GPU before a second one on another, and show this process that GPU alone.
+    """Take a free slot on a GPU, show this process only that GPU, and return the slot's lock. Empty GPUs come first.
 
     The slot is held until this process ends. `wait` is called once if other sweeps hold all slots. This function has to
     be called before CUDA is used.

@@ -15,18 +15,18 @@ EXTRAS = {"ray": ("ray", "hydra_ray_launcher"), "submitit": ("slurm", "hydra_sub
 
 
 def check_installed(arguments: Iterable[str]) -> None:
-    """Raise ConfigError for a launcher whose extra is not installed, naming what to install."""
+    """Raise ConfigError if a chosen launcher's extra is not installed; the message says what to type."""
     for argument in arguments:
         key, _, name = argument.partition("=")
         extra, plugin = EXTRAS.get(name.partition("_")[0].replace("slurm", "submitit"), ("", ""))
         if key == "hydra/launcher" and extra and importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
-            raise ConfigError(f'{argument} needs what is not installed: pip install "disvae[{extra}]"')
+            raise ConfigError(f'{argument} is not installed: type pip install "disvae[{extra}]"')
 
 
 def carry(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
-    """Let another launcher do the jobs. If it loses a job or is stopped, this process ends with a message.
+    """Run the jobs with another launcher. If it loses a job or is stopped, this process ends with a message.
 
-    Jobs that wait in a cluster's queue go on without this process.
+    Jobs that wait in a cluster's queue continue without this process.
     """
     try:
         return launcher.launch(jobs, initial_job_idx=first)
@@ -34,11 +34,11 @@ def carry(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int) -> Sequ
         raise
     except KeyboardInterrupt:
         status, reason = 130, "stopped"
-    except Exception as error:  # of the engine's many: a worker killed, a queue that is not there
+    except Exception as error:  # many kinds: a killed worker, a queue that does not exist
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         status, reason = 1, f"{type(launcher).__name__}: {' '.join(lines[:2]) or type(error).__name__}"
     print(
-        f"disvae: {reason}\npython -m disvae.status outputs shows what is done; the same command does the rest",
+        f"disvae: {reason}\nType python -m disvae.status outputs to see what is done; the same command does the rest",
         file=sys.stderr,
     )
     sys.exit(status)

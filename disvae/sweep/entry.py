@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from disvae.training.job import Job
 
 SETTLED = ("finished", "skipped", "elsewhere", "failed")
+"""The states in which a job stays."""
 
 _NUMBERS = itertools.count()
 
@@ -18,13 +19,13 @@ _NUMBERS = itertools.count()
 class Entry:
     """A combination of overrides, its job if the overrides are valid, and its state.
 
-    `twin` names the entry before it that is the same run: beta=1.0 after beta=1.
+    `twin` names an earlier entry with the same run, for example beta=1 for beta=1.0.
 
-    States: waiting, running, busy (another process has it), finished, skipped (it was finished before), elsewhere
-    (another process finished it meanwhile), interrupted, failed.
+    States: waiting, running, busy (another process trains the run), finished, skipped (the run was finished before),
+    elsewhere (another process finished the run during this sweep), interrupted, failed.
 
-    `most` is the number of runs that may be trained in one process with it, and `pack` a number that these have in
-    common. `spent` is its time in seconds, and `effort` its share of its processes' time.
+    `most` is the largest number of runs that may be packed with it; packed entries have the same number `pack`.
+    `spent` is the job's time in seconds, and `effort` its share of the time of its processes.
     """
 
     overrides: list[str]
@@ -61,7 +62,7 @@ class Entry:
         return time.monotonic() - self.started
 
     def settle(self, state: str, reason: str = "") -> None:
-        """Set the job's final state, or put the job back."""
+        """Set the state of a job that has ended, or that will be tried again."""
         if self.state == "running":
             self.spent += self.running
             self.effort += self.running / self.size
@@ -77,7 +78,7 @@ class Entry:
 
 
 def together(entries: Iterable[Entry]) -> None:
-    """Give the entries a common number, so that one process does them."""
+    """Give the entries a common number, so that one process runs them."""
     number = next(_NUMBERS)
     for entry in entries:
         entry.pack = number
@@ -86,7 +87,7 @@ def together(entries: Iterable[Entry]) -> None:
 def time_left(entries: Sequence[Entry], slots: int) -> float | None:
     """Return the seconds until all jobs are done, from the cost of a step so far; None before it is known.
 
-    Each packed run bears a share of a step's cost.
+    The cost of a packed step is shared equally by its runs.
     """
     seconds = steps = ahead = 0.0
     processes = set()

@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from disvae.config import ConfigError
-from disvae.config import devices as count
 from disvae.runs.folder import digest, readable
 from disvae.runs.provenance import now
 from disvae.sweep import devices
@@ -28,14 +27,14 @@ from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job, JobFailed
 
 NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every")
-"""Arguments that do not make it another sweep."""
+"""Settings that do not make it another sweep: its record's name and hash leave them out."""
 
 MANY = 30
 """From this number of jobs on a line says that they are being composed, which takes about 0.1 s each."""
 
 
 def launch(config: DictConfig, context: HydraContext, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """Run the jobs that are not finished. The process ends here if a signal came or `out` cannot be written."""
+    """Run the unfinished jobs; return all results. The process exits here at a signal or if `out` cannot be written."""
     try:
         with interruptible():
             launcher = Launcher(config, context, [list(job) for job in jobs])
@@ -77,18 +76,13 @@ class Launcher:
                 entry.config = config
                 if config.preview is not None:
                     raise ConfigError("preview=schedule draws the schedules of one run: leave -m out")
-                if count(config.trainer) != 1:
-                    raise ConfigError(
-                        f"trainer.devices={config.trainer.devices}: a sweep gives each run one device; for a run on "
-                        "several leave -m out"
-                    )
                 overrides, choices = config.hydra.overrides.task, config.hydra.runtime.choices
                 entry.job = Job.of(config, list(overrides), dict(choices))
                 name = seen.setdefault(digest(entry.job.config), entry.name)
                 entry.twin = name if name != entry.name else ""
                 if not entry.job.remaining():
                     entry.state = "skipped"
-                elif self.started is None:  # while the rest is composed, the processes' server imports torch
+                elif self.started is None:  # early: its server imports torch while other jobs are composed
                     self.started = self._prepare(config)
             except (ConfigError, OmegaConfBaseException, HydraException) as error:
                 entry.settle("failed", str(error))
@@ -106,12 +100,12 @@ class Launcher:
         slots = len(found) * config.launcher.per_device or machine.processes(asked)
         if found and asked != "auto":
             slots = min(slots, asked)
-        slots = min(slots, len(self.entries))  # of those that are done, too: who goes on has the same threads
+        slots = min(slots, len(self.entries))  # finished jobs count, so that a resumed sweep has as many threads
         machine.share_threads(slots)
         return process_context(), slots, found
 
     def record(self, first: int) -> Sweep:
-        """Write the list of jobs, which status and compare read.
+        """Write the sweep's record, which status and compare read, and return it.
 
         Raises:
             ConfigError: `out` cannot be written.
@@ -170,7 +164,7 @@ class Launcher:
         said = [
             f"{len(self.entries)} job{'s' * (len(self.entries) != 1)}",
             f"{skipped} finished before" if skipped else "",
-            f"{begun} to go on" if begun else "",
+            f"{begun} to resume" if begun else "",
             f"{len(left) - begun} new" if len(left) > begun else "",
         ]
         if slots:

@@ -1,4 +1,4 @@
-"""Which jobs are trained together in one process, and how many at once. Imports no torch."""
+"""Choose which jobs are packed, that is trained together in one process. Imports no torch."""
 
 import itertools
 import json
@@ -44,7 +44,7 @@ def kind(job: Job) -> str | None:
         if not packable(job.config) or job.remaining() != "training":
             return None
         step = job.run.place(job.force).status()["step"]
-    except ConfigError:  # a damaged file, which the process of this job alone reports
+    except ConfigError:  # a damaged file: the job is trained alone and reports it
         return None
     alike = {key: node for key, node in identity(job.config).items() if key not in OWN}
     alike["objective"] = {key: _form(node) for key, node in job.config["objective"].items()}
@@ -72,7 +72,7 @@ def even_parts(kinds: Sequence[str | None], limits: Sequence[int], slots: int) -
     while sum(parts.values()) % slots:
         cut = max(by_kind, key=lambda name: len(by_kind[name]) / parts[name])
         if parts[cut] == len(by_kind[cut]):
-            break  # all go alone
+            break  # every job is alone
         parts[cut] += 1
     made = []
     for one, members in by_kind.items():

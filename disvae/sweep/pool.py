@@ -1,4 +1,4 @@
-"""The processes that run a sweep's jobs: it starts them, listens to them, tries again and stops them."""
+"""Processes for the jobs of a sweep: start them in free slots, read their messages, retry crashes, stop on signals."""
 
 import contextlib
 import multiprocessing
@@ -26,12 +26,11 @@ from disvae.system.signals import awaited_signals
 BUSY_PAUSE = 2.0
 """Seconds until a job that another process runs is looked at again."""
 
-
 Context = SpawnContext | ForkServerContext
 
 
 def process_context() -> Context:
-    """Return how processes are started; on Linux they are forked from a server that has done the common imports."""
+    """Return the context that starts processes; on Linux a server with all common imports forks them."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -116,7 +115,7 @@ class Pool:
             return max(0.0, self.deadline - time.monotonic())
         if self.busy:
             return max(0.0, self.look - time.monotonic())
-        return None if self.running else 0.0  # the last ones needed no process: there is nothing to wait for
+        return None if self.running else 0.0  # the last jobs needed no process
 
     def _fill(self) -> None:
         """Start processes in free slots, and look again at busy jobs when it is time."""
@@ -139,7 +138,7 @@ class Pool:
         process = self.context.Process(target=do_jobs, args=(jobs, theirs, self.devices, self.per_device))
         try:
             process.start()
-        except (OSError, EOFError) as error:  # no more processes, or their server was killed
+        except (OSError, EOFError) as error:  # the system has no more processes, or the server was killed
             ours.close()
             for entry in ready:
                 self._settle(entry, JobOutcome("failed", f"no process could be started: {error}", again=True))
@@ -151,7 +150,7 @@ class Pool:
             self.view.started(entry)
 
     def _is_ready(self, entry: Entry, *, alone: bool) -> bool:
-        """Return whether the job can begin now; if not, it is settled, put aside or put back."""
+        """Return whether the job can start now; if not, set its state or queue it again."""
         assert entry.job is not None
         try:
             entry.job = entry.job.claimed()
@@ -161,7 +160,7 @@ class Pool:
                 self._settle(entry, JobOutcome("elsewhere"))
             elif run.state() == "running" or run in self._runs():
                 self._settle(entry, JobOutcome("busy"))
-            elif left != "training" and not alone:  # its scores, since another process has trained it meanwhile
+            elif left != "training" and not alone:  # another process has trained it; only scores remain
                 self._alone(entry)
             else:
                 return True
@@ -200,11 +199,11 @@ class Pool:
         worker.process.join(5)
         if not worker.entries:
             return
-        kill(worker.pid)  # its own helpers outlive it
+        kill(worker.pid)  # its helper processes outlive it
         reason = ending(worker.process.exitcode)
         outcome = JobOutcome("failed", reason, again=True)
         if self.deadline is not None:
-            reason = "stopped before it wrote a checkpoint; the one before counts"
+            reason = "stopped before it wrote a checkpoint; it resumes from the one before"
             outcome = JobOutcome("interrupted", reason)
         for entry in worker.entries.values():
             assert entry.job is not None
@@ -213,12 +212,12 @@ class Pool:
 
     def _settle(self, entry: Entry, outcome: JobOutcome) -> None:
         """Note how a job ended, or put it back to be tried again."""
-        if self.deadline is None and outcome.kind == "interrupted":  # by somebody else
+        if self.deadline is None and outcome.kind == "interrupted":  # by another program
             outcome = replace(outcome, kind="failed", again=True)
         if outcome.kind == "finished":
             entry.step = entry.steps
         if outcome.kind == "busy":
-            entry.attempts -= entry.state == "running"  # it has not begun
+            entry.attempts -= entry.state == "running"  # the attempt did not start
             entry.settle("busy", outcome.reason)
             if not self.busy:
                 self.look = time.monotonic() + BUSY_PAUSE
@@ -237,7 +236,7 @@ class Pool:
             return
         if self.deadline is None:
             self.deadline = time.monotonic() + GRACE
-            self.view.say(f"Stopping: checkpoints are written (within {GRACE:.0f} s); a second signal stops at once")
+            self.view.say(f"Stopping: checkpoints are written (at most {GRACE:.0f} s); a second signal stops at once")
             for worker in self.running.values():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGTERM)

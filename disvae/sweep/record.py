@@ -1,4 +1,4 @@
-"""A sweep on disk: outputs/sweeps/OVERRIDES-HASH.json lists its jobs, their run folders, and jobs without one."""
+"""The record of a sweep, outputs/sweeps/OVERRIDES-HASH.json: its jobs, their run folders and their errors."""
 
 import hashlib
 import json
@@ -44,20 +44,20 @@ class Sweep:
 
     @classmethod
     def find(cls, out: Path, name: str, arguments: Sequence[str], command: str, started: str) -> "Sweep":
-        """Return the path of a command line's record, which does not depend on the order of the arguments."""
+        """Return the empty record of a command line; its path does not depend on the order of the arguments."""
         mark = hashlib.sha256(json.dumps(sorted(arguments)).encode()).hexdigest()[:8]
         return cls(out / FOLDER / f"{name}-{mark}.json", command, started)
 
     @classmethod
     def read(cls, path: Path) -> "Sweep":
-        """Return the sweep of a record; raise ConfigError if the file is no record."""
+        """Return the sweep of a record; raise ConfigError if the file is not a record."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             jobs = [SweepJob(**job) for job in content["jobs"]]
             return cls(path, str(content["command"]), str(content["started"]), jobs)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ConfigError(
-                f"{path} is no sweep's record ({error}); name a run's folder or a sweeps/*.json"
+                f"{path} is not a sweep's record ({error}); type a run folder or a file sweeps/*.json"
             ) from error
 
     def write(self) -> None:
@@ -76,5 +76,5 @@ class Sweep:
         write_atomically(self.path, json.dumps(content, indent=1) + "\n")
 
     def run(self, job: SweepJob) -> Run | None:
-        """Return the job's run folder, which may not exist yet."""
+        """Return the job's run, whose folder may not exist yet, or None if the job has none."""
         return None if job.run is None else Run(self.out / job.run)

@@ -15,4 +15,4 @@ with loading():
     import sklearn.utils.parallel  # noqa: F401
 
 
-atexit.register(os._exit, 0)  # with the launcher; to take all of that down again takes seconds
+atexit.register(os._exit, 0)  # when the launcher ends: an ordinary exit would take seconds to unload all this

@@ -34,7 +34,7 @@ def running_packs(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def title(pack: Sequence[Entry]) -> str:
-    """Return a job's name, or `16 packed (seed=0 … seed=15)` for packed jobs."""
+    """Return a job's name, or `packed 16 (seed=0 … seed=15)` for packed jobs."""
     return pack[0].name if len(pack) == 1 else f"packed {len(pack)} ({pack[0].name} … {pack[-1].name})"
 
 
@@ -81,13 +81,13 @@ class SweepView:
         return "" if seconds is None else f"{duration(seconds)} left"
 
     def started(self, entry: Entry) -> None:
-        """Note that the entry's process has started."""
+        """Show that the entry's process has started."""
 
     def moved(self, entry: Entry) -> None:
-        """Note that the entry has reported its step."""
+        """Show the step that the entry has reported."""
 
     def ended(self, entry: Entry) -> None:
-        """Note that the entry's process has ended; another may follow."""
+        """Print how the entry's process ended; another attempt may follow."""
         if entry.state == "busy":
             if entry.twin or id(entry) in self.said_busy:
                 return
@@ -99,8 +99,8 @@ class SweepView:
             "elsewhere": f"finished by another process: {entry.name}",
             "twin": f"the same run as {entry.twin}: {entry.name}",
             "failed": f"failed {entry.name}: {reason}",
-            "busy": f"in use by another process, later again: {entry.name}",
-            "waiting": f"crashed, later again: {entry.name}: {reason}",
+            "busy": f"in use by another process, will be checked again: {entry.name}",
+            "waiting": f"crashed, will be tried again: {entry.name}: {reason}",
             "interrupted": f"interrupted {entry.name}: {reason}",
         }
         self.say(f"{self.count()} {said[_end(entry)]}")
@@ -236,10 +236,10 @@ def summary(entries: Sequence[Entry], record: Path, out: Path) -> None:
     if counts["interrupted"] or counts["waiting"] or counts["failed"]:
         forced = any(entry.config is not None and entry.config.force for entry in entries)
         say(
-            "The same command repeats every job and goes on with repeats that were begun; without force=true it does "
-            "what is not finished."
+            "The same command resumes the repeats that were started and repeats the other jobs; without force=true it "
+            "runs the unfinished jobs."
             if forced
-            else "The same command again does what is not finished."
+            else "The same command runs the unfinished jobs."
         )
     datasets = {entry.job.run.path.parent for entry in entries if entry.job}
     folder = datasets.pop() if len(datasets) == 1 else out

@@ -54,19 +54,19 @@ class JobOutcome:
 
 def do_jobs(jobs: Sequence[Job], connection: Connection, devices: Sequence[Device], per_device: int) -> None:
     """Run the jobs and send (number of a job, JobProgress or JobOutcome); a JobOutcome is the last of each job."""
-    _print_to(Path(os.devnull))  # until there is a log
+    _print_to(Path(os.devnull))  # until a log is open
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    os.setsid()  # the terminal's Ctrl-C is for the launcher, which tells this process
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which outlives a process that is killed
-    signal.signal(signal.SIGTERM, _leave)  # before and after the job, when there is nothing to be kept
+    os.setsid()  # so that Ctrl-C reaches only the launcher, which tells this process
+    tqdm.set_lock(threading.RLock())  # its default is a system semaphore, which outlives a killed process
+    signal.signal(signal.SIGTERM, _leave)  # before and after the job, when there is nothing to save
     threading.Thread(target=_end_with_the_launcher, args=(connection,), daemon=True).start()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("disvae").setLevel(logging.INFO)
     Members(jobs, connection).do(devices, per_device)
     _stop_helpers()
     sys.stdout.flush()
-    os._exit(0)  # what hooks into the end of a process (thread pools, queues) may wait for minutes
+    os._exit(0)  # exit handlers of thread pools and queues may wait for minutes
 
 
 class Members:
@@ -91,7 +91,7 @@ class Members:
                     do_together(
                         [self.jobs[number] for number in numbers],
                         report=lambda i, activity, step: self.report(numbers[i], activity, step),
-                        on_switch=lambda i: self.turn(None if i is None else numbers[i]),
+                        on_switch=lambda i: self.switch_log(None if i is None else numbers[i]),
                         on_done=lambda i, outcome: self.done(numbers[i], outcome),
                     )
                 del held
@@ -104,7 +104,7 @@ class Members:
         for number in list(self.open):
             job = self.jobs[number]
             try:
-                job.run.lock().release()  # somebody else's run: leave its log alone
+                job.run.lock().release()  # raises InUse before the log of another process's run is touched
                 _print_to(job.run.path / "log.txt")
                 print(f"--- {now()} process {os.getpid()}: python -m disvae.train {shlex.join(job.overrides)}")
             except Exception as error:
@@ -112,9 +112,9 @@ class Members:
         if len(self.open) > 1:
             runs = "".join(f"\n    {self.jobs[number].run.path}" for number in self.open)
             for number in self.open:
-                self.turn(number)
-                print(f"Trained together; what concerns all of them is in the log of the first:{runs}")
-        self.turn(None)
+                self.switch_log(number)
+                print(f"Trained together; messages about all of them are in the log of the first:{runs}")
+        self.switch_log(None)
 
     def _wait(self) -> None:
         for number in self.open:
@@ -124,7 +124,7 @@ class Members:
         """Report what a run does to the launcher."""
         self._send(number, JobProgress(activity, step))
 
-    def turn(self, number: int | None) -> None:
+    def switch_log(self, number: int | None) -> None:
         """Send what is printed from here on to this run's log; None means the first run that has not ended."""
         if number is None and self.open:
             number = self.open[0]
@@ -132,42 +132,42 @@ class Members:
             job = self.jobs[number]
             try:
                 _print_to(job.run.path / "log.txt")
-            except OSError:  # not into another run's
+            except OSError:  # so that nothing goes to another run's log
                 _print_to(Path(os.devnull))
             sys.orig_argv = [sys.executable, "-m", "disvae.train", *job.overrides]  # for the run's provenance
 
     def done(self, number: int, outcome: bool | BaseException) -> None:
         """Report that a run has ended: True if trained here, False if trained elsewhere, else the error."""
         job = self.jobs[number]
-        if not isinstance(outcome, InUse):  # the log is somebody else's
-            self.turn(number)
+        if not isinstance(outcome, InUse):  # then the log is another process's
+            self.switch_log(number)
         if outcome is True:
             try:
                 say_result(job, brief=False)
             except Exception as error:
                 outcome = error
-            except Interrupted:  # it is finished all the same
+            except Interrupted:  # the run is finished nevertheless
                 self._tell(number, JobOutcome("finished"))
                 raise
-        told = _of(outcome, job.run)
+        told = _job_outcome(outcome, job.run)
         if isinstance(outcome, Exception) and told.kind != "busy":
             text = "".join(traceback.format_exception(outcome)) if told.again else f"disvae: {told.reason}"
             with contextlib.suppress(OSError):  # the log cannot be written
                 print(text, file=sys.stderr)
         self._tell(number, told)
-        self.turn(None)
+        self.switch_log(None)
 
     def _tell(self, number: int, ended: JobOutcome) -> None:
         self._send(number, ended)
         self.open.remove(number)
 
     def _send(self, number: int, message: JobProgress | JobOutcome) -> None:
-        with contextlib.suppress(OSError):  # nobody listens any more
+        with contextlib.suppress(OSError):  # the launcher is gone
             self.connection.send((number, message))
 
 
-def _of(outcome: bool | BaseException, run: Run) -> JobOutcome:
-    """Return the outcome to report. Only a crash may succeed when tried again."""
+def _job_outcome(outcome: bool | BaseException, run: Run) -> JobOutcome:
+    """Return the outcome to report; crashes are tried again, but not wrong settings, full disks or diverged losses."""
     if isinstance(outcome, bool):
         return JobOutcome("finished" if outcome else "elsewhere")
     if isinstance(outcome, InUse):
@@ -178,7 +178,7 @@ def _of(outcome: bool | BaseException, run: Run) -> JobOutcome:
     if status or isinstance(outcome, (ConfigError, OmegaConfBaseException)):
         return JobOutcome("interrupted" if status >= 128 else "failed", str(outcome))
     if isinstance(outcome, OSError) and outcome.errno in FULL:
-        reason = f"cannot write to {run.path}: {outcome.strerror}; make room, or choose another out=PATH"
+        reason = f"cannot write to {run.path}: {outcome.strerror}; make room, or type another out=PATH"
         return JobOutcome("failed", reason)
     return JobOutcome("failed", f"{type(outcome).__name__}: {outcome}", again=True)
 
@@ -186,7 +186,7 @@ def _of(outcome: bool | BaseException, run: Run) -> JobOutcome:
 def _print_to(path: Path) -> None:
     """Send to `path` all that this process and its libraries print from here on."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # its disk is full
+        with contextlib.suppress(OSError):  # the disk of the former file is full
             stream.flush()
     with path.open("ab", buffering=0) as file:
         for descriptor in (1, 2):
@@ -213,7 +213,7 @@ def _end_with_the_launcher(connection: Connection) -> None:
     """End this process when the launcher ends, which closes the connection."""
     with contextlib.suppress(EOFError, OSError):
         connection.recv()
-    os.kill(os.getpid(), signal.SIGTERM)  # a checkpoint is written
+    os.kill(os.getpid(), signal.SIGTERM)  # so that a checkpoint is written
     time.sleep(GRACE)
     kill(os.getpid())
 

@@ -90,7 +90,7 @@ def test_where_nothing_is_that_is_said(tmp_path, name, message):
 
 def test_a_file_that_is_no_record_is_named(tmp_path):
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"x\.json is no sweep's record"):
+    with pytest.raises(ConfigError, match=r"x\.json is not a sweep's record"):
         collect([tmp_path / "x.json"])
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sweep_command import Sweep
 
 from disvae.runs.folder import Run
 
@@ -35,8 +36,6 @@ COMMAND = (
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> tuple[dict[str, bytes], float]:
     """The final terms by run, and how many seconds the sweep took."""
-    from conftest import Sweep
-
     sweep = Sweep(tmp_path_factory.mktemp("undisturbed"))
     begun = time.monotonic()
     status, output = sweep.run(*COMMAND)

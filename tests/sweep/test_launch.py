@@ -67,7 +67,7 @@ def test_every_job_that_can_be_is_done_and_every_other_says_why(sweep, composed)
     assert "allocate" in failed["beta=1,z_dim=100000000000,optimizer.lr=0.001,seed=2"]
     assert "diverged" in failed["beta=1,z_dim=2,optimizer.lr=1000000,seed=3"]
     assert "IsADirectoryError" in failed["beta=1,z_dim=2,optimizer.lr=0.001,seed=4"]
-    again = [line for line in output.splitlines() if "crashed, later again" in line]
+    again = [line for line in output.splitlines() if "crashed, will be tried again" in line]
     assert sorted("seed=2" in line for line in again) == [False, True], "the two crashes, once each"
     assert "seed=4" in "".join(again)
     assert "Traceback" not in output
@@ -87,7 +87,7 @@ def test_every_job_that_can_be_is_done_and_every_other_says_why(sweep, composed)
     assert status == 1
     assert "5 jobs · 1 finished before" in output
     assert "finished beta=1,z_dim=2,optimizer.lr=0.001,seed=4 in" in output
-    assert "crashed, later again" not in output
+    assert "crashed, will be tried again" not in output
     assert (sweep.folder / "outputs" / jobs[0].run / "status.json").read_bytes() == before
     assert list(sweep.folder.glob("outputs/sweeps/*.json")) == [record], "the same sweep"
     assert Record.read(record).jobs[4].error is None
@@ -113,7 +113,7 @@ def test_signals_stop_in_order_and_the_same_command_goes_on(sweep):
             assert (run / "log.txt").read_text().count("Continuing from step") == number
         assert [line.split() for line in output.splitlines() if "interrupted  " in line] == [["interrupted", "2"]]
         assert [line.split() for line in output.splitlines() if "not started" in line] == [["not", "started", "1"]]
-    assert "3 jobs · 2 to go on · 1 new" in output
+    assert "3 jobs · 2 to resume · 1 new" in output
 
 
 def test_two_signals_leave_at_once(sweep):
@@ -152,7 +152,7 @@ def test_a_repeat_whose_process_is_killed_goes_on_from_its_checkpoint(sweep):
     assert Run(run).finished()
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 0, output
-    assert "crashed, later again" in output
+    assert "crashed, will be tried again" in output
     assert (run / "log.txt").read_text().count("Continuing from step") == 1
     assert len(Run(run).provenance()["sessions"]) == 2, "those of the repeat"
     assert Run(run).metrics() == metrics
@@ -190,7 +190,7 @@ def test_a_job_has_the_numbers_of_the_run_alone_and_keeps_them_when_the_disk_is_
     assert "beta=3" in failure
     assert "cannot write" in failure
     assert "make room" in failure
-    assert "later again" not in output, "another attempt would find it as full"
+    assert "tried again" not in output, "another attempt would find it as full"
     assert "Traceback" not in output
     assert {path: path.read_bytes() for path in before} == before
 

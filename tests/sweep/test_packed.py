@@ -69,14 +69,14 @@ def test_a_signal_leaves_a_checkpoint_of_each_and_the_same_command_goes_on_packe
             assert load(run / "last.ckpt")["global_step"] == state(run)["step"]
             assert (run / "log.txt").read_text().count("Continuing from step") == number
         assert [line.split() for line in output.splitlines() if "interrupted  " in line] == [["interrupted", "3"]]
-    assert "3 jobs · 3 to go on · packed 3 in a process" in output
+    assert "3 jobs · 3 to resume · packed 3 in a process" in output
 
 
 def test_a_member_that_diverges_is_among_the_failed_and_the_others_finish(sweep):
     status, output = sweep.run(*PACKED, "beta=1,1e+38,2", "launcher.processes=1")
     assert status == 1
     assert "packed 3 in a process" in output
-    assert "later again" not in output, "it would diverge again"
+    assert "tried again" not in output, "it would diverge again"
     [failure] = [line for line in output.splitlines() if line.startswith("failed: ")]
     assert "beta=1e+38" in failure
     assert "diverged" in failure
@@ -93,7 +93,7 @@ def test_a_pack_that_is_killed_is_done_one_by_one(sweep):
     os.kill(state(sweep.runs()[0])["pid"], signal.SIGKILL)  # as the system does when memory is short
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
-    assert output.count("crashed, later again") == 3
+    assert output.count("crashed, will be tried again") == 3
     assert output.count("killed by SIGKILL; out of memory?") == 3
     assert [line.split() for line in output.splitlines() if line.startswith("  done ")] == [["done", "3"]]
     assert len({state(run)["pid"] for run in sweep.runs()}) == 3

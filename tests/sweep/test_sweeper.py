@@ -94,7 +94,7 @@ def test_a_sweep_that_cannot_be_ends_with_status_two_and_one_line(sweeper, capsy
     ("arguments", "said"),
     [
         (["optimize=elbo"], "optimize must be a tag"),
-        (["optimize=metric/dci/disentanglement", "final=[mig]"], "needs dci among the metrics at the end"),
+        (["optimize=metric/dci/disentanglement", "final=[mig]"], "needs the metric dci after the last step"),
         (["launcher.processes=0"], "launcher.processes"),
         (["launcher.retries=-1"], "launcher.retries"),
     ],

@@ -9,8 +9,8 @@ from disvae.sweep.entry import Entry, time_left, together
 from disvae.sweep.view import Bars, Lines, summary, view
 
 
-class FakeTask:
-    """As much of a task as is shown."""
+class FakeJob:
+    """The part of a job that is shown."""
 
     def __init__(self, run):
         self.run = run
@@ -22,9 +22,9 @@ class FakeTask:
 def entries(tmp_path):
     from disvae.runs.folder import Run
 
-    made = [Entry([f"seed={i}"], name=f"seed={i}", task=FakeTask(Run(tmp_path / str(i)))) for i in range(4)]
+    made = [Entry([f"seed={i}"], name=f"seed={i}", job=FakeJob(Run(tmp_path / str(i)))) for i in range(4)]
     for entry in made:
-        entry.task.run.path.mkdir()
+        entry.job.run.path.mkdir()
     return made
 
 
@@ -52,7 +52,7 @@ def test_lines_say_how_a_job_ended_and_how_many_are_over(entries):
     text = io.StringIO()
     shown = Lines(Console(file=text), entries, 2)
     finish(entries[0], 400)
-    entries[0].task.run.save_metrics({"val/elbo": -107.23})
+    entries[0].job.run.save_metrics({"val/elbo": -107.23})
     shown.ended(entries[0])
     entries[1].begin()
     entries[1].settle("failed", "OSError: no\nmore")
@@ -63,7 +63,7 @@ def test_lines_say_how_a_job_ended_and_how_many_are_over(entries):
     assert text.getvalue().splitlines() == [
         "[1/4] finished seed=0 in 6:40 · validation ELBO -107.2",
         "[2/4] failed seed=1: OSError: no",
-        "[2/4] in use by another process, later again: seed=2",
+        "[2/4] in use by another process, will be checked again: seed=2",
     ]
 
 
@@ -172,7 +172,7 @@ def test_the_summary_counts_ends_and_gives_reasons_with_their_logs(entries, caps
     monkeypatch.chdir(tmp_path)
     entries[0].settle("skipped")
     entries[1].settle("failed", "\nit broke\nbadly")
-    (entries[1].task.run.path / "log.txt").touch()
+    (entries[1].job.run.path / "log.txt").touch()
     entries[2].settle("elsewhere")
     summary(entries, tmp_path / "sweeps/x.json", tmp_path)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -180,7 +180,7 @@ def test_the_summary_counts_ends_and_gives_reasons_with_their_logs(entries, caps
         lines
     )
     assert "failed: seed=1: it broke" in lines
-    assert f"log: {entries[1].task.run.path / 'log.txt'}" in lines
+    assert f"log: {entries[1].job.run.path / 'log.txt'}" in lines
     assert "Compare: python -m disvae.compare sweeps/x.json" in lines
 
 
@@ -192,7 +192,7 @@ def test_the_same_run_twice_and_a_repetition_are_said(entries, capsys, tmp_path)
     summary(entries, tmp_path / "x.json", tmp_path)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert {"skipped: the same run as another job 1", "skipped: finished by another process 1"} < set(lines)
-    assert any("without force=true it does what is not finished" in line for line in lines)
+    assert any("without force=true it runs the unfinished jobs" in line for line in lines)
     text = io.StringIO()
     shown = Lines(Console(file=text), entries, 2)
     shown.ended(entries[1])
