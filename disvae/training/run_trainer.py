@@ -79,6 +79,16 @@ def make_loggers(config: Mapping[str, Any], folder: Path, step: int) -> list[Log
     return loggers
 
 
+def _at_end(chosen: Mapping[str, Any], final: Any, usual: bool) -> tuple[Mapping[str, Any], Any]:
+    """Return the options of validations that count after the last step, too, and `final`.
+
+    Those that were typed count in any case, the usual ones only if `final` names them or is `all`.
+    """
+    if usual and final != "all":
+        chosen = {name: node for name, node in chosen.items() if name in final}
+    return chosen, final
+
+
 class RunTrainer:
     """What one process does for a run, from the moment it holds the run's folder."""
 
@@ -91,10 +101,11 @@ class RunTrainer:
         self.device = device
         usual_metrics, usual_figures = not job.metrics_asked, not job.figures_asked
         self.during = choose_metrics(self.config["metric"], [], by_default=usual_metrics).of_one()
-        self.at_end = choose_metrics(self.config["metric"], self.config["final"], by_default=usual_metrics).of_one()
-        shown, at_end = self.config["figure"], self.config["final_figures"]
-        self.during_figures = choose_figures(shown, [], by_default=usual_figures)
-        self.at_end_figures = choose_figures(shown, at_end, by_default=usual_figures)
+        metrics, final = _at_end(self.config["metric"], self.config["final"], usual_metrics)
+        self.at_end = choose_metrics(metrics, final, by_default=usual_metrics).of_one()
+        self.during_figures = choose_figures(self.config["figure"], [], by_default=usual_figures)
+        figures, final = _at_end(self.config["figure"], self.config["final_figures"], usual_figures)
+        self.at_end_figures = choose_figures(figures, final, by_default=usual_figures)
         self.member = Member(self.run, self.config)
         self.checkpoints = Checkpoints(self.member)
         self.started = time.monotonic()
