@@ -41,8 +41,8 @@ def prepare_process() -> None:
 def command(describe: Callable[[], str], work: Callable[[Sequence[str]], None], kept: str = "computed") -> None:
     """Run `work` with the arguments of the command line, or print the text of `describe` for --help.
 
-    The exit status is 2 for a wrong argument, 130 for Ctrl-C, 143 for SIGTERM (the message says which results are
-    `kept`), and 141 if the reader of the output, such as `head`, has ended.
+    The exit status is 2 for a wrong argument, 128 + n for a signal n that asks to stop (130 for Ctrl-C, 143 for
+    SIGTERM; the message says which results are `kept`), and 141 if the reader of the output, such as `head`, has ended.
     """
     arguments = sys.argv[1:]
     prepare_process()
