@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 import time
-import warnings
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -20,8 +19,6 @@ log = logging.getLogger(__name__)
 NO_FLOCK = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 """Errors of a file system without the system's locks; NFS and FUSE raise different ones."""
 
-warnings.filterwarnings("ignore", "flock not supported")  # filelock's own change to a SoftFileLock
-
 
 def acquired(path: Path, timeout: float) -> BaseFileLock:
     """Return the lock of `path`, acquired for this process within `timeout` seconds.
@@ -30,7 +27,8 @@ def acquired(path: Path, timeout: float) -> BaseFileLock:
         Timeout: another process has it; see `owner`.
         OSError: the file cannot be made.
     """
-    lock: BaseFileLock = FileLock(path)
+    fresh = not path.exists()
+    lock: BaseFileLock = FileLock(path, fallback_to_soft=False)  # as for the other errors, below
     try:
         lock.acquire(timeout=timeout, poll_interval=0.05)
     except Timeout:
@@ -38,6 +36,8 @@ def acquired(path: Path, timeout: float) -> BaseFileLock:
     except OSError as error:
         if error.errno not in NO_FLOCK:
             raise
+        if fresh and path.stat().st_size == 0:
+            path.unlink()  # what FileLock left: an empty file counts as another's lock
         lock = SoftFileLock(path)
         lock.acquire(timeout=timeout, poll_interval=0.05)
     if not isinstance(lock, SoftFileLock):  # which writes the process, the host and its start itself

@@ -76,9 +76,8 @@ def check_finite(names: list[str], rows: Tensor, first: int) -> None:
     bad = [name for name, value in named.items() if not abs(value) < float("inf")]
     causes = [name for name in bad if name not in SUMS]
     said = ", ".join(f"{name} = {named[name]}" for name in [*causes, *(n for n in bad if n in SUMS)][:5])
-    raise Diverged(
-        f"step {first + i}: {said}" + ("" if causes else f"; every term is finite, loss = {named['loss']:.3g}")
-    )
+    finite = "" if causes else f"; every term is finite, loss = {named['loss']:.3g}"
+    raise Diverged(f"step {first + i}: {said}{finite}")
 
 
 class Evaluation:
