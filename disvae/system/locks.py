@@ -9,7 +9,10 @@ import errno
 import logging
 import os
 import socket
+import sys
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -20,6 +23,23 @@ NO_FLOCK = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 """Errors of a file system without the system's locks; NFS and FUSE raise different ones."""
 
 
+@cache
+def _has_flock(folder: Path) -> bool:
+    """Return whether the file system of `folder` has locks; raise OSError if no file can be made in it."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in NO_FLOCK:
+                return False
+            raise
+    return True
+
+
 def acquired(path: Path, timeout: float) -> BaseFileLock:
     """Return the lock of `path`, acquired for this process within `timeout` seconds.
 
@@ -27,19 +47,8 @@ def acquired(path: Path, timeout: float) -> BaseFileLock:
         Timeout: another process has it; see `owner`.
         OSError: the file cannot be made.
     """
-    fresh = not path.exists()
-    lock: BaseFileLock = FileLock(path, fallback_to_soft=False)  # as for the other errors, below
-    try:
-        lock.acquire(timeout=timeout, poll_interval=0.05)
-    except Timeout:
-        raise
-    except OSError as error:
-        if error.errno not in NO_FLOCK:
-            raise
-        if fresh and path.stat().st_size == 0:
-            path.unlink()  # what FileLock left: an empty file counts as another's lock
-        lock = SoftFileLock(path)
-        lock.acquire(timeout=timeout, poll_interval=0.05)
+    lock = FileLock(path) if _has_flock(path.parent) else SoftFileLock(path)
+    lock.acquire(timeout=timeout, poll_interval=0.05)
     if not isinstance(lock, SoftFileLock):  # which writes the process, the host and its start itself
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         with contextlib.suppress(OSError):  # a full disk: the lock holds all the same

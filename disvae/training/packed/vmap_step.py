@@ -30,7 +30,8 @@ from disvae.vae import VAE
 # Gamma.rsample's clamp runs member by member under vmap: K small calls, nothing a user could change.
 warnings.filterwarnings("ignore", "There is a performance drop because .* batching rule for aten::clamp_")
 
-_NOT_OURS = (str(Path(torch.__file__).parent), __file__, str(Path(__file__).with_name("noise.py")))
+_MODES = [str(Path(__file__).with_name(name)) for name in ("noise.py", "linear.py")]
+_NOT_OURS = (str(Path(torch.__file__).parent), __file__, *_MODES)
 """Files that a vectorised step passes through, whatever the objective."""
 
 _MODULE = frozenset(vars(nn.Module()))
@@ -191,6 +192,9 @@ class Pack:
         A CPU updates several numbers of a tensor at a time and the last few one by one, which rounds differently. Over
         stacked parameters these would be others than they are for a run alone.
         """
+        done = [{float(s["step"]) for s in own.state.values() if "step" in s} for own in self.optimizers]
+        if any(steps != done[0] for steps in done):
+            raise ValueError("members of a pack must have done equally many steps")
         optimizer = copy.copy(self.optimizers[0])
         alike = zip(*(own.param_groups for own in self.optimizers), strict=True)
         optimizer.param_groups = [{**groups[0], "params": [p for g in groups for p in g["params"]]} for groups in alike]
