@@ -23,6 +23,7 @@ from disvae.sweep.pool import Context, Pool, process_context
 from disvae.sweep.record import Sweep, SweepJob
 from disvae.sweep.view import summary, view
 from disvae.system import machine
+from disvae.system.overrides import refusal
 from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job, JobFailed
 
@@ -84,8 +85,10 @@ class Launcher:
                     entry.state = "skipped"
                 elif self.started is None:  # early: its server imports torch while other jobs are composed
                     self.started = self._prepare(config)
-            except (ConfigError, OmegaConfBaseException, HydraException) as error:
+            except ConfigError as error:
                 entry.settle("failed", str(error))
+            except (OmegaConfBaseException, HydraException) as error:
+                entry.settle("failed", refusal(error, entry.overrides))
 
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
         config = self.context.config_loader.load_sweep_config(self.config, overrides)

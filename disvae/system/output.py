@@ -1,0 +1,62 @@
+"""Standard output and error that never end a program: a closed pipe, a full disk or a letter that ASCII lacks."""
+
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+REPLACED = {"errors": "replace"}
+"""A letter that the encoding lacks is written as a question mark."""
+
+
+class LastingOutput(io.RawIOBase):
+    """A descriptor that goes to /dev/null from the first failure on; `lost` is the error, such as a closed pipe."""
+
+    lost: OSError | None = None
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def writable(self) -> bool:
+        """Return True, as for every output."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the number of the descriptor."""
+        return self.descriptor
+
+    def isatty(self) -> bool:
+        """Return whether the output is a terminal."""
+        return os.isatty(self.descriptor)
+
+    def write(self, data: Any) -> int:
+        """Write bytes, or drop them if the output is lost; return how many."""
+        try:
+            return os.write(self.descriptor, data)
+        except OSError as error:
+            self.lost = error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.descriptor)  # also for libraries that write by themselves
+            return len(data)
+
+
+def _lasting(stream: TextIO | None) -> TextIO:
+    if stream is None:  # the program was started with a closed output
+        return open(os.devnull, "w", encoding="utf-8")
+    if not isinstance(stream, io.TextIOWrapper) or not isinstance(getattr(stream.buffer, "raw", None), io.FileIO):
+        return stream  # a notebook's, a test's, or one that lasts already
+    stream.flush()
+    raw = LastingOutput(stream.fileno())
+    buffer = io.BufferedWriter(raw)
+    return io.TextIOWrapper(buffer, stream.encoding, newline=None, line_buffering=stream.line_buffering, **REPLACED)
+
+
+def keep_output() -> None:
+    """Let failures of standard output and standard error no longer raise errors in this process."""
+    sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
+
+
+def lost_output() -> OSError | None:
+    """Return the error that ended standard output; None if all that was printed has been written."""
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw.lost if isinstance(raw, LastingOutput) else None
