@@ -111,8 +111,9 @@ def _check_sections(cfg: DictConfig) -> None:
     for section in ("split", "launcher", "score", "trainer", "schedule"):
         if not OmegaConf.is_dict(cfg[section]):
             raise ConfigError(f"{section} is a group of settings, {section}.NAME=VALUE, got {_shown(cfg[section])}")
-        default = OmegaConf.load(conf_dir() / ("trainer/default.yaml" if section == "trainer" else "config.yaml"))
-        default = OmegaConf.load(conf_dir() / "score.yaml") if section == "score" else default.get(section, default)
+        file = {"trainer": "trainer/default", "score": "score"}.get(section, "config")
+        default: Any = OmegaConf.load(conf_dir() / f"{file}.yaml")
+        default = default[section] if file == "config" else default
         for name in map(str, default):
             if name not in cfg[section]:
                 raise ConfigError(f"{section}.{name} is missing: leave out what removes it")

@@ -65,6 +65,15 @@ def make(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:
     return _checked(node, key.partition(".")[0], key, given=arguments).build(**arguments)
 
 
+def check_node(node: Mapping[str, Any], key: str, *given: str) -> None:
+    """Check the resolved node at `key` and build nothing; a caller that builds it passes the arguments `given`.
+
+    Raises:
+        ConfigError: the target is not in its family, a key is not a setting, or a value has the wrong type.
+    """
+    _checked(node, key.partition(".")[0], key, given=given)
+
+
 def prepared(node: Mapping[str, Any], key: str, positional: int) -> Callable[..., Any]:
     """Return the function that the resolved node at `key` describes; a caller passes `positional` arguments.
 

@@ -26,10 +26,10 @@ from disvae.sweep.axes import expand
 from disvae.sweep.engine import check_installed
 from disvae.system.command import asks_help, one_line, prepare_process, refusals
 from disvae.system.help import help_text
-from disvae.system.overrides import ordered, refusal, translated
+from disvae.system.overrides import ordered, refusal, translated, typed
 from disvae.system.signals import Interrupted
 from disvae.training.job import Job, JobFailed
-from disvae.training.run_job import do, say_result
+from disvae.training.run_job import do, parts_of, say_result
 
 
 def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, brief: bool) -> float | None:
@@ -47,8 +47,9 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
 
         preview_schedules(cfg, Path(cfg.out))
         return None
+    parts = parts_of(job)  # a wrong setting leaves no folder
     job = job.claimed()
-    do(job, brief=brief)
+    do(job, brief=brief, parts=parts)
     say_result(job, brief=brief)
     return job.result()
 
@@ -59,16 +60,17 @@ def _job(cfg: DictConfig) -> float | None:
     An engine such as Ray or Slurm calls it in another process; there every error is reported to the sweep.
     """
     job = HydraConfig.get()
+    overrides = typed(job.overrides.task)
     by_engine = job.mode == RunMode.MULTIRUN and job.runtime.choices["hydra/launcher"] != "basic"
     _set_up()
     try:
         if by_engine:
             os.chdir(job.runtime.cwd)  # the paths of the sweep are relative to it
-        return train(cfg, list(job.overrides.task), job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
+        return train(cfg, overrides, job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
     except ConfigError as error:
         status, message = 2, f"disvae: {error}"
     except OmegaConfBaseException as error:  # a reference to nothing, or a missing value
-        status, message = 2, f"disvae: {refusal(error, job.overrides.task)}"
+        status, message = 2, f"disvae: {refusal(error, overrides)}"
     except KeyboardInterrupt:
         status, message = 130, "disvae: stopped before anything was trained"
     except Interrupted as error:

@@ -23,7 +23,7 @@ from disvae.sweep.pool import Context, Pool, process_context
 from disvae.sweep.record import Sweep, SweepJob
 from disvae.sweep.view import summary, view
 from disvae.system import machine
-from disvae.system.overrides import refusal
+from disvae.system.overrides import refusal, typed
 from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job, JobFailed
 
@@ -77,8 +77,8 @@ class Launcher:
                 entry.config = config
                 if config.preview is not None:
                     raise ConfigError("preview=schedule draws the schedules of one run: leave -m out")
-                overrides, choices = config.hydra.overrides.task, config.hydra.runtime.choices
-                entry.job = Job.of(config, list(overrides), dict(choices))
+                choices = config.hydra.runtime.choices
+                entry.job = Job.of(config, typed(config.hydra.overrides.task), dict(choices))
                 name = seen.setdefault(digest(entry.job.config), entry.name)
                 entry.twin = name if name != entry.name else ""
                 if not entry.job.remaining():
@@ -115,7 +115,7 @@ class Launcher:
         """
         arguments = [
             argument
-            for argument in self.config.hydra.overrides.task
+            for argument in typed(self.config.hydra.overrides.task)
             if argument.lstrip("+~").partition("=")[0].partition(".")[0] not in NOT_OF_THE_SWEEP
         ]
         command = f"python -m disvae.train {shlex.join(sys.argv[1:])}"

@@ -5,9 +5,6 @@ import os
 import sys
 from typing import Any, TextIO
 
-REPLACED = {"errors": "replace"}
-"""A letter that the encoding lacks is written as a question mark."""
-
 
 class LastingOutput(io.RawIOBase):
     """A descriptor that goes to /dev/null from the first failure on; `lost` is the error, such as a closed pipe."""
@@ -47,7 +44,8 @@ def _lasting(stream: TextIO | None) -> TextIO:
     stream.flush()
     raw = LastingOutput(stream.fileno())
     buffer = io.BufferedWriter(raw)
-    return io.TextIOWrapper(buffer, stream.encoding, newline=None, line_buffering=stream.line_buffering, **REPLACED)
+    # A letter that the encoding lacks becomes a question mark.
+    return io.TextIOWrapper(buffer, stream.encoding, errors="replace", line_buffering=stream.line_buffering)
 
 
 def keep_output() -> None:

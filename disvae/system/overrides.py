@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from disvae.config import FACTS, LISTS, ConfigError, conf_dir, options
@@ -163,6 +164,12 @@ def no_option(group: str, got: str, among: Sequence[str]) -> str:
     """Return a line on an option that a group does not have: the options, and the nearest one."""
     near = difflib.get_close_matches(got, among, n=1, cutoff=0.5)
     return f"{group} must be one of {', '.join(among)}, got {got!r}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def typed(overrides: Any) -> list[str]:
+    """Return Hydra's list of overrides as they were typed, in which ${steps} is a word and refers to nothing."""
+    words: Any = OmegaConf.to_container(overrides, resolve=False)
+    return [str(word) for word in words]
 
 
 def _quoted(override: str) -> str:
