@@ -46,6 +46,10 @@ float16 is missing because it needs loss scaling, and float64 because images are
 """
 
 
+NO_NAME = re.compile(r"\s*(null|true|false|[+-]?(\d[\d.]*(e[+-]?\d+)?|inf|nan)|\{.*|)\s*", re.IGNORECASE)
+"""Values that Hydra does not read as the name of an option."""
+
+
 class ConfigError(ValueError):
     """An error in what the user asked for; the message names the key, the value and what to type."""
 
@@ -234,10 +238,9 @@ def check_names(arguments: Iterable[str]) -> None:
         group = key.strip("+~ \t").partition("@")[0]
         if group.partition("/")[0].casefold() in groups and re.search(r"[/\\$]|\.\.", value):
             raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {value!r}")
-        if group in groups - {"hydra"} and re.fullmatch(
-            r"\s*(null|true|false|[\d.+-]\S*|\{.*|)\s*", value, re.IGNORECASE
-        ):
-            raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {value or 'nothing'}")
+        if group in groups and NO_NAME.fullmatch(value):
+            allowed = ", ".join(options(group)) or "settings, hydra.NAME=VALUE"
+            raise ConfigError(f"{group} must be one of {allowed}, got {value or 'nothing'}")
 
 
 def check_lists(overrides: Iterable[str]) -> None:

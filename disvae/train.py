@@ -26,7 +26,7 @@ from disvae.sweep.axes import expand
 from disvae.sweep.engine import check_installed
 from disvae.system.command import asks_help, one_line, prepare_process, refusals
 from disvae.system.help import help_text
-from disvae.system.overrides import ordered, refusal, translated, typed
+from disvae.system.overrides import in_words, ordered, translated, typed
 from disvae.system.signals import Interrupted
 from disvae.training.job import Job, JobFailed
 from disvae.training.run_job import do, parts_of, say_result
@@ -70,7 +70,7 @@ def _job(cfg: DictConfig) -> float | None:
     except ConfigError as error:
         status, message = 2, f"disvae: {error}"
     except OmegaConfBaseException as error:  # a reference to nothing, or a missing value
-        status, message = 2, f"disvae: {refusal(error, overrides)}"
+        status, message = 2, f"disvae: {in_words(error, overrides)}"
     except KeyboardInterrupt:
         status, message = 130, "disvae: stopped before anything was trained"
     except Interrupted as error:

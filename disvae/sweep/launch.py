@@ -23,7 +23,7 @@ from disvae.sweep.pool import Context, Pool, process_context
 from disvae.sweep.record import Sweep, SweepJob
 from disvae.sweep.view import summary, view
 from disvae.system import machine
-from disvae.system.overrides import refusal, typed
+from disvae.system.overrides import in_words, typed
 from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job, JobFailed
 
@@ -79,8 +79,9 @@ class Launcher:
                     raise ConfigError("preview=schedule draws the schedules of one run: leave -m out")
                 choices = config.hydra.runtime.choices
                 entry.job = Job.of(config, typed(config.hydra.overrides.task), dict(choices))
-                name = seen.setdefault(digest(entry.job.config), entry.name)
-                entry.twin = name if name != entry.name else ""
+                mark = digest(entry.job.config)
+                entry.twin = seen.get(mark, "")
+                seen.setdefault(mark, entry.name)
                 if not entry.job.remaining():
                     entry.state = "skipped"
                 elif self.started is None:  # early: its server imports torch while other jobs are composed
@@ -88,7 +89,7 @@ class Launcher:
             except ConfigError as error:
                 entry.settle("failed", str(error))
             except (OmegaConfBaseException, HydraException) as error:
-                entry.settle("failed", refusal(error, entry.overrides))
+                entry.settle("failed", in_words(error, entry.overrides))
 
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
         config = self.context.config_loader.load_sweep_config(self.config, overrides)

@@ -178,7 +178,7 @@ def _quoted(override: str) -> str:
     return f"""'{key}="{escaped}"'"""
 
 
-def refusal(error: Exception, overrides: Sequence[str]) -> str:
+def in_words(error: Exception, overrides: Sequence[str]) -> str:
     """Return an error of Hydra or OmegaConf as a line that names the setting and says what to type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if isinstance(error, OverrideParseException):
@@ -215,4 +215,4 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(refusal(error, overrides)) from error
+        raise ConfigError(in_words(error, overrides)) from error
