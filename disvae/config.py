@@ -66,12 +66,19 @@ def options(group: str) -> list[str]:
 
 
 @functools.cache
+def read_conf(name: str) -> dict[str, Any]:
+    """Return the content of conf/NAME.yaml as it is written, without Hydra's own keys `defaults` and `hydra`."""
+    text = (conf_dir() / f"{name}.yaml").read_text(encoding="utf-8")
+    node = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return {str(key): value for key, value in (node or {}).items() if key not in ("defaults", "hydra")}
+
+
+@functools.cache
 def facts(group: str, option: str) -> dict[str, Any] | None:
     """Return the FACTS in the YAML of an option, or None if the group has no such option."""
     if option not in options(group):
         return None
-    text = (conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
-    node = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    node = read_conf(f"{group}/{option}")
     return {key: node[key] for key in FACTS if key in node}
 
 
@@ -107,23 +114,27 @@ def _names(key: str, value: Any, allowed: Sequence[str], otherwise: str = "") ->
         raise ConfigError(f"{key} must be {alternative}a list of {', '.join(allowed)}, got {_shown(value)}")
 
 
+def _check_section(cfg: Any, section: str, default: Iterable[Any], *, open_to_others: bool = False) -> None:
+    """Raise ConfigError unless `cfg[section]` is a mapping with the keys of `default`, and with no others."""
+    if not isinstance(cfg[section], Mapping) and not OmegaConf.is_dict(cfg[section]):
+        raise ConfigError(f"{section} is a group of settings, {section}.NAME=VALUE, got {_shown(cfg[section])}")
+    names = list(map(str, default))
+    for name in names:
+        if name not in cfg[section]:
+            raise ConfigError(f"{section}.{name} is missing: leave out what removes it")
+    for name in map(str, cfg[section]):
+        if name not in names and not open_to_others:
+            raise ConfigError(f"{section}.{name} is not a setting; there are {', '.join(names)}")
+
+
 def _check_sections(cfg: DictConfig) -> None:
     """Raise ConfigError unless every group and every section of conf/config.yaml is there, with its own settings."""
     for key in sorted(own_keys() - {"experiment", "hydra", "scheduler", *LISTS}):
         if key not in cfg:
             raise ConfigError(f"{key} is missing: leave out what removes it")
-    for section in ("split", "launcher", "score", "trainer", "schedule"):
-        if not OmegaConf.is_dict(cfg[section]):
-            raise ConfigError(f"{section} is a group of settings, {section}.NAME=VALUE, got {_shown(cfg[section])}")
-        file = {"trainer": "trainer/default", "score": "score"}.get(section, "config")
-        default: Any = OmegaConf.load(conf_dir() / f"{file}.yaml")
-        default = default[section] if file == "config" else default
-        for name in map(str, default):
-            if name not in cfg[section]:
-                raise ConfigError(f"{section}.{name} is missing: leave out what removes it")
-        for name in map(str, cfg[section]):
-            if name not in default and section != "trainer":
-                raise ConfigError(f"{section}.{name} is not a setting; there are {', '.join(map(str, default))}")
+    for section in ("split", "launcher", "schedule"):
+        _check_section(cfg, section, read_conf("config")[section])
+    _check_section(cfg, "trainer", read_conf("trainer/default"), open_to_others=True)
     if not isinstance(cfg.out, str) or not cfg.out:
         raise ConfigError(f"out must be a folder, out=PATH, got {_shown(cfg.out)}")
     if not OmegaConf.is_list(cfg.zip):
@@ -159,7 +170,7 @@ def check_values(cfg: DictConfig) -> None:
     _check_trainer(cfg.trainer)
     _check_launcher(cfg.launcher)
     _check_optimize(cfg)
-    check_score(cfg.score)
+    check_score(cfg)
 
 
 def _check_trainer(trainer: Mapping[str, Any]) -> None:
@@ -206,12 +217,14 @@ def _check_optimize(cfg: DictConfig) -> None:
         )
 
 
-def check_score(score: Mapping[str, Any]) -> None:
+def check_score(cfg: Any) -> None:
     """Check types and values of the settings in `score`.
 
     Raises:
         ConfigError: a value is wrong; the message names the key, what it must be and what it is.
     """
+    _check_section(cfg, "score", read_conf("score"))
+    score = cfg["score"]
     for key, allowed in (("images", ("validation", "held_out", "all")), ("codes", ("mean", "sample"))):
         if score[key] not in allowed:
             raise ConfigError(f"score.{key} must be {' or '.join(allowed)}, got {score[key]!r}")
@@ -238,7 +251,8 @@ def check_names(arguments: Iterable[str]) -> None:
         group = key.strip("+~ \t").partition("@")[0]
         if group.partition("/")[0].casefold() in groups and re.search(r"[/\\$]|\.\.", value):
             raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {value!r}")
-        if group in groups and NO_NAME.fullmatch(value):
+        listed = "[" in value if group not in LISTS else "[[" in value
+        if group in groups and (listed or NO_NAME.fullmatch(value)):
             allowed = ", ".join(options(group)) or "settings, hydra.NAME=VALUE"
             raise ConfigError(f"{group} must be one of {allowed}, got {value or 'nothing'}")
 
@@ -318,8 +332,8 @@ def _node(tree: Any, dotted: str) -> Any:
 def own_keys() -> frozenset[str]:
     """Return the top-level keys of conf/, settings and groups; other keys are variables that a user adds."""
     groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    settings = {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")}
-    return frozenset(groups | {"score"} | settings - {"defaults"})
+    settings = {*read_conf("config")}
+    return frozenset(groups | {"score"} | settings)
 
 
 def read_keys(cfg: DictConfig) -> set[str]:

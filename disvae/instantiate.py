@@ -108,7 +108,7 @@ def _checked(node: Any, family: str, key: str, positional: int = 0, given: Colle
             raise ConfigError(f"{where} is not a setting of {target.__name__}, which has {', '.join(own) or 'none'}")
         inner = next(filter(None, map(_family, _options(kind))), "")
         if inner and isinstance(value, Mapping):
-            settings[name] = _checked(value, inner, where)
+            settings[name] = _checked(value, inner, inner if inner == name else f"{inner}.{name}")
         elif _fits(value, kind):
             _check_size(where, value, kind)
             settings[name] = value

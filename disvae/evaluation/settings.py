@@ -28,5 +28,5 @@ def scoring_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str
         raise ConfigError(
             f"{', '.join(map(str, tree.keys() - {'metric', 'figure', 'score'}))} is not a setting; see --help"
         )
-    check_score(tree["score"])
+    check_score(tree)
     return tree.get("metric", {}), tree.get("figure", {}), tree["score"]

@@ -28,24 +28,31 @@ class LastingOutput(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Write bytes, or drop them if the output is lost; return how many."""
+        left = memoryview(data)
         try:
-            return os.write(self.descriptor, data)
+            while left:
+                left = left[os.write(self.descriptor, left) :]
         except OSError as error:
             self.lost = error
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.descriptor)  # also for libraries that write by themselves
-            return len(data)
+        return len(data)
 
 
 def _lasting(stream: TextIO | None) -> TextIO:
     if stream is None:  # the program was started with a closed output
         return open(os.devnull, "w", encoding="utf-8")
-    if not isinstance(stream, io.TextIOWrapper) or not isinstance(getattr(stream.buffer, "raw", None), io.FileIO):
+    buffer = getattr(stream, "buffer", None)
+    if type(stream) is not io.TextIOWrapper or not isinstance(getattr(buffer, "raw", buffer), io.FileIO):
         return stream  # a notebook's, a test's, or one that lasts already
     stream.flush()
     raw = LastingOutput(stream.fileno())
-    buffer = io.BufferedWriter(raw)
-    # A letter that the encoding lacks becomes a question mark.
-    return io.TextIOWrapper(buffer, stream.encoding, errors="replace", line_buffering=stream.line_buffering)
+    return io.TextIOWrapper(
+        raw if isinstance(buffer, io.FileIO) else io.BufferedWriter(raw),  # type: ignore[arg-type]  # PYTHONUNBUFFERED
+        stream.encoding,
+        errors="replace",  # a letter that the encoding lacks becomes a question mark
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def keep_output() -> None:
@@ -56,5 +63,6 @@ def keep_output() -> None:
 def lost_output() -> OSError | None:
     """Return the error that ended standard output; None if all that was printed has been written."""
     sys.stdout.flush()
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    buffer = getattr(sys.stdout, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)
     return raw.lost if isinstance(raw, LastingOutput) else None

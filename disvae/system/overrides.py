@@ -3,16 +3,16 @@
 import difflib
 import functools
 import re
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
-from disvae.config import FACTS, LISTS, ConfigError, conf_dir, options
+from disvae.config import FACTS, LISTS, ConfigError, conf_dir, options, read_conf
 
 FLAGS = ("-h", "--help", "--hydra-help", "--version", "--resolve", "-r", "--run", "-m", "--multirun", "-sc",
          "--shell-completion")  # fmt: skip
@@ -105,26 +105,19 @@ def _leaves(tree: Any, above: str) -> Iterator[str]:
             yield from _leaves(value, f"{above}.{key}" if above else str(key))
 
 
-def _conf(name: str) -> dict[str, Any]:
-    node = yaml.load(
-        (conf_dir() / f"{name}.yaml").read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    )
-    return {key: value for key, value in (node or {}).items() if key not in ("defaults", "hydra")}
-
-
 @functools.cache
 def known_settings() -> dict[str, list[str]]:
     """Return the choices that have each setting of conf/, such as `prior=sparse`; a general setting has no choices."""
-    general = _conf("config")
+    general = read_conf("config")
     found: dict[str, list[str]] = {name: [] for name in _leaves(general, "")}
-    found |= {name: [] for name in _leaves(_conf("score"), "score")}
+    found |= {name: [] for name in _leaves(read_conf("score"), "score")}
     for group in sorted(path.name for path in conf_dir().iterdir() if path.is_dir()):
         for option in options(group) if group not in ("hydra", "experiment") else ():
-            tree = _conf(f"{group}/{option}")
+            tree = read_conf(f"{group}/{option}")
             places = {group: f"{group}={option}"}
             if group == "schedule":
                 places = {
-                    f"schedule.{name}": f"schedule@schedule.{name}={option}" for name in _conf("config")["schedule"]
+                    f"schedule.{name}": f"schedule@schedule.{name}={option}" for name in read_conf("config")["schedule"]
                 }
             elif group in LISTS:
                 places = {f"{group}.{option}": f"{group}=[{option}]"}
@@ -206,6 +199,10 @@ def in_words(error: Exception, overrides: Sequence[str]) -> str:
         return (
             f"{merged[1]} is not the kind of value that {merged[1].partition('=')[0]} takes: --help shows its default"
         )
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    inside = next((key for key in keys if key.rpartition(".")[0] in known_settings()), None)
+    if inside:
+        return f"{inside} is not a setting, because {inside.rpartition('.')[0]} is a value and not a group of settings"
     return f"{' '.join(overrides)}: {lines[0]}"
 
 
@@ -215,4 +212,9 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(in_words(error, overrides)) from error
+    except (TypeError, ValueError) as error:
+        *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+        if innermost.f_globals["__name__"].partition(".")[0] not in ("hydra", "omegaconf"):
+            raise
         raise ConfigError(in_words(error, overrides)) from error
