@@ -18,8 +18,8 @@ NUMBER = int(os.environ.get("DISVAE_RANDOM_OVERRIDES", "25"))
 SEED = int(os.environ.get("DISVAE_RANDOM_SEED", "0"))
 
 VALUES = [
-    "", *"null true 0 -1 1 2 0.5 1e30 inf nan 2147483648 9223372036854775808 abc β ~ a=b [ [] [1] [[1]] [a,b]".split(),
-    *"{} {a:1} ${nothing} ${steps} 1,2".split(),
+    "", "null", "true", "0", "-1", "1", "2", "0.5", "1e30", "inf", "nan", "2147483648", "9223372036854775808", "abc",
+    "β", "~", "a=b", "[", "[]", "[1]", "[[1]]", "[a,b]", "{}", "{a:1}", "${nothing}", "${steps}", "1,2",
 ]  # fmt: skip
 FORMS = ("{}={}", "{}={}", "{}={}", "{}={}", "+{}={}", "++{}={}", "~{}", "{}", "{}x={}", "{}.x={}")
 

@@ -46,8 +46,9 @@ def _lasting(stream: TextIO | None) -> TextIO:
         return stream  # a notebook's, a test's, or one that lasts already
     stream.flush()
     raw = LastingOutput(stream.fileno())
+    lasting: Any = raw if isinstance(buffer, io.FileIO) else io.BufferedWriter(raw)  # as PYTHONUNBUFFERED says
     return io.TextIOWrapper(
-        raw if isinstance(buffer, io.FileIO) else io.BufferedWriter(raw),  # type: ignore[arg-type]  # PYTHONUNBUFFERED
+        lasting,
         stream.encoding,
         errors="replace",  # a letter that the encoding lacks becomes a question mark
         line_buffering=stream.line_buffering,
