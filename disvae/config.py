@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import importlib.util
 import math
 import re
 import textwrap
@@ -18,7 +19,7 @@ BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"
 NEUTRAL = {"beta": 1, "alpha": 0}
 """Values that are allowed for every objective, so that one sweep can span several objectives."""
 
-FACTS = ("better", "unsupervised", "packs_on_cpu")
+FACTS = ("better", "unsupervised", "packs_on_cpu", "needs")
 """Keys in the YAML of an option that describe the option. They are not passed to its class and not stored in runs.
 
 They are in the YAML because they are needed where importing the class, and torch with it, takes too long.
@@ -167,6 +168,10 @@ def check_values(cfg: DictConfig) -> None:
             raise ConfigError(f"{key} must be true or false, got {cfg[key]!r}")
     _names("final", cfg.final, options("metric"), otherwise="all")
     _names("final_figures", cfg.final_figures, options("figure"), otherwise="all")
+    for name in map(str, cfg.get("logger") or ()):
+        package = (facts("logger", name) or {}).get("needs")
+        if package and importlib.util.find_spec(package) is None:
+            raise ConfigError(f"logger={name} needs the package {package}: type pip install {package}")
     _check_trainer(cfg.trainer)
     _check_launcher(cfg.launcher)
     _check_optimize(cfg)

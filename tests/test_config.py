@@ -37,6 +37,13 @@ def test_a_bad_setting_is_named_with_its_value(composed, override, said):
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize("package", ["wandb", "mlflow"])
+def test_a_logger_whose_package_is_missing_says_what_to_install(composed, monkeypatch, package):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=f"logger={package} needs the package {package}: type pip install {package}"):
+        config.check_values(composed(f"logger=[{package}]"))
+
+
 def test_a_setting_that_nothing_reads_is_refused_with_what_reads_it(composed):
     cfg = composed("objective=beta_tc", "alpha=5")
     with pytest.raises(ConfigError, match=r"alpha=5 has no effect.*objective=decomposition"):
@@ -83,7 +90,7 @@ def test_an_option_outside_its_group_is_refused():
 
 @pytest.mark.parametrize(
     "argument",
-    ["dataset.path=../x.h5", "out=/elsewhere", "--config-dir=/my/conf", "objective=beta_tc", "experiment=null",
+    ["dataset.path=../x.h5", "out=/elsewhere", "--config-dir=/my/conf", "objective=beta_tc", "experiment=mathieu_clusters",
      "+trainer.x=a/b", "-m", "dataset=sprites,clusters", "metric=[mig,sap]", "hydra/launcher=basic", "prior=glob(*)"],
 )  # fmt: skip
 def test_paths_that_are_no_options_pass(argument):
