@@ -16,7 +16,7 @@ from disvae.runs.settings import flat_settings
 RISING = 0.02
 """An ELBO still rises if the last quarter of the steps brought more than this share of its whole gain."""
 
-MODEL = "model"
+_MODEL = "model"
 """Name of the source in scores.json that is no baseline."""
 
 
@@ -47,10 +47,10 @@ def compared(entries: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     for label, entry in entries.items():
         name = (facts("metric", label.partition("-")[0]) or {}).get("headline")
         sources = entry["scores"].get(name, {})
-        if MODEL not in sources or len(sources) < 2:
+        if _MODEL not in sources or len(sources) < 2:
             continue
-        highest = max(_end(of, "high") for source, of in sources.items() if source != MODEL)
-        (above if _end(sources[MODEL], "low") > highest else others).append(f"{label}/{name}")
+        highest = max(_end(of, "high") for source, of in sources.items() if source != _MODEL)
+        (above if _end(sources[_MODEL], "low") > highest else others).append(f"{label}/{name}")
     return above, others
 
 
@@ -102,12 +102,13 @@ def _disentanglement(metrics: Mapping[str, float], above: list[str], others: lis
 
 def _advice(config: Mapping[str, Any], metrics: Mapping[str, float], rising: bool, disentangled: bool) -> str:
     beta = flat_settings(config).get("beta")
-    has_beta = isinstance(beta, float) and beta > 0
     if collapsed(metrics):
-        warm_up = "schedule@schedule.beta=linear (a warm-up)"
-        return f"Next: try beta={beta / 4:g} or {warm_up}." if has_beta else f"Next: try steps={2 * config['steps']}."
+        if isinstance(beta, float) and beta > 0:
+            return f"Next: try beta={beta / 4:g} or schedule@schedule.beta=linear (a warm-up)."
+        return f"Next: try steps={2 * config['steps']}."
     if rising:
         return f"Next: train longer, steps={2 * config['steps']}."
-    weights = [f"beta={beta / 2:g},{beta:g},{2 * beta:g}"] if has_beta else []
-    axes = shlex.join([*([] if disentangled else weights), "seed=0,1,2"])
-    return f"Next: one seed says little; repeat the command with -m and {axes}, then compare."
+    axes = ["seed=0,1,2"]
+    if isinstance(beta, float) and beta > 0 and not disentangled:
+        axes.insert(0, f"beta={beta / 2:g},{beta:g},{2 * beta:g}")
+    return f"Next: one seed says little; repeat the command with -m and {shlex.join(axes)}, then compare."
