@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -179,8 +180,13 @@ def groups() -> frozenset[str]:
 
 
 def spelled(argument: str) -> str:
-    """Return an override as Hydra takes it: `+experiment=a` without the plus, `experiment=null` as `~experiment`."""
+    """Return an override as Hydra takes it: `+experiment=a` without the plus, `experiment=null` as `~experiment`.
+
+    The folder in `init_from` is quoted, since names of run folders hold `=` and commas.
+    """
     key, equals, value = argument.partition("=")
+    if key == "init_from" and value not in ("", "null") and value[0] not in "'\"[":
+        value = "'" + value.replace("'", "\\'") + "'"
     if key.startswith("+") and key.lstrip("+").partition("@")[0] in groups():
         key = key.lstrip("+")
     return f"~{key.lstrip('~')}" if key.lstrip("~") in NULLABLE and value == "null" else key + equals + value
@@ -356,7 +362,27 @@ def resolved(cfg: DictConfig, *, complete: bool = True) -> dict[str, Any]:
             tree.pop(name)
             if f"schedule.{name}" in read:  # schedule.beta.value=4 is beta=4
                 tree[name] = cfg.schedule[name].value
+    if (former := tree.pop("init_from", None)) is not None:
+        tree["init_from"] = trained_weights(former)
     return {**{name: {} for name in LISTS}, **tree}
+
+
+def trained_weights(run: Any) -> dict[str, str]:
+    """Return the folder of a trained run, in `run`, and a hash of its last checkpoint, in `checkpoint`.
+
+    Raises:
+        ConfigError: it is not the folder of a trained run.
+    """
+    if not isinstance(run, str):
+        raise ConfigError(f"init_from must be the folder of a trained run, or null, got {run!r}")
+    path = Path(run).expanduser()
+    try:
+        content = (path / "last.ckpt").read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"init_from={run} is not the folder of a trained run: its last.ckpt cannot be read ({error.strerror})"
+        ) from error
+    return {"run": str(path), "checkpoint": hashlib.sha256(content).hexdigest()[:16]}
 
 
 def devices(trainer: Mapping[str, Any]) -> int:

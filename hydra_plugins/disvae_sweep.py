@@ -45,7 +45,7 @@ class DisvaeSweeper(BasicSweeper):
         given = [f"{name}={values}" for name, values in self.params.items()] + arguments
         check_names(given)
         axes = {}
-        for override in parser.parse_overrides([expand(argument) for argument in given]):
+        for override in parser.parse_overrides([spelled(expand(argument)) for argument in given]):
             [values] = self.split_arguments([override], None)
             axes[override.get_key_element().lstrip("+")] = [spelled(value) for [value] in values]
         self._check_experiments(axes.get("experiment", []))

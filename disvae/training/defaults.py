@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from disvae.config import BY_REFERENCE, ConfigError, conf_dir, resolved
 from disvae.runs.settings import flat_settings
 
-NAMED_FIRST = ("objective", "beta", "alpha", "seed")
+NAMED_FIRST = ("objective", "beta", "alpha", "seed", "init_from")
 """Settings that a name begins with, since it may be cut."""
 
 NOT_COMPARED = ("hydra.overrides", "hydra.runtime", "hydra.job")
