@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from disvae.config import BY_REFERENCE, ConfigError, conf_dir, resolved
+from disvae.config import BY_REFERENCE, NEUTRAL, ConfigError, conf_dir, read_keys, readers, resolved
 from disvae.runs.settings import flat_settings
 
 NAMED_FIRST = ("objective", "beta", "alpha", "seed", "init_from")
@@ -67,10 +67,10 @@ def _text(value: Any) -> str:
 
 
 def check_experiment(cfg: DictConfig, choices: Mapping[str, Any]) -> None:
-    """Refuse an experiment whose file has no effect.
+    """Refuse an experiment that has no effect, or that sets a weight that nothing reads.
 
     Raises:
-        ConfigError: naming the line that the file lacks.
+        ConfigError: naming the line that the file lacks, or the setting that nothing reads.
     """
     experiment, folders = choices.get("experiment"), _folders(cfg)
     if "experiment" in cfg:
@@ -87,6 +87,13 @@ def check_experiment(cfg: DictConfig, choices: Mapping[str, Any]) -> None:
             f"experiment={experiment} changes nothing: its file lacks a line with a setting that it changes, "
             "such as `beta: 2`"
         )
+    for name in NEUTRAL if experiment else ():
+        ineffective = cfg[name] not in (NEUTRAL[name], usual(*bases[1])[name]) and name not in read_keys(cfg)
+        if ineffective and f"schedule.{name}" not in read_keys(cfg):
+            raise ConfigError(
+                f"experiment={experiment} sets {name}={cfg[name]}, which has no effect: "
+                f"objective={choices['objective']} does not read {name}; it is read by {', '.join(readers(name))}"
+            )
 
 
 def _compared(cfg: DictConfig) -> Any:

@@ -55,9 +55,9 @@ class Job:
             ConfigError: naming the key, its value and what to type.
         """
         check_choices(choices)
-        check_experiment(cfg, choices)
         check_values(cfg)
         check_settings(cfg, overrides, choices["objective"])
+        check_experiment(cfg, choices)
         config = resolved(cfg)
         run = Run.find(Path(cfg.out), choices["dataset"], "", config)
         if not run.path.exists():

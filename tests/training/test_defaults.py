@@ -80,6 +80,10 @@ def test_a_run_that_an_earlier_version_stored_under_either_spelling_is_found(job
         ("\ufeff# @package _global_\nbeta: 2\n", "with no byte order mark before it"),
         ("# @package _global_\n", "experiment=mine changes nothing: its file lacks a line with a setting"),
         ("# @package _global_\nlog_every: 50\n", "changes nothing"),
+        (
+            "# @package _global_\nalpha: 5\n",
+            "sets alpha=5, which has no effect: objective=beta_vae does not read",
+        ),
     ],
 )
 def test_an_experiment_without_effect_names_the_line_that_its_file_lacks(job, mine, text, said):
