@@ -10,6 +10,9 @@ from disvae.runs.folder import Run
 from disvae.runs.settings import Setting, flat_settings
 from disvae.sweep.record import FOLDER, Sweep, SweepJob
 
+CHECKSUM = "dataset.checksum"
+"""The setting of a row that tells runs of different images apart, whatever their paths and settings are."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -119,7 +122,7 @@ def of_run(run: Run) -> Row:
             state=run.state(),
             step=status["step"],
             error=status.get("error", ""),
-            settings=flat_settings(run.config()) if (run.path / "config.yaml").exists() else {},
+            settings=_settings(run) if (run.path / "config.yaml").exists() else {},
             metrics={tag: value for tag, value in values.items() if not tag.endswith("_se")},
             errors={tag.removesuffix("_se"): value for tag, value in values.items() if tag.endswith("_se")},
             controls={tag: others for tag, _, others in found if others},
@@ -129,6 +132,13 @@ def of_run(run: Run) -> Row:
         )
     except ConfigError as error:
         return Row(run.path.name, run.path, "failed", error=str(error))
+
+
+def _settings(run: Run) -> dict[str, Setting]:
+    """Return the settings that distinguish runs; the beginning of the images' checksum is one of them."""
+    checksum = run.data_checksum()
+    known = {CHECKSUM: checksum[: len("sha256:") + 8]} if checksum else {}
+    return flat_settings(run.config()) | known
 
 
 def _flat(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float], dict[str, float]]]:

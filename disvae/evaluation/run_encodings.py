@@ -19,6 +19,7 @@ from disvae.dataset import Dataset
 from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.evaluation import controls
 from disvae.evaluation.compute import MODEL, Sources
+from disvae.instantiate import make
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
@@ -43,6 +44,38 @@ def check(built: Built, settings: Mapping[str, Any]) -> None:
 def device_of(config: Mapping[str, Any]) -> torch.device:
     """Return a GPU if there is one, unless the run has trainer.accelerator=cpu."""
     return torch.device("cuda" if config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def dataset_of(run: Run, path: str | None = None) -> Dataset:
+    """Return the dataset of a run; `path` is the place of its data, if they have moved.
+
+    Raises:
+        ConfigError: the data cannot be read, or they are not the data of the run.
+    """
+    node = run.config()["dataset"]
+    if path is not None and "path" not in node:
+        raise ConfigError(f"dataset.path={path} has no effect: the images of {run.path} are drawn; leave it out")
+    named = node.get("path") if path is None else path
+    where = "the images" if named is None else f"the images at {named}"
+    try:
+        dataset: Dataset = make(node if path is None else node | {"path": path}, "dataset")
+    except ConfigError as error:
+        moved = (
+            "" if named is None or path is not None else f"; if the data of {run.path} have moved: dataset.path=PATH"
+        )
+        raise ConfigError(f"{error}{moved}") from error
+    if run.data_checksum() not in (None, dataset.checksum):
+        raise ConfigError(f"{where} are not those that {run.path} was trained on; type their place: dataset.path=PATH")
+    return dataset
+
+
+def built_of(run: Run, path: str | None = None) -> Built:
+    """Return the parts of a run, with initial weights, around its dataset; `path` is its place if it has moved.
+
+    Raises:
+        ConfigError: the data cannot be read, or they are not the data of the run.
+    """
+    return build(run.config(), dataset_of(run, path))
 
 
 def digest_of(run: Run) -> str:
@@ -85,7 +118,7 @@ def sources_of(
     missing = [control for control in wanted if f"controls/{control}" not in arrays]
     dataset = None
     if needs_images or missing or not arrays:
-        built = built or build(config)
+        built = built or built_of(run)
         dataset = built.dataset
     x_shape = dataset.x_shape if dataset is not None else tuple(map(int, arrays["x_shape"]))
     vae = restored(config, checkpoint, x_shape).to(device).eval()
