@@ -127,8 +127,14 @@ def evaluate_run(
         ConfigError: the checkpoint cannot be read, or the folder cannot be written.
     """
     device = device or device_of(run.config())
-    sources, protocol = sources_of(run, settings, chosen.needs_images, built, device)
+    sources, protocol, unavailable = sources_of(run, settings, chosen.needs_images, built, device)
     name = stage(settings)
+
+    def save(label: str, result: Result) -> None:
+        if isinstance(chosen.metrics[label], Metric):  # metrics of a model have no baselines
+            result.failed |= unavailable
+        _save(run, name, entries({label: result}, chosen.nodes, protocol), coming=chosen.metrics)
+
     results = compute_scores(
         chosen.metrics,
         sources,
@@ -136,9 +142,7 @@ def evaluate_run(
         seed=settings["seed"],
         named=chosen.named,
         processes=torch.get_num_threads(),
-        done=lambda label, result: _save(
-            run, name, entries({label: result}, chosen.nodes, protocol), coming=chosen.metrics
-        ),
+        done=save,
     )
     scored = run.scores().get(name, {})
     now = {label: scored[label] for label in results}
