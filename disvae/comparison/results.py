@@ -8,6 +8,7 @@ from typing import Any
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
 from disvae.runs.settings import Setting, flat_settings
+from disvae.runs.tables import needed_images
 from disvae.sweep.record import FOLDER, Sweep, SweepJob
 
 CHECKSUM = "dataset.checksum"
@@ -20,7 +21,7 @@ class Row:
 
     `metrics` holds the values of metrics.json by tag, `errors` their standard errors, and `intervals` the ends of the
     scores' 95 % confidence intervals over the images of this run. `controls` holds the scores of the baselines and of
-    `chance`, by tag and source. `peers` names the folders of the runs that UDR compared. `repeat` is the progress of a
+    `chance`, by tag and source. `needed` says how many images the metrics need that had fewer, by label. `peers` names the folders of the runs that UDR compared. `repeat` is the progress of a
     repeat with force=true. A `typed` row has no configuration: only the settings in its overrides are known.
     """
 
@@ -34,6 +35,7 @@ class Row:
     errors: dict[str, float] = field(default_factory=dict)
     controls: dict[str, dict[str, float]] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    needed: dict[str, int] = field(default_factory=dict)
     peers: frozenset[str] = frozenset()
     repeat: str = ""
     typed: bool = False
@@ -127,6 +129,7 @@ def of_run(run: Run) -> Row:
             errors={tag.removesuffix("_se"): value for tag, value in values.items() if tag.endswith("_se")},
             controls={tag: others for tag, _, others in found if others},
             intervals={tag: (of["low"], of["high"]) for tag, of, _ in found if of.get("low") is not None},
+            needed=needed_images(scores.get("metric", {})),
             peers=_peers(scores),
             repeat=_repeat(run.place(force=True)),
         )
