@@ -21,8 +21,9 @@ class Row:
 
     `metrics` holds the values of metrics.json by tag, `errors` their standard errors, and `intervals` the ends of the
     scores' 95 % confidence intervals over the images of this run. `controls` holds the scores of the baselines and of
-    `chance`, by tag and source. `needed` says how many images the metrics need that had fewer, by label. `peers` names the folders of the runs that UDR compared. `repeat` is the progress of a
-    repeat with force=true. A `typed` row has no configuration: only the settings in its overrides are known.
+    `chance`, by tag and source. `needed` holds by label how many images those metrics need that had fewer. `peers`
+    names the folders of the runs that UDR compared. `repeat` is the progress of a repeat with force=true. A `typed` row
+    has no configuration: only the settings in its overrides are known.
     """
 
     name: str
