@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from disvae.config import ConfigError, check_lists, check_names, conf_dir
+from disvae.config import ConfigError, check_lists, check_names, conf_dir, spelled
 from disvae.sweep.axes import expand
 from disvae.sweep.engine import check_installed
 from disvae.system.command import asks_help, one_line, prepare_process, refusals
@@ -103,7 +103,7 @@ def main() -> None:
             program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
             print(help_text(program))
             return
-        sys.argv[1:] = map(expand, ordered(sys.argv[1:]))
+        sys.argv[1:] = [spelled(expand(argument)) for argument in ordered(sys.argv[1:])]
         check_lists(sys.argv[1:])
         check_names(sys.argv[1:])
         check_installed(sys.argv[1:])

@@ -15,6 +15,7 @@ from disvae.training.build_module import build_module
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.job import Job
 from disvae.training.module import VAEModule
+from disvae.training.starts import load_weights
 from disvae.training.trainer import trainer_of
 
 
@@ -56,5 +57,8 @@ def prepare(job: Job, dataset: Dataset | None = None) -> Parts:
     if at_end.metrics:
         check(built, config["score"])
     module = build_module(config, built, device)
+    former = config.get("init_from")
+    if former and not job.run.place(job.force).last.exists():
+        load_weights(module.vae, former)
     module.configure_optimizers()  # whose ranges only they know
     return Parts(device, built, module, during, at_end, during_figures, at_end_figures)
