@@ -94,7 +94,8 @@ def test_an_option_outside_its_group_is_refused():
 @pytest.mark.parametrize(
     "argument",
     ["dataset.path=../x.h5", "out=/elsewhere", "--config-dir=/my/conf", "objective=beta_tc",
-     "experiment=mathieu_clusters", "+trainer.x=a/b", "-m", "dataset=sprites,clusters", "metric=[mig,sap]", "hydra/launcher=basic", "prior=glob(*)"],
+     "experiment=mathieu_clusters", "+trainer.x=a/b", "-m",
+     "dataset=sprites,clusters", "metric=[mig,sap]", "hydra/launcher=basic", "prior=glob(*)"],
 )  # fmt: skip
 def test_paths_that_are_no_options_pass(argument):
     config.check_names([argument])

@@ -70,3 +70,48 @@ def test_a_random_override_is_obeyed_or_refused_in_a_line_that_names_it(answer, 
         assert lines[0].startswith("disvae: "), told
         assert words[0] in lines[0] or (words[0] in LISTS and words[1] in lines[0]), told
         assert not [path for path in tmp_path.rglob("*") if path.name == "status.json"], told
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("schedule.beta.value=-1", "schedule.beta: value must be non-negative and finite, got -1"),
+        ("figure=[reconstruction] figure.traversal.most=3", "add traversal to figure=[...]"),
+        ("metric=[mig] metric.mig.bins={a:1}", "metric.mig.bins must be a whole number, got {'a': 1}"),
+        (
+            "metric=[dci] metric.dci.trees=9223372036854775808",
+            "metric.dci.trees must be at most 1,000,000, because more",
+        ),
+        ("score.repeats=2147483648", "score.repeats must be a whole number from 2 to 10,000, got 2147483648"),
+        ("score.controls=-1", "score.controls must be a list of untrained, pca, ica, rotation, got -1"),
+        ("dataset.clusters=2147483648", "dataset.clusters must be at most 1,000,000"),
+        ("dataset.beta=3", "dataset.beta is not a setting; did you mean beta="),
+        ("optimizer.eps=0", "optimizer: lr and eps must be positive, got 0.001 and 0"),
+        ("optimizer.lr=inf", "optimizer.lr must be a finite number, got inf"),
+        ("log_every=${nothing}", "log_every refers to ${nothing}, which is not a setting"),
+        ("trainer.accelerator=[[1]]", "trainer.accelerator must be one of auto, cpu, gpu, cuda, mps, got [[1]]"),
+        ("+trainer.foo=1", "trainer: Trainer.__init__() got an unexpected keyword argument 'foo'"),
+        ("out=null", "out must be a folder, out=PATH, got null"),
+        ("out=~/runs", """needs quotes: type 'out="~/runs"'"""),
+        ("trainer.graph=β", """needs quotes: type 'trainer.graph="β"'"""),
+        ("final=null", "final must be all or a list of active_units"),
+        ("split=null", "split is a group of settings, split.NAME=VALUE, got null"),
+        ("zip={}", "zip={} is not"),
+        ("batch_size=401", "batch_size must be at most the 400 training images, got 401"),
+        ("betaa=6", "betaa is not a setting; did you mean beta=?"),
+        ("lr=1e-3", "lr is not a setting; did you mean optimizer.lr=?"),
+        ("epochs=10", "epochs is not a setting; did you mean steps=?"),
+        ("objective=betatc", "got 'betatc'; did you mean beta_tc?"),
+        ("prior.df=5", "prior.df has no effect with these choices: type also prior=student_t"),
+        ("seed = 3", "'seed' is not a setting: type seed=VALUE, without spaces around ="),
+        ("--foo", "--foo is not a flag"),
+        ("--cfg", "--cfg must be job or hydra or all, got"),
+        ("-m beta=1,[", "beta=1,[ cannot be read"),
+    ],
+)
+def test_what_is_refused_is_named_and_leaves_no_folder(answer, tmp_path, typed, said):
+    status, told = answer(*typed.split(" "))
+    assert (status, told.count("\n"), told.startswith("disvae: ")) == (2, 1, True), told
+    assert said in told
+    assert not list(tmp_path.rglob("status.json"))
+    assert not list(tmp_path.glob("outputs"))

@@ -11,8 +11,9 @@ class LastingOutput(io.RawIOBase):
 
     lost: OSError | None = None
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream  # which would close the descriptor if nobody held it
+        self.descriptor = stream.fileno()
 
     def writable(self) -> bool:
         """Return True, as for every output."""
@@ -45,7 +46,7 @@ def _lasting(stream: TextIO | None) -> TextIO:
     if type(stream) is not io.TextIOWrapper or not isinstance(getattr(buffer, "raw", buffer), io.FileIO):
         return stream  # a notebook's, a test's, or one that lasts already
     stream.flush()
-    raw = LastingOutput(stream.fileno())
+    raw = LastingOutput(stream)
     lasting: Any = raw if isinstance(buffer, io.FileIO) else io.BufferedWriter(raw)  # as PYTHONUNBUFFERED says
     return io.TextIOWrapper(
         lasting,
