@@ -1,4 +1,7 @@
+import re
+
 import pytest
+from hydra.errors import MissingConfigException
 
 from disvae import config
 from disvae.config import ConfigError
@@ -14,10 +17,10 @@ from disvae.system.help import help_text
         ("beta=nan", "got nan"),
         ("alpha=inf", "alpha must be a finite number"),
         ("beta=true", "got True"),
-        ("steps=0", "steps must be a whole number >= 1, got 0"),
+        ("steps=0", "steps must be a whole number from 1 to 1,000,000,000, got 0"),
         ("z_dim=2.5", "z_dim must be a whole number"),
-        ("seed=99999999999999999999", "seed must be a whole number from 0 to 4.29497e+09"),
-        ("seed=null", "got None"),
+        ("seed=99999999999999999999", "seed must be a whole number from 0 to 4,294,967,295"),
+        ("seed=null", "got null"),
         ("split.held_out=0.9", "split.held_out must be a finite number from 0 to 0.5, got 0.9"),
         ("preview=everything", "preview must be schedule or null"),
         ("force=1", "force must be true or false"),
@@ -35,6 +38,13 @@ def test_a_bad_setting_is_named_with_its_value(composed, override, said):
     with pytest.raises(ConfigError) as error:
         config.check_values(composed(override))
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("package", ["wandb", "mlflow"])
+def test_a_logger_whose_package_is_missing_says_what_to_install(composed, monkeypatch, package):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=f"logger={package} needs the package {package}: type pip install {package}"):
+        config.check_values(composed(f"logger=[{package}]"))
 
 
 def test_a_setting_that_nothing_reads_is_refused_with_what_reads_it(composed):
@@ -83,8 +93,9 @@ def test_an_option_outside_its_group_is_refused():
 
 @pytest.mark.parametrize(
     "argument",
-    ["dataset.path=../x.h5", "out=/elsewhere", "--config-dir=/my/conf", "objective=beta_tc", "experiment=null",
-     "+trainer.x=a/b", "-m", "dataset=sprites,clusters", "metric=[mig,sap]", "hydra/launcher=basic", "prior=glob(*)"],
+    ["dataset.path=../x.h5", "out=/elsewhere", "--config-dir=/my/conf", "objective=beta_tc",
+     "experiment=mathieu_clusters", "+trainer.x=a/b", "-m",
+     "dataset=sprites,clusters", "metric=[mig,sap]", "hydra/launcher=basic", "prior=glob(*)"],
 )  # fmt: skip
 def test_paths_that_are_no_options_pass(argument):
     config.check_names([argument])
@@ -95,6 +106,28 @@ def test_paths_that_are_no_options_pass(argument):
 def test_an_option_that_is_a_path_is_refused(key, option):
     with pytest.raises(ConfigError, match=r"^(objective|experiment|schedule|hydra/launcher|prior) must be one of "):
         config.check_names([f"{key}={option}"])
+
+
+@pytest.mark.parametrize("override", ["objective=null", "+prior=", "experiment=", "model=mlp,null", "prior=[a,b]"])
+def test_a_group_that_needs_an_option_names_the_ones_there_are(override):
+    group, _, value = override.strip("+").partition("=")
+    with pytest.raises(ConfigError, match=f"^{group} must be one of .*, got {re.escape(repr(value))}$"):
+        config.check_names([override])
+
+
+def test_null_and_a_plus_are_understood_where_an_option_is_chosen(composed):
+    spelled = ["+experiment=a", "experiment=null", "~scheduler=null", "+schedule@schedule.beta=linear", "+mine=null"]
+    said = ["experiment=a", "~experiment", "~scheduler", "schedule@schedule.beta=linear", "+mine=null"]
+    assert [config.spelled(override) for override in spelled] == said
+    assert config.resolved(composed("~scheduler", "~experiment")) == {
+        key: value for key, value in config.resolved(composed()).items() if key != "scheduler"
+    }
+
+
+@pytest.mark.parametrize("group", ["experiment", "scheduler"])
+def test_an_option_that_does_not_exist_is_an_error(composed, group):
+    with pytest.raises(MissingConfigException, match=f"Could not find '{group}/typo'"):
+        composed(f"{group}=typo")
 
 
 def test_identity_ignores_spelling_and_place_but_not_numbers(composed):

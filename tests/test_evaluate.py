@@ -131,6 +131,19 @@ def test_codes_that_are_not_good_are_made_again(run, damage, capsys):
         assert (array == expected[name]).all(), name
 
 
+def test_a_baseline_that_cannot_be_computed_is_listed_with_its_reason(run, monkeypatch, capsys):
+    def no_pixels(*args, **kwargs):
+        raise ValueError("images must differ")
+
+    monkeypatch.setattr("disvae.evaluation.controls.pixels", no_pixels)
+    (run.path / "encoding.h5").unlink()
+    evaluate([str(run.path), "metric=[sparsity,mig]"])
+    entry = run.scores()["metric"]["mig"]
+    assert entry["scores"]["histogram"].keys() == {"model", "untrained", "rotation"}
+    assert entry["failed"] == {"pca": "images must differ", "ica": "images must differ"}
+    assert "(pca, ica): images must differ" in capsys.readouterr().out
+
+
 def test_all_images_are_scored_on_request_and_owe_nothing_to_a_sample(run, capsys):
     evaluate([str(run.path), "metric=[mig]", "score.images=all", "score.controls=[]"])
     found = run.scores()["metric-all"]["mig"]
@@ -203,7 +216,7 @@ BAD = [
     (["RUN", "metric=[mig]", "metric.mig.bin=3"], "bin"),
     (["RUN", "metric=[mig]", "metric.mig.bins=1"], "bins must be at least 2, got 1"),
     (["RUN", "metric=[mig]", "metric.mig.bins=many"], "metric.mig.bins must be a whole number, got 'many'"),
-    (["RUN", "score.repeats=1"], "score.repeats must be a whole number >= 2, got 1"),
+    (["RUN", "score.repeats=1"], "score.repeats must be a whole number from 2 to 10,000, got 1"),
     (["RUN", "score.controls=[noise]"], "score.controls must be a list of untrained, pca, ica, rotation"),
     (["RUN", "score.images=test"], "score.images must be validation or held_out or all, got 'test'"),
     (["RUN", "beta=4"], "beta"),

@@ -21,7 +21,8 @@ from disvae.training.callbacks import Seconds
 from disvae.training.job import Job
 from disvae.training.loop import train_run
 from disvae.training.module import Evaluation, VAEModule
-from disvae.training.run_trainer import RunTrainer, Stopped
+from disvae.training.parts import prepare
+from disvae.training.run_trainer import Stopped
 
 SMALL_SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=4", "dataset.scales=2")
 
@@ -518,16 +519,16 @@ def test_shell_completion_offers_the_options(tmp_path):
 
 
 def test_what_is_made_at_the_end_is_what_final_names_and_what_was_typed(composed, tiny, tmp_path):
-    def at_end(*overrides: str) -> tuple[set[str], set[str]]:
-        run = RunTrainer(Job(Run(tmp_path), resolved(composed(*tiny, *overrides)), overrides), torch.device("cpu"))
-        return set(run.at_end.metrics), set(run.at_end_figures.figures)
-
     usual = ("metric=[mig,sap]", "figure=[reconstruction]")
-    config = resolved(composed(*tiny, *usual))
-    run = RunTrainer(Job(Run(tmp_path), config), torch.device("cpu"))  # as an experiment sets them
-    assert (run.at_end.metrics, run.at_end_figures.figures) == ({}, {})
-    assert at_end("final=[sap]", "final_figures=[traversal]") == ({"sap"}, {"traversal"})
-    assert at_end(*usual, "final=[dci_forest]") == ({"mig", "sap", "dci_forest"}, {"reconstruction"})
+
+    def at_end(*overrides: str, typed: bool) -> tuple[set[str], set[str]]:
+        asked = overrides if typed else ()
+        parts = prepare(Job(Run(tmp_path), resolved(composed(*tiny, *usual, *overrides)), (*usual, *asked) * typed))
+        return set(parts.at_end.metrics), set(parts.at_end_figures.figures)
+
+    assert at_end("final=[]", "final_figures=[]", typed=False) == (set(), set())
+    assert at_end("final=[sap]", "final_figures=[traversal]", typed=False) == ({"sap"}, {"traversal"})
+    assert at_end("final=[dci_forest]", typed=True) == ({"mig", "sap", "dci_forest"}, {"reconstruction"})
 
 
 @pytest.mark.parametrize(
