@@ -2,9 +2,11 @@
 
 import difflib
 import functools
+import importlib.util
 import math
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,9 @@ LISTS = ("metric", "figure", "callbacks", "logger")
 CONTROLS = ("untrained", "pca", "ica", "rotation")
 """Baselines: the untrained encoder, principal and independent components of the pixels, randomly rotated codes."""
 
+PLUGINS = "DISVAE_PLUGINS"
+"""The environment variable with the allowed plugins, separated by commas; processes that a sweep starts inherit it."""
+
 PRECISIONS = ("32-true", "tf32", "bf16-mixed")
 """Allowed precisions: float32; TensorFloat-32 products on a GPU; bfloat16 in the networks only.
 
@@ -46,19 +51,70 @@ def conf_dir() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
 
 
+def packages() -> tuple[str, ...]:
+    """Return the packages that a `_target_` may refer to: disvae and the plugins that the user allows."""
+    return ("disvae", *dict.fromkeys(re.findall(r"[^\s,]+", os.environ.get(PLUGINS, ""))))
+
+
+def package_folder(package: str) -> Path | None:
+    """Return the folder of an allowed package, or None if it is not found. The package itself is not imported."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin).parent if spec and spec.origin and spec.submodule_search_locations else None
+
+
+def conf_dirs() -> list[Path]:
+    """Return the folder conf/ of disvae and those of the allowed plugins."""
+    folders = [folder / "conf" for folder in map(package_folder, packages()[1:]) if folder is not None]
+    return [conf_dir(), *folders]
+
+
+def groups() -> list[str]:
+    """Return the groups of options, which are the folders in conf/."""
+    return sorted({path.name for conf in conf_dirs() for path in conf.glob("*/")})
+
+
+def option_files(group: str) -> dict[str, Path]:
+    """Return the YAML file of each option of a group, by the name of the option."""
+    return {path.stem: path for conf in conf_dirs() for path in sorted((conf / group).glob("*.yaml"))}
+
+
 def options(group: str) -> list[str]:
     """Return the options of a group, which are the YAML files in its folder."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    return sorted(option_files(group))
+
+
+def facts(group: str, option: str) -> dict[str, Any] | None:
+    """Return the FACTS in the YAML of an option, or None if the group has no such option."""
+    return _facts(group, option, packages())
 
 
 @functools.cache
-def facts(group: str, option: str) -> dict[str, Any] | None:
-    """Return the FACTS in the YAML of an option, or None if the group has no such option."""
-    if option not in options(group):
+def _facts(group: str, option: str, among: tuple[str, ...]) -> dict[str, Any] | None:
+    path = option_files(group).get(option)
+    if path is None:
         return None
-    text = (conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
-    node = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    node = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return {key: node[key] for key in FACTS if key in node}
+
+
+def targets(tree: Any) -> Iterator[str]:
+    """Yield every `_target_` in a configuration."""
+    children: Iterable[Any] = tree if isinstance(tree, list) else ()
+    if isinstance(tree, Mapping):
+        children = tree.values()
+        if "_target_" in tree:
+            yield str(tree["_target_"])
+    for child in children:
+        yield from targets(child)
+
+
+def is_option(node: Any, family: str) -> bool:
+    """Return whether a node of a configuration names an option of the family, in disvae or in an allowed plugin."""
+    target = str(node.get("_target_")) if isinstance(node, Mapping) else ""
+    return target.startswith(tuple(f"{package}.{family}." for package in packages()))
 
 
 def _settings(tree: Any) -> Any:
@@ -179,11 +235,11 @@ def check_names(arguments: Iterable[str]) -> None:
     Raises:
         ConfigError: an option is a path; the message names the group, the value and the options.
     """
-    groups = {path.name.casefold() for path in conf_dir().iterdir() if path.is_dir()}  # some file systems ignore case
+    known = {group.casefold() for group in groups()}  # some file systems ignore case
     for argument in arguments:
         key, _, value = argument.partition("=")
         group = key.strip("+~ \t").partition("@")[0]
-        if group.partition("/")[0].casefold() in groups and re.search(r"[/\\$]|\.\.", value):
+        if group.partition("/")[0].casefold() in known and re.search(r"[/\\$]|\.\.", value):
             raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {value!r}")
 
 
@@ -219,10 +275,11 @@ def nodes(group: str, chosen: Mapping[str, Any], names: Iterable[str]) -> dict[s
     The label is the option's name and its settings that differ from the YAML: `mig-bins40`.
     """
     found = {}
+    files = option_files(group)
     for name in dict.fromkeys([*chosen, *names]):
-        if name not in options(group):
+        if name not in files:
             raise ConfigError(f"{group}.{name} must be one of {', '.join(options(group))}")
-        default = _settings(OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{name}.yaml")))
+        default = _settings(OmegaConf.to_container(OmegaConf.load(files[name])))
         node = _settings(chosen.get(name, default))
         changed = "".join(f"-{key}{value}" for key, value in node.items() if value != default.get(key))
         found[name + re.sub(r"[^\w.-]", "_", changed)] = node
@@ -258,12 +315,14 @@ def _node(tree: Any, dotted: str) -> Any:
     return tree
 
 
-@functools.cache
 def own_keys() -> frozenset[str]:
     """Return the top-level keys of conf/, settings and groups; other keys are variables that a user adds."""
-    groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    settings = {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")}
-    return frozenset(groups | {"score"} | settings - {"defaults"})
+    return frozenset({*groups(), "score"} | _top_settings())
+
+
+@functools.cache
+def _top_settings() -> set[str]:
+    return {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")} - {"defaults"}
 
 
 def read_keys(cfg: DictConfig) -> set[str]:
@@ -311,8 +370,8 @@ def readers(setting: str) -> list[str]:
     """Return the objectives that read a setting of BY_REFERENCE, as `objective=NAME`."""
     through = {"beta": "schedule.beta", "alpha": "schedule.alpha"}.get(setting, setting)
     found = []
-    for name in options("objective"):
-        tree = OmegaConf.to_container(OmegaConf.load(conf_dir() / "objective" / f"{name}.yaml"), resolve=False)
+    for name, path in sorted(option_files("objective").items()):
+        tree = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         if through in _references(tree):
             found.append(f"objective={name}")
     return found
@@ -328,7 +387,10 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     for name in NEUTRAL:
         if name not in read:
             tree.pop(name)
-    return {**{name: {} for name in LISTS}, **tree}
+    tree.pop("plugins")  # those that the run uses are in it, however they were allowed
+    named = tuple(targets(tree))
+    used = [package for package in packages()[1:] if any(target.startswith(f"{package}.") for target in named)]
+    return {**{name: {} for name in LISTS}, **tree, **({"plugins": used} if used else {})}
 
 
 def devices(trainer: Mapping[str, Any]) -> int:

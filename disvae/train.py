@@ -26,6 +26,7 @@ from disvae.sweep.axes import expand
 from disvae.sweep.engine import check_installed
 from disvae.system.command import asks_help, prepare_process
 from disvae.system.help import help_text
+from disvae.system.plugins import allow_plugins
 from disvae.system.signals import Interrupted
 from disvae.training.job import Job, JobFailed
 from disvae.training.run_job import do, say_result
@@ -63,6 +64,7 @@ def _job(cfg: DictConfig) -> float | None:
     try:
         if by_engine:
             os.chdir(job.runtime.cwd)  # the paths of the sweep are relative to it
+            allow_plugins(job.overrides.task)
         return train(cfg, list(job.overrides.task), job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
     except (ConfigError, OmegaConfBaseException) as error:  # OmegaConf: a reference to nothing, or a missing value
         status, message = 2, f"disvae: {error}"
@@ -90,6 +92,11 @@ def _set_up() -> None:
 
 def main() -> None:
     """Run the training command line."""
+    try:
+        allow_plugins(sys.argv[1:])
+    except ConfigError as error:
+        print(f"disvae: {error}", file=sys.stderr)
+        sys.exit(2)
     if asks_help(sys.argv[1:]):
         program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
         print(help_text(program))

@@ -9,6 +9,7 @@ from disvae.config import ConfigError
 from disvae.runs.folder import Run
 from disvae.runs.settings import Setting, flat_settings
 from disvae.sweep.record import FOLDER, Sweep, SweepJob
+from disvae.system.plugins import plugins_of
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Row:
     `metrics` holds the values of metrics.json by tag, `errors` their standard errors, and `intervals` the ends of the
     scores' 95 % confidence intervals over the images of this run. `controls` holds the scores of the baselines and of
     `chance`, by tag and source. `peers` names the folders of the runs that UDR compared. `repeat` is the progress of a
-    repeat with force=true. A `typed` row has no configuration: only the settings in its overrides are known.
+    repeat with force=true. A `typed` row has no configuration: only the settings in its overrides are known. `plugins`
+    names the packages whose options the run uses.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Row:
     peers: frozenset[str] = frozenset()
     repeat: str = ""
     typed: bool = False
+    plugins: tuple[Any, ...] = ()
 
     def half(self, tag: str) -> float | None:
         """Return half the 95 % interval of a value over the images of this run; None if it has no interval."""
@@ -113,19 +116,21 @@ def of_run(run: Run) -> Row:
         values = run.metrics()
         scores = run.scores()
         found = list(_flat(scores))
+        config = run.config() if (run.path / "config.yaml").exists() else {}
         return Row(
             name=run.path.name,
             path=run.path,
             state=run.state(),
             step=status["step"],
             error=status.get("error", ""),
-            settings=flat_settings(run.config()) if (run.path / "config.yaml").exists() else {},
+            settings=flat_settings(config) if config else {},
             metrics={tag: value for tag, value in values.items() if not tag.endswith("_se")},
             errors={tag.removesuffix("_se"): value for tag, value in values.items() if tag.endswith("_se")},
             controls={tag: others for tag, _, others in found if others},
             intervals={tag: (of["low"], of["high"]) for tag, of, _ in found if of.get("low") is not None},
             peers=_peers(scores),
             repeat=_repeat(run.place(force=True)),
+            plugins=tuple(plugins_of(config)),
         )
     except ConfigError as error:
         return Row(run.path.name, run.path, "failed", error=str(error))

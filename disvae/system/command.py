@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from disvae.config import ConfigError
+from disvae.system.plugins import allow_plugins
 from disvae.system.signals import Interrupted, interruptible
 
 
@@ -44,9 +45,9 @@ def command(describe: Callable[[], str], work: Callable[[Sequence[str]], None], 
     The exit status is 2 for a wrong argument, 130 for Ctrl-C, 143 for SIGTERM (the message says which results are
     `kept`), and 141 if the reader of the output, such as `head`, has ended.
     """
-    arguments = sys.argv[1:]
     prepare_process()
     try:
+        arguments = allow_plugins(sys.argv[1:])
         if asks_help(arguments):
             print(describe())
         else:
