@@ -53,7 +53,7 @@ EVIDENCE = {
 }
 """What a test of the option finds after a run, where it is not the ELBO."""
 
-TEST = '''"""The option {name} of {family} trains a run; add what is true of it: a limit, an identity, a known answer."""
+TEST = '''"""The option {name} of {family} trains a run; add a limit, an identity or a known answer."""
 
 import sys
 from pathlib import Path
