@@ -39,7 +39,7 @@ EXAMPLES = {
 }
 """The option that is copied, for each family of options."""
 
-CHOICES = {
+OVERRIDES = {
     "divergence": ["objective=decomposition", "alpha=1", "divergence={name}"],
     "figure": ["figure=[{name}]", "final_figures=[{name}]"],
     "metric": ["metric=[{name}]", "final=[{name}]"],
@@ -164,7 +164,7 @@ def _folders(package: str) -> tuple[Path, Path, Path]:
 def _chosen(family: str, name: str) -> list[str]:
     """Return the overrides that choose an option."""
     usual = [f"{family}=[{{name}}]" if family in LISTS else f"{family}={{name}}"]
-    return [override.format(name=name) for override in CHOICES.get(family, usual)]
+    return [override.format(name=name) for override in OVERRIDES.get(family, usual)]
 
 
 def _copies(family: str, name: str, package: str) -> tuple[str, str]:
