@@ -157,6 +157,20 @@ def test_a_plugin_opens_its_own_folders_only(folder, allowed, target):
     assert make({"_target_": "plug.prior.own.Own", "scale": 1.0}, "prior", z_dim=2).z_dim == 2
 
 
+def test_a_payload_in_any_place_of_a_plugins_node_is_refused_and_never_runs(trained, allowed, tmp_path):
+    (tmp_path / "source").touch()
+    payload = {"_target_": "shutil.copyfile", "src": str(tmp_path / "source"), "dst": str(tmp_path / "written")}
+    config = Run(trained).config()
+    for family in ("prior", "posterior", "likelihood", "dataset", "objective", "optimizer", "model"):
+        node = config[family]
+        bad = [{**node, **payload}, {**node, "_args_": [payload]}, {**node, "x": payload}]
+        bad += [{**node, key: value} for key in node for value in (payload, [payload], {"y": payload})]
+        for each in bad:
+            with pytest.raises(ConfigError, match=r"is not a setting of|must be|is a schedule, not"):
+                make(each, family)
+    assert not (tmp_path / "written").exists()
+
+
 def test_plugins_that_a_run_does_not_use_leave_its_hash_alone(composed, monkeypatch):
     before = digest(resolved(composed()))
     monkeypatch.setenv(PLUGINS, "plug")
