@@ -62,7 +62,7 @@ def help_text(program: str) -> str:
         *_settings("config"),
         *_settings("score"),
     ]
-    for group in groups():
+    for group in sorted(groups()):
         lines += _group(group)
     lines += [
         "",
