@@ -72,6 +72,7 @@ def _decisions() -> tuple[dict[str, int], set[str], set[tuple[str, str]]]:
 
 def _forget() -> None:
     config._facts.cache_clear()
+    config._read.cache_clear()
 
 
 @pytest.fixture
