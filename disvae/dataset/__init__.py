@@ -1,8 +1,9 @@
 """Datasets: images in memory, and the factors of variation that generated them."""
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -48,14 +49,17 @@ class Dataset(ABC):
     """Images with their factors of variation; the constructor of a subclass reads or draws them.
 
     `factors` (N, K) holds class indices: factors[i, k] in [0, factor_sizes[k]) is the class of image i in factor k.
-    K = 0 means that no factors are known. `held_out` holds the rows of an official test split; with None the split is
-    drawn by seed. `checksum` identifies the content and is stored in the provenance of a run.
+    K = 0 means that no factors are known. A continuous factor keeps its values, as floating-point numbers, and has
+    size 0. `class_names` holds the names of a factor's classes, if they have names, by the factor's name. `held_out`
+    holds the rows of an official test split; with None the split is drawn by seed. `checksum` identifies the content
+    and is stored in the provenance of a run.
     """
 
     images: Images
     factors: np.ndarray
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
+    class_names: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     checksum: str
     held_out: np.ndarray | None = None
 
