@@ -1,17 +1,29 @@
 """Factors of variation as class indices, from the values in a file, and continuous factors, which have no classes."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 
 class Factors(NamedTuple):
-    """Class indices (N, K) of the factors that vary, with names and numbers of classes."""
+    """The factors (N, K) that vary: class indices, or float64 values if one of them is continuous, which has size 0."""
 
     classes: np.ndarray
     names: tuple[str, ...]
     sizes: tuple[int, ...]
+    class_names: Mapping[str, tuple[str, ...]] = MappingProxyType({})  # by factor, for factors that have them
+
+    def arrays(self, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Return the factors of images of `shape` (N, C, H, W) as arrays for the cache, beside the pixels."""
+        called = [(k, self.class_names[name]) for k, name in enumerate(self.names) if name in self.class_names]
+        return {f"classes{k}": np.array(names) for k, names in called} | {
+            "shape": np.array(shape),
+            "factors": self.classes,
+            "factor_names": np.array(self.names, dtype=str),
+            "factor_sizes": np.array(self.sizes, dtype=np.int64),
+        }
 
 
 def class_indices(values: np.ndarray, names: Sequence[str]) -> Factors:
@@ -22,16 +34,7 @@ def class_indices(values: np.ndarray, names: Sequence[str]) -> Factors:
     return Factors(classes, tuple(names[k] for k in varying), tuple(len(ranked[k][0]) for k in varying))
 
 
-class OwnFactors(NamedTuple):
-    """Factors (N, K) that a user supplied: class indices, or values as they are where a factor is continuous."""
-
-    values: np.ndarray  # int64, or float64 if a factor is continuous
-    names: tuple[str, ...]
-    sizes: tuple[int, ...]  # 0 for a continuous factor
-    class_names: Mapping[str, tuple[str, ...]]
-
-
-def own_factors(values: np.ndarray, names: Sequence[str], class_names: Sequence[str] = ()) -> OwnFactors:
+def own_factors(values: np.ndarray, names: Sequence[str], class_names: Sequence[str] = ()) -> Factors:
     """Return the columns of `values` (N, K) that vary; a column with numbers that are not whole is continuous.
 
     The classes of a column of strings are named by the strings. `class_names` are the names of the classes 0, 1, ... of
@@ -69,7 +72,7 @@ def own_factors(values: np.ndarray, names: Sequence[str], class_names: Sequence[
                 )
             called[name] = tuple(str(class_names[int(value)]) for value in distinct)
     varying = np.stack(columns, axis=1) if columns else np.empty((len(values), 0), np.int64)
-    return OwnFactors(varying, tuple(found), tuple(found.values()), called)
+    return Factors(varying, tuple(found), tuple(found.values()), called)
 
 
 def is_continuous(column: np.ndarray) -> bool:

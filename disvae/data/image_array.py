@@ -94,6 +94,20 @@ def read(path: Path, stored: Layout, *, size: int | None, channels: int | None, 
     return out
 
 
+def copy(path: Path, shape: tuple[int, ...], write: Write) -> int:
+    """Pass the array `images` of an official file to `write`, channel first, and return the number of images.
+
+    It must be uint8 and have `shape`, of which the first entry, (N, H, W, C), is the largest N.
+    """
+    done = 0
+    with tqdm(total=shape[0], desc=f"reading {path.name}", unit=" images", unit_scale=True, disable=None) as bar:
+        for block in array_file.blocks(path, "images", "uint8", shape, max(1, BLOCK_BYTES // prod(shape[1:]))):
+            write(block.transpose(0, 3, 1, 2))
+            done += len(block)
+            bar.update(len(block))
+    return done
+
+
 def _blocks(path: Path, stored: Layout) -> Iterator[np.ndarray]:
     """Yield the images in blocks (n, H, W, C)."""
     rows = max(1, BLOCK_BYTES // (prod(stored.shape[1:]) * stored.dtype.itemsize))

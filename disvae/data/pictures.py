@@ -87,6 +87,9 @@ def decode(
     block: list[np.ndarray] = []
     with tqdm(total=len(headers), desc="reading pictures", unit=" images", unit_scale=True, disable=None) as bar:
         for i, pixels in _each(folder, names, list(headers), partial(_pixels, size=size, channels=channels), failed):
+            if pixels.shape != shape:
+                failed[i] = f"{pixels.shape[2]} x {pixels.shape[1]} pixels after it is turned as EXIF says"
+                continue
             kept.append(i)
             block.append(pixels)
             if len(block) == BLOCK:
@@ -139,7 +142,8 @@ def _each(
 
 def _header(image: Image.Image) -> Header:
     width, height = image.size
-    if image.getexif().get(ORIENTATION, 1) >= 5:
+    quick = image.format != "PNG" or "exif" in image.info  # otherwise getexif decodes the picture
+    if quick and image.getexif().get(ORIENTATION, 1) >= 5:
         width, height = height, width
     return Header(width, height, image.mode in GREY)
 

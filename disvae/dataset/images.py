@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
-from disvae.data import array_file, cache, image_array, pictures
+from disvae.data import array_file, image_array, pictures
 from disvae.data.cache import Arrays, Write
-from disvae.data.factors import OwnFactors, own_factors
-from disvae.dataset import Dataset, Images
+from disvae.data.factors import own_factors
+from disvae.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -50,23 +49,14 @@ class OwnImages(Dataset):
         stats = [(name, (source / name).stat()) for name in names]
         files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
         known = json.dumps([VERSION, str(source.resolve()), files, size, channels, skip_broken])
-        key = hashlib.sha256(known.encode(errors="surrogateescape")).hexdigest()[:16]
+        key = hashlib.sha256(known.encode(errors="surrogateescape")).hexdigest()
 
         def build(write: Write) -> Arrays:
             if source.is_dir():
                 return _of_folder(source, names, size, channels, skip_broken, write)
             return _of_file(source, size, channels, write)
 
-        pixels, kept, self.checksum = cache.map_once(cache.cache_folder() / f"images-{key}.npz", build)
-        self.images = Images(torch.from_numpy(pixels), pixels.shape[1:])
-        self.factors = kept["factors"]
-        self.factor_names = tuple(kept["factor_names"].tolist())
-        self.factor_sizes = tuple(kept["factor_sizes"].tolist())
-        self.class_names = {
-            name: tuple(kept[f"classes{k}"].tolist())
-            for k, name in enumerate(self.factor_names)
-            if f"classes{k}" in kept
-        }
+        self.checksum = self.map_images("images", key, build)
         for name in [name for name, many in zip(self.factor_names, self.factor_sizes, strict=True) if many == 0]:
             log.warning("factor %s is continuous: type score.bins=20 to score it in 20 classes", name)
 
@@ -83,7 +73,9 @@ def _of_folder(
         )
     read = pictures.decode(folder, names, size=size, channels=channels, skip_broken=skip_broken, write=write)
     labels = [classes[i].encode(errors="replace").decode() for i in read.kept]
-    return _arrays(len(read.kept), read.shape, own_factors(np.array(labels)[:, None], ["class"]))
+    if len(labels) < 2:
+        raise ValueError(f"{folder} must hold at least 2 pictures that can be read, got {names[read.kept[0]]} only")
+    return own_factors(np.array(labels)[:, None], ["class"]).arrays((len(labels), *read.shape))
 
 
 def _of_file(path: Path, size: int | None, channels: int | None, write: Write) -> Arrays:
@@ -107,17 +99,4 @@ def _of_file(path: Path, size: int | None, channels: int | None, write: Write) -
         factors = own_factors(values, names or plain, classes)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return _arrays(count, image_array.read(path, stored, size=size, channels=channels, write=write), factors)
-
-
-def _arrays(count: int, shape: tuple[int, ...], factors: OwnFactors) -> Arrays:
-    """Return what the cache holds beside the pixels."""
-    named = {
-        f"classes{k}": np.array(factors.class_names[n]) for k, n in enumerate(factors.names) if n in factors.class_names
-    }
-    return {
-        "shape": np.array([count, *shape]),
-        "factors": factors.values,
-        "factor_names": np.array(factors.names, dtype=str),
-        "factor_sizes": np.array(factors.sizes, dtype=np.int64),
-    } | named
+    return factors.arrays((count, *image_array.read(path, stored, size=size, channels=channels, write=write)))
