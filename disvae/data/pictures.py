@@ -32,7 +32,7 @@ ORIENTATION = 0x0112
 """EXIF tag that says how a camera was held; from 5 on, width and height change places."""
 
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class Header(NamedTuple):
@@ -50,7 +50,7 @@ class Decoded(NamedTuple):
     shape: tuple[int, int, int]
 
 
-def find(folder: Path) -> list[str]:
+def picture_names(folder: Path) -> list[str]:
     """Return the pictures in a folder and in the folders below, as sorted relative paths; hidden files are left out."""
     found = []
     for place, folders, files in os.walk(folder):
@@ -115,12 +115,12 @@ def _each(
     folder: Path,
     names: Sequence[str],
     numbers: Sequence[int],
-    read: Callable[[Image.Image], Result],
+    read: Callable[[Image.Image], _Result],
     broken: dict[int, str],
-) -> Iterator[tuple[int, Result]]:
+) -> Iterator[tuple[int, _Result]]:
     """Yield number and result of `read` for the pictures `numbers`, and put the reasons of failures into `broken`."""
 
-    def attempt(i: int) -> Result | None:
+    def attempt(i: int) -> _Result | None:
         try:
             with Image.open(folder / names[i], formats=tuple(FORMATS)) as image:
                 return read(image)

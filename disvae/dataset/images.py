@@ -39,7 +39,7 @@ class OwnImages(Dataset):
             raise ValueError(f"size must be from 4 to 1024 pixels a side, got {size}: type dataset.size=64")
         if path is None or not (source := Path(path).expanduser()).exists():
             raise ValueError(f"{image_array.ADVICE}; got {path or 'none'}")
-        names = pictures.find(source) if source.is_dir() else [""]
+        names = pictures.picture_names(source) if source.is_dir() else [""]
         if len(names) < 2 and source.is_dir():
             raise ValueError(
                 f"dataset.path must be a folder with at least 2 pictures ({', '.join(pictures.SUFFIXES)}), "
@@ -85,7 +85,7 @@ def _of_file(path: Path, size: int | None, channels: int | None, write: Write) -
         raise ValueError(f"{path}: images must be at least 2, got {count}")
     if {"labels", "factors"} <= others:
         raise ValueError(f"{path} must have labels or factors, got both: leave one of them out")
-    extras = array_file.read_arrays(path, image_array.ADVICE, set(image_array.EXTRAS)) if others else {}
+    extras = array_file.read_arrays(path, image_array.ADVICE, set(image_array.BESIDE_IMAGES)) if others else {}
     key = "labels" if "labels" in extras else "factors"
     values = extras.get(key, np.empty((count, 0), np.int64))
     values = values[:, None] if values.ndim == 1 else values
@@ -93,7 +93,7 @@ def _of_file(path: Path, size: int | None, channels: int | None, write: Write) -
         raise ValueError(f"{path}: {key} must have {count:,} rows, one for each image, got {extras[key].shape}")
     plain = ["label"] if key == "labels" and values.shape[1] == 1 else [f"factor{k}" for k in range(values.shape[1])]
     names, classes = (
-        extras[name].astype(str).ravel().tolist() if name in extras else [] for name in image_array.EXTRAS[2:]
+        extras[name].astype(str).ravel().tolist() if name in extras else [] for name in image_array.BESIDE_IMAGES[2:]
     )
     try:
         factors = own_factors(values, names or plain, classes)
