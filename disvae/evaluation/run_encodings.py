@@ -18,7 +18,7 @@ from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.evaluation import controls
-from disvae.evaluation.compute import MODEL, Sources
+from disvae.evaluation.compute import MODEL, Sources, require_continuous
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
@@ -34,6 +34,8 @@ def check(built: Built, settings: Mapping[str, Any]) -> None:
         ConfigError: a setting does not fit the run; the message names it.
     """
     _rows(built, settings["images"])
+    if settings.get("bins") is not None:
+        require_continuous(built.dataset.factors, settings["bins"])
     if settings["transport"]:
         with torch.no_grad():
             prior = built.vae.prior()
