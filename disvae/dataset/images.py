@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +11,6 @@ from disvae.data import array_file, image_array, pictures
 from disvae.data.cache import Arrays, Write
 from disvae.data.factors import own_factors
 from disvae.dataset import Dataset
-
-log = logging.getLogger(__name__)
 
 VERSION = 1
 """Number that changes with the way images are read, so that a cache made before is not used."""
@@ -57,8 +54,6 @@ class OwnImages(Dataset):
             return _of_file(source, size, channels, write)
 
         self.checksum = self.map_images("images", key, build)
-        for name in [name for name, many in zip(self.factor_names, self.factor_sizes, strict=True) if many == 0]:
-            log.warning("factor %s is continuous: type score.bins=20 to score it in 20 classes", name)
 
 
 def _of_folder(

@@ -75,7 +75,8 @@ def of_codes(
         require_factors(metric.factors, factors, names)
         chance = {}
         if with_chance:
-            chance = metric.chance(*checked(codes[0], factors, names, metric.factors, metric.samples)[:2])
+            known, called = (factors, names) if metric.factors else (None, ())
+            chance = metric.chance(*checked(codes[0], known, called, metric.factors, metric.samples)[:2])
         if len(codes) > 1:
             return averaged([metric(each, factors, seed=seed, names=names) for each in codes]), chance
 

@@ -95,6 +95,7 @@ def test_continuous_factors_are_scored_in_classes_only_where_that_is_asked_for()
     (reason,) = scored(Classes(), source, named=["m"])["m"].failed.values()
     assert reason == "factor a is continuous: type score.bins=20 to score it in 20 classes"
     assert not scored(Classes(), source)
+    assert scored(Mean(), source)["m"].scores["mean"], "a metric of codes alone does not read them"
     of_bins = compute_scores({"m": Classes()}, {MODEL: [source]}, repeats=0, seed=0, named=(), bins=20)
     assert of_bins["m"].scores["classes"][MODEL].value == 20
     with pytest.raises(ConfigError, match=r"score.bins=20 has no effect: no factor is continuous; leave it out"):
