@@ -9,6 +9,7 @@ import numpy as np
 
 from disvae.data import array_file, image_array, pictures
 from disvae.data.cache import Arrays, Write
+from disvae.data.checksum import path_checksum, visible_files
 from disvae.data.factors import own_factors
 from disvae.dataset import Dataset
 
@@ -36,17 +37,14 @@ class OwnImages(Dataset):
             raise ValueError(f"size must be from 4 to 1024 pixels a side, got {size}: type dataset.size=64")
         if path is None or not (source := Path(path).expanduser()).exists():
             raise ValueError(f"{image_array.ADVICE}; got {path or 'none'}")
-        names = pictures.picture_names(source) if source.is_dir() else [""]
+        names = sorted(visible_files(source, pictures.PATTERNS)) if source.is_dir() else []
         if len(names) < 2 and source.is_dir():
             raise ValueError(
-                f"dataset.path must be a folder with at least 2 pictures ({', '.join(pictures.SUFFIXES)}), "
+                f"dataset.path must be a folder with at least 2 pictures ({', '.join(pictures.PATTERNS)}), "
                 f"got {path} with {len(names)}"
             )
-        # The path, sizes and times of all files stand for their content.
-        stats = [(name, (source / name).stat()) for name in names]
-        files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-        known = json.dumps([VERSION, str(source.resolve()), files, size, channels, skip_broken])
-        key = hashlib.sha256(known.encode(errors="surrogateescape")).hexdigest()
+        known = json.dumps([VERSION, path_checksum(source, pictures.PATTERNS), size, channels, skip_broken])
+        key = hashlib.sha256(known.encode()).hexdigest()
 
         def build(write: Write) -> Arrays:
             if source.is_dir():

@@ -156,7 +156,7 @@ def test_too_few_pictures(tmp_path):
     assert "must be a folder of pictures, or an .npz" in refusal()
     assert "got /none" in refusal(path="/none")
     (tmp_path / "mine").mkdir()
-    assert "at least 2 pictures (.png, .jpg" in refusal(path=str(tmp_path / "mine"))
+    assert "at least 2 pictures (*.png, *.jpg" in refusal(path=str(tmp_path / "mine"))
     one = save(tmp_path / "mine" / "a.png", GREY[0])
     assert "with 1" in refusal(path=str(tmp_path / "mine"))
     one.with_name("b.png").write_text("no picture")
