@@ -10,7 +10,7 @@ import pytest
 import disvae
 
 ROOT = Path(disvae.__file__).parent
-COMMANDS = ("train", "evaluate", "score", "compare", "status", "report", "explore", "benchmark")
+COMMANDS = ("new", "train", "evaluate", "score", "compare", "status", "report", "explore", "benchmark")
 DISTRIBUTIONS = ("prior", "posterior", "likelihood")
 ORDER = (
     COMMANDS,
@@ -28,7 +28,7 @@ ORDER = (
     ("estimators", "encoding", "batches"),
     ("vae",),
     (*DISTRIBUTIONS, "model", "dataset", "optimizer"),
-    ("schedule", "student_t"),
+    ("schedule", "distribution"),
     ("data",),
     ("runs",),
     ("instantiate",),
