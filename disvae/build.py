@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from disvae.batches import Data
 from disvae.config import ConfigError
-from disvae.dataset import Dataset
+from disvae.dataset import Dataset, check_images
 from disvae.instantiate import make
 from disvae.objective import Objective
 from disvae.vae import VAE
@@ -48,6 +48,10 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
     """
     if dataset is None:
         dataset = make(config["dataset"], "dataset")
+    try:
+        check_images(dataset.images)
+    except ValueError as error:
+        raise ConfigError(f"dataset: {error}") from error
     torch.manual_seed(config["seed"])  # decides the initial weights
     vae = make_vae(config, dataset.x_shape)
     objective = make(config["objective"], "objective")
@@ -69,9 +73,10 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
         look = Data.sample(data.train_rows, LOOK, config["seed"])
         if vae.prior.from_images:
             vae.prior.initialise(dataset.images.take(look))
-        if dataset.images.data.is_floating_point():
-            vae.likelihood.check(dataset.images.data)  # all of them: integers are in [0, 1] by their type
-        check_together(vae, objective, dataset.images.take(look[:64]), len(data.train_rows))
+        x = dataset.images.take(look[:64])
+        floats = dataset.images.data.is_floating_point()  # the others are in [0, 1] by their type
+        vae.likelihood.check(dataset.images.data if floats else x)
+        check_together(vae, objective, x, len(data.train_rows))
     except ValueError as error:
         raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
     return Built(dataset, data, vae, objective)
@@ -79,10 +84,9 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
 
 @torch.no_grad()
 def check_together(vae: VAE, objective: Objective, x: Tensor, N: int) -> None:
-    """Raise ValueError if prior, posterior, likelihood, objective and images (B, C, H, W) do not fit together."""
+    """Raise ValueError if prior, posterior, objective and images (B, C, H, W) do not fit together."""
     training = vae.training
     vae.eval()  # keeps the running statistics of batch normalisation unchanged
-    vae.likelihood.check(x)
     draw = vae(x, step=0, N=N)
     _check_prior(draw.pz, draw.z)
     objective.check(draw)

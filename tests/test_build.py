@@ -5,7 +5,7 @@ from torch.distributions import Distribution, Independent, Normal
 from disvae import build as building
 from disvae.build import build, check_together
 from disvae.config import ConfigError, resolved
-from disvae.dataset import Images
+from disvae.dataset import Images, check_images
 from disvae.objective import Objective
 from disvae.prior.anisotropic import Anisotropic
 
@@ -49,12 +49,12 @@ def test_a_batch_too_small_for_its_estimates_is_refused_with_the_least_one(compo
 
 def test_images_that_no_run_can_learn_from_are_refused():
     points = torch.zeros(5, 1, 1, 2)
-    Images(points * 300, (1, 1, 2))
+    check_images(Images(points + 300, (1, 1, 2)))
     points[3, 0, 0, 1] = torch.nan
     with pytest.raises(ValueError, match="NaN or infinity in 1 of 5, first in image 3"):
-        Images(points, (1, 1, 2))
+        check_images(Images(points, (1, 1, 2)))
     with pytest.raises(ValueError, match="up to 255: divide them by 255, or pass them as uint8"):
-        Images(torch.full((5, 1, 4, 4), 255.0), (1, 4, 4))
+        check_images(Images(torch.full((5, 1, 4, 4), 255.0), (1, 4, 4)))
 
 
 class OnlySamples(Distribution):

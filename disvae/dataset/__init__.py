@@ -27,8 +27,6 @@ class Images:
         row = (-(-prod(self.x_shape) // 8),) if self.bit_packed else self.x_shape
         if tuple(data.shape[1:]) != row:
             raise ValueError(f"images must be (N, {', '.join(map(str, row))}), got {tuple(data.shape)}")
-        if data.is_floating_point():
-            _check_floats(data)
         pixels = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8): pixels of each byte
         # The eight pixels are stored as one integer, so that a byte needs a single look-up.
         self._unpacked = torch.from_numpy(pixels.view(np.int64)[:, 0]).to(data.device)
@@ -50,8 +48,11 @@ class Images:
         return rows.float().div_(255) if rows.dtype == torch.uint8 else rows
 
 
-def _check_floats(data: Tensor) -> None:
-    """Raise ValueError unless the numbers are finite and pictures, which points are not, are not in 0 to 255."""
+def check_images(images: Images) -> None:
+    """Raise ValueError unless float images are finite and pictures, which points are not, are not in 0 to 255."""
+    data = images.data
+    if not data.is_floating_point():
+        return
     bad = (~data.isfinite()).flatten(1).any(1)
     if bad.any():
         row = int(bad.nonzero()[0])
