@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from disvae.runs.atomic import not_written
-from disvae.runs.contents import COUNT, MAPPING, NUMBER, Form, Kind, checked
+from disvae.runs.contents import COUNT, MAPPING, NUMBER, Form, Kind, with_form
 from disvae.runs.digests import Changed, Damaged, file_digest, is_known, recorded
 
 WEIGHT = Kind("a tensor without NaN", lambda value: isinstance(value, torch.Tensor) and not value.isnan().any())
@@ -38,7 +38,7 @@ def load(path: Path) -> dict[str, Any]:
             content = torch.load(file, map_location="cpu", weights_only=True)
         if not is_known(path, file_digest(path)):
             raise Changed
-        return checked(content, CHECKPOINT)
+        return with_form(content, CHECKPOINT)
     except Changed as error:
         raise Damaged(f"{path} {error}: {remedy}") from error
     except Damaged:

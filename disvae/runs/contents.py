@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-STATES = ("new", "running", "finished", "interrupted", "killed", "diverged", "failed")
+_STATES = ("new", "running", "finished", "interrupted", "killed", "diverged", "failed")
 """The states of a run; `new` and `killed` are never written, they are what a missing folder or lock means."""
 
 LARGEST = 2**63
@@ -40,6 +40,7 @@ def _is_tree(value: Any) -> bool:
 
 
 TEXT = Kind("a text", lambda value: isinstance(value, str))
+OPTIONAL_TEXT = Kind("a text or null", lambda value: value is None or isinstance(value, str))
 NUMBER = Kind("a number", _is_number)
 OPTIONAL_NUMBER = Kind("a number or null", lambda value: value is None or _is_number(value))
 COUNT = Kind("a whole number >= 0", lambda value: type(value) is int and 0 <= value < LARGEST)
@@ -47,7 +48,7 @@ OPTIONAL_COUNT = Kind("a whole number >= 0 or null", lambda value: value is None
 MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
 TREE = Kind("settings", _is_tree)
 TARGET = Kind("the name of a class", lambda value: isinstance(value, str) and value.count(".") > 1)
-STATE = Kind(f"one of {', '.join(STATES)}", lambda value: value in STATES)
+STATE = Kind(f"one of {', '.join(_STATES)}", lambda value: value in _STATES)
 
 Form = Kind | list[Any] | dict[str, Any]
 """A kind, a list of one form for all items, or a form for each key.
@@ -126,7 +127,7 @@ def mismatch(value: Any, form: Form, where: str = "") -> str:
     return ""
 
 
-def checked(value: Any, form: Form) -> dict[str, Any]:
+def with_form(value: Any, form: Form) -> dict[str, Any]:
     """Return a mapping that has the form.
 
     Raises:

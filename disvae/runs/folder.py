@@ -37,7 +37,7 @@ from omegaconf import OmegaConf
 from disvae.config import ConfigError, options
 from disvae.runs import digests
 from disvae.runs.atomic import write_atomically
-from disvae.runs.contents import CONFIG, METRICS, PROVENANCE, SCORES, STATUS, Form, checked, yaml_tree
+from disvae.runs.contents import CONFIG, METRICS, PROVENANCE, SCORES, STATUS, Form, with_form, yaml_tree
 from disvae.runs.digests import Changed, Damaged, read_known, sealed, unsealed, write_recorded
 from disvae.runs.identity import NOT_IDENTITY, identity
 from disvae.runs.provenance import now
@@ -208,7 +208,7 @@ class Run:
         remedy = REMEDIES[name].format(run=shlex.quote(str(self.path)))
         try:
             text = read_known(path).decode()
-            content = checked(unsealed(parse(text)), form)
+            content = with_form(unsealed(parse(text)), form)
         except FileNotFoundError as error:
             if name != "config.yaml":
                 return {}

@@ -26,6 +26,7 @@ from disvae.runs.tensorboard import final, write_scores
 from disvae.system.signals import Interrupted
 from disvae.training.build_module import build_module
 from disvae.training.callbacks import Checkpoints, Member
+from disvae.training.checkpoint_io import resume
 from disvae.training.job import Job
 from disvae.training.module import Diverged, VAEModule
 
@@ -146,8 +147,7 @@ class RunTrainer:
             check(self.built, self.config["score"])
         module = build_module(self.config, self.built, self.device)
         if self.checkpoint:
-            module.load_state_dict(self.checkpoint["state_dict"])
-            module.on_load_checkpoint(self.checkpoint)
+            resume(module, self.checkpoint, self.config["steps"], self.run.last)
         self.member.module, self.member.data = module, self.built.data
         self.member.loggers = make_loggers(self.config, self.run.path, self.at_step)
 
