@@ -105,7 +105,7 @@ def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path, Row]]:
             row = of_run(run)
             yield run.path.resolve(), row if row.state == "finished" else replace(row, error=row.error or error)
             continue
-        state = "failed" if error or run is None else "new"
+        state = "failed" if error else "new"  # without a run folder: it is about to be composed
         path = None if run is None else run.path
         row = Row(job.name, path, state, error=error, settings=_typed(job), typed=True)
         yield (path or sweep.out / job.name).resolve(), row

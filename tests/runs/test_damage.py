@@ -40,7 +40,7 @@ def pristine(composed, tmp_path_factory):
     sweep = Sweep.find(out, "seed=0,1", ["seed=0,1"], "python -m disvae.train -m seed=0,1", "now")
     small = ("dataset=clusters", "model.encoder_hidden=[4]", "model.decoder_hidden=[4]", "steps=4", "eval_every=2")
     for seed in (0, 1):
-        config = resolved(composed(*small, "eval_images=50", "final=[sparsity]", "metric=[]", f"seed={seed}"))
+        config = resolved(composed(*small, "eval_images=100", "final=[sparsity]", "metric=[]", f"seed={seed}"))
         run = Run(out / "clusters" / f"seed={seed}-{seed}123abcd")
         train_run(Job(run, config, brief=True))
         sweep.jobs.append(SweepJob([f"seed={seed}"], f"clusters/{run.path.name}"))
