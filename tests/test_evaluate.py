@@ -131,6 +131,19 @@ def test_codes_that_are_not_good_are_made_again(run, damage, capsys):
         assert (array == expected[name]).all(), name
 
 
+def test_a_baseline_that_cannot_be_computed_is_listed_with_its_reason(run, monkeypatch, capsys):
+    def no_pixels(*args, **kwargs):
+        raise ValueError("images must differ")
+
+    monkeypatch.setattr("disvae.evaluation.controls.pixels", no_pixels)
+    (run.path / "encoding.h5").unlink()
+    evaluate([str(run.path), "metric=[sparsity,mig]"])
+    entry = run.scores()["metric"]["mig"]
+    assert entry["scores"]["histogram"].keys() == {"model", "untrained", "rotation"}
+    assert entry["failed"] == {"pca": "images must differ", "ica": "images must differ"}
+    assert "(pca, ica): images must differ" in capsys.readouterr().out
+
+
 def test_all_images_are_scored_on_request_and_owe_nothing_to_a_sample(run, capsys):
     evaluate([str(run.path), "metric=[mig]", "score.images=all", "score.controls=[]"])
     found = run.scores()["metric-all"]["mig"]

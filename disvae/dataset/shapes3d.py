@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from disvae.data import array_file
-from disvae.data.download import file_checksum
+from disvae.data.checksum import kept_checksum
 from disvae.data.factors import class_indices
 from disvae.dataset import Dataset, Images
 
@@ -28,7 +28,7 @@ class Shapes3D(Dataset):
             raise ValueError(
                 f"dataset.path must be 3dshapes.h5 (from Google's public bucket 3d-shapes), got {path or 'none'}"
             )
-        self.checksum = file_checksum(file)
+        self.checksum = kept_checksum(file)
         labels = np.concatenate(list(array_file.blocks(file, "labels", "float64", (IMAGES, len(LATENTS)), IMAGES)))
         self.factors, self.factor_names, self.factor_sizes = class_indices(labels, LATENTS)
         self.images = Images(torch.from_numpy(_read(file, len(labels))), (3, 64, 64))

@@ -53,8 +53,13 @@ def attempt(compute: Callable[[], tuple[dict[str, Score], dict[str, float]]]) ->
         scores, chance = compute()
     except Exception as error:
         applicable = not isinstance(error, NotApplicable)
-        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        reason = why_failed(error)
     return MetricOutcome(scores, chance, reason, applicable, time.perf_counter() - started)
+
+
+def why_failed(error: Exception) -> str:
+    """Return the reason of a failure in words; a ValueError explains itself."""
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def of_codes(

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from disvae.config import ConfigError
+from disvae.evaluation.run_encodings import built_of
 from disvae.explorer.export import layers, text
 from disvae.explorer.naming import names
 from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.html import render
 from disvae.pictures.run_figures import view_of_run
 from disvae.runs.folder import Run
+from disvae.runs.settings import flat_settings
 from disvae.statistics.latents import quantiles, seeded
 from disvae.vae import VAE
 
@@ -28,13 +30,15 @@ PROBABILITIES = (0.005, 0.5, 0.995)
 """Quantiles of the prior at the left end, the median and the right end of a slider."""
 
 
-def page_of(run: Run) -> str:
+def page_of(run: Run, path: str | None = None) -> str:
     """Return the page of a trained run, made from its last weights and its validation sample.
+
+    `path` is the place of the run's data, if they have moved.
 
     Raises:
         ConfigError: the run has no checkpoint, its data are not images, or the page cannot compute its decoder.
     """
-    vae, view, step = view_of_run(run)
+    vae, view, step = view_of_run(run, built=None if path is None else built_of(run, path))
     return page(vae, view, name=run.path.name, about=_about(run.config(), step))
 
 
@@ -117,5 +121,6 @@ def _label(view: FigureData, row: int) -> str:
 def _about(config: Mapping[str, Any], step: int) -> str:
     """Return the run in a few words: `sprites, beta_vae, beta 4, model conv, 10,000 steps`."""
     kind = {key: config[key]["_target_"].split(".")[-2] for key in ("dataset", "objective", "model")}
-    weight = [f"beta {config['beta']:g}"] if "beta" in config["objective"] else []
+    settings = flat_settings(config)  # runs made with schedule.beta.value=4 may hold no beta of their own
+    weight = [f"beta {settings['beta']:g}"] if "beta" in settings else []
     return ", ".join([kind["dataset"], kind["objective"], *weight, f"model {kind['model']}", f"{step:,} steps"])

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from disvae.runs.tags import titled
+from disvae.runs.tags import enough_images, titled
 
 COLUMNS = {"train": "last batch", "val": "validation", "held_out": "held out"}
 """Column headings by stage, which is the first part of the tag of a term."""
@@ -63,10 +63,15 @@ def number(value: float, half: float | None) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f} ±{half:.{decimals}f}"
 
 
+MINIBATCH = ("_mws", "_mss", "_density_ratio")
+"""Endings of terms that are estimated from a minibatch; their bias of many nats would mislead beside unbiased terms."""
+
+
 def _terms(metrics: Iterable[str]) -> list[str]:
-    """Return the names of terms in logged order, without per-latent values, standard errors and bounds."""
+    """Return the names of terms in logged order, without per-latent values, errors, bounds, minibatch estimates."""
     names = dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in COLUMNS)
-    return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith(("_se", "_limit"))]
+    hidden = ("_se", "_limit", *MINIBATCH)
+    return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith(hidden)]
 
 
 def terms_table(metrics: Mapping[str, float]) -> Table:
@@ -115,6 +120,29 @@ def _score(of: Mapping[str, float | None] | None) -> Cell:
         return number_cell(None)
     low, high = of["low"], of["high"]
     return number_cell(of["value"], number(of["value"], None if low is None or high is None else (high - low) / 2))
+
+
+def needed_images(entries: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many images each metric needs that has fewer, by its label."""
+    found = {}
+    for label, entry in entries.items():
+        N, population = entry["protocol"].get("samples"), entry["protocol"].get("population")
+        enough = enough_images(label)
+        if N is not None and min(enough, population or enough) > N:
+            found[label] = enough
+    return found
+
+
+def few_images(needed: Mapping[str, int]) -> list[str]:
+    """Return a line for each number of images in `needed`, with the metrics that need as many and have fewer."""
+    lines = []
+    for enough in sorted(set(needed.values())):
+        whose = ", ".join(label for label, n in needed.items() if n == enough)
+        lines.append(
+            f"few images: {whose}: with fewer than {enough:,} images these scores may be more than 0.02 from those "
+            "of all images, whatever their intervals are (docs/metrics.md)"
+        )
+    return lines
 
 
 def failures(entries: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from disvae.config import nodes
 from disvae.runs.atomic import write_atomically
+from disvae.runs.curves import curves
 from disvae.runs.settings import flat_settings
 from disvae.runs.tags import without_labels
 
@@ -145,3 +146,12 @@ def replace_events(folder: Path, suffix: str, summaries: Sequence[Summary], step
     write_atomically(folder / name, file.getvalue())
     for path in former:
         path.unlink()
+
+
+def copy_curves(source: Path, folder: Path, last: int) -> None:
+    """Write the curves of a trained run to another folder, without the scores and terms after its last step."""
+    with SummaryWriter(str(folder)) as writer:
+        for tag, curve in curves(source).items():
+            for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True):
+                if tag.startswith(("train/", "val/")) or (tag.startswith("metric") and step < last):
+                    writer.add_scalar(tag, value, step)

@@ -10,11 +10,19 @@ from rich.console import Console
 from rich.text import Text
 
 from disvae.runs.folder import Run
-from disvae.runs.tables import Table, failures, scores_table, terms_table
+from disvae.runs.tables import Table, failures, few_images, needed_images, scores_table, terms_table
+from disvae.runs.verdict import verdict
 from disvae.system.duration import duration
 
-INTERVAL = "± half the 95 % confidence interval"
+INTERVAL = "± half the 95 % confidence interval, for this number of images"
 """Caption that explains the ± in tables."""
+
+
+TERMS = (
+    "overlap and structure: the aggregate posterior of a fixed sample of images; loss: what the objective minimises, "
+    "with its weights; minibatch estimates are in the curves"
+)
+"""Caption that explains the names of terms."""
 
 
 def rich_table(of: Table, **options: Any) -> rich.Table:
@@ -32,8 +40,10 @@ def rich_table(of: Table, **options: Any) -> rich.Table:
 def print_result(run: Run) -> None:
     """Print the final terms and scores of a finished run, its folder and how to look at it."""
     screen = console()
-    caption = f"{INTERVAL}; overlap and structure: the aggregate posterior of a fixed sample of images"
+    caption = f"{INTERVAL}; {TERMS}"
     table = rich_table(terms_table(run.metrics()), box=HEAVY_HEAD, title=Text(run.path.name), caption=caption)
+    for sentence in verdict(run):
+        screen.print(sentence, highlight=False, markup=False)
     screen.print(table)
     for note in notes(run):
         screen.print(note, highlight=False)
@@ -67,6 +77,8 @@ def print_scores(
         if how.get("constant_latents"):
             constant = f"{how['constant_latents']} of {how['latents']} latents are constant"
             screen.print(f"{constant}: they carry no information and add 0 to the scores", highlight=False)
+        for line in few_images(needed_images(entries)):
+            screen.print(line, highlight=False)
         for line in failures(entries):
             screen.print(f"failed: {line}", highlight=False)
         screen.print(f"computed with: {computed_how(entries)}", highlight=False)
@@ -116,15 +128,8 @@ def spent(run: Run) -> str:
 
 
 def notes(run: Run) -> list[str]:
-    """Return warnings about the final terms of a run: a collapsed posterior, or a bound that is reached."""
-    z_dim, metrics = run.config()["z_dim"], run.metrics()
-    said = []
-    if "val/active_units" in metrics:  # not for a posterior without a mean
-        active = round(metrics["val/active_units"])
-        if active == 0:
-            said.append("posterior collapse: the codes say nothing about the images; try a lower beta or a warm-up")
-        else:
-            said.append(f"{active} of {z_dim} latents are active (variance of their mean over images above 0.01)")
+    """Return warnings about the final terms of a run: a bound that is reached."""
+    metrics, said = run.metrics(), []
     limit = metrics["val/overlap/mutual_information_limit"]
     if metrics["val/overlap/mutual_information"] > 0.9 * limit:
         said.append(

@@ -206,7 +206,8 @@ class PackedModule(WholeStep):
         self.live = list(self.pack.members)
         self.schedules = [ScheduleInputs(member.objective) for member in self.live]
         # A list as an index would be copied to the device at each step, which waits for it.
-        self._chosen = torch.tensor([self.all.index(member) for member in self.live], device=self.device)
+        device = next(self.live[0].parameters()).device
+        self._chosen = torch.tensor([self.all.index(member) for member in self.live], device=device)
         self.recorder.forget()
 
     def checkpoint_of(self, member: VAEModule) -> dict[str, Any]:
