@@ -64,7 +64,7 @@ def seen(run: Run) -> dict:
         "repeats": 2,
         "seed": 0,
     }
-    sources, protocol = sources_of(run, settings, False, None, CPU)
+    sources, protocol, _ = sources_of(run, settings, False, None, CPU)
     return found | {"codes": sources[MODEL][0].codes, "pca": sources["pca"][0].codes, "step": protocol["step"]}
 
 
