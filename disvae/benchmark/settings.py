@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from disvae.config import PRECISIONS, ConfigError, check_values, conf_dir, options, resolved
+from disvae.system.overrides import check_forms, translated
 
 PARTS = {
     "reference": "A step of a plain loop and of this package: β-VAE, Burgess network, sprites",
@@ -36,11 +35,9 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: an override has a key or a value that does not exist.
     """
-    try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return compose(name, overrides=list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error
+    check_forms(overrides)
+    with translated(overrides), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose(name, overrides=list(overrides))
 
 
 def configuration(overrides: Sequence[str]) -> dict[str, Any]:
