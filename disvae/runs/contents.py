@@ -10,8 +10,7 @@ import yaml
 _STATES = ("new", "running", "finished", "interrupted", "killed", "diverged", "failed")
 """The states of a run; `new` and `killed` are never written, they are what a missing folder or lock means."""
 
-LARGEST = 2**63
-"""Whole numbers beyond it are no counts and cannot become floats or array elements."""
+_LARGEST = 2**63  # whole numbers beyond it are no counts and cannot become elements of arrays
 
 DEEPEST = 30
 """The deepest nesting that a configuration may have; a much deeper one overflows the parser's stack."""
@@ -26,7 +25,7 @@ class Kind:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or (type(value) is int and abs(value) < LARGEST)
+    return isinstance(value, float) or (type(value) is int and abs(value) < _LARGEST)
 
 
 def _is_scalar(value: Any) -> bool:
@@ -43,7 +42,7 @@ TEXT = Kind("a text", lambda value: isinstance(value, str))
 OPTIONAL_TEXT = Kind("a text or null", lambda value: value is None or isinstance(value, str))
 NUMBER = Kind("a number", _is_number)
 OPTIONAL_NUMBER = Kind("a number or null", lambda value: value is None or _is_number(value))
-COUNT = Kind("a whole number >= 0", lambda value: type(value) is int and 0 <= value < LARGEST)
+COUNT = Kind("a whole number >= 0", lambda value: type(value) is int and 0 <= value < _LARGEST)
 OPTIONAL_COUNT = Kind("a whole number >= 0 or null", lambda value: value is None or COUNT.test(value))
 MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
 TREE = Kind("settings", _is_tree)

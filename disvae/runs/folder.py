@@ -257,7 +257,15 @@ class Run:
             "time": now(),
             **more,
         }
-        write_atomically(self.path / "status.json", sealed(status))
+        path, text = self.path / "status.json", sealed(status)
+        try:
+            write_atomically(path, text)
+        except ConfigError:  # a full disk has room for what a file holds already
+            with contextlib.suppress(OSError), path.open("r+b") as file:
+                file.write(text.encode())
+                file.truncate()
+                return
+            raise
 
     def create(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Write the configuration and the provenance of the run."""

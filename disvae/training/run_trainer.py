@@ -1,5 +1,6 @@
 """One run from the moment somebody holds its folder to its end: what is kept of it, whatever happens."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -254,4 +255,5 @@ class RunTrainer:
             self.run.mark(state, step, error=f"{type(error).__name__}: {error}")
             return error
         finally:
-            self.close()
+            with contextlib.suppress(ConfigError, OSError):  # of a full disk: the first error says more
+                self.close()
