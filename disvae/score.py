@@ -6,7 +6,8 @@
 The file holds these arrays; only `codes` is required. Each row is a sample.
 
   codes (N, D)          the latent codes
-  factors (N, K)        the classes of the factors of variation, as whole numbers
+  factors (N, K)        the classes of the factors of variation: whole numbers or strings; score.bins=20 divides
+                        other numbers into 20 classes
   factor_names (K,)     the names of the factors
   controls/NAME (N, D)  baselines: other codes of the same samples, scored beside `codes`
   population            the number of images in the factor grid from which the N samples were drawn
@@ -72,7 +73,7 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
 
         from disvae.encoding import Encoding
         from disvae.evaluation import codes_file
-        from disvae.evaluation.compute import compute_scores
+        from disvae.evaluation.compute import compute_scores, in_classes
         from disvae.evaluation.run_encodings import drawn, with_controls
         from disvae.evaluation.run_scores import choose_metrics, entries, stage
         from disvae.statistics.checked_codes import checked
@@ -87,7 +88,10 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         given = arrays.get("factor_names")
         if given is not None and given.shape != factors.shape[1:]:
             raise ValueError(f"factor_names must be {factors.shape[1]} names, got an array of shape {given.shape}")
-        _, _, names = checked(codes, factors, [] if given is None else [str(name) for name in given], 0, 1)
+        classes = factors
+        if settings["bins"] is not None and factors.ndim == 2:
+            classes = in_classes(Encoding(codes, factors, ()), settings["bins"]).factors
+        _, _, names = checked(codes, classes, [] if given is None else [str(name) for name in given], 0, 1)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     population = arrays.get("population", np.array(0))
@@ -105,6 +109,7 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         seed=settings["seed"],
         named=chosen.named,
         processes=torch.get_num_threads(),
+        bins=settings["bins"],
     )
     protocol = {"images": str(path), "codes": "as they are"} | drawn(encoding, settings)
     absent = [name for name in settings["controls"] if name != "rotation" and f"controls/{name}" not in arrays]

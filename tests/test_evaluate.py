@@ -34,6 +34,7 @@ from disvae.training.run_trainer import Stopped
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
 SHORT = ("steps=6", "eval_every=2", "batch_size=16", "eval_images=400", "split.validation=0.3", "eval_samples=50")
+SHORT += ("beta=0.1", "optimizer.lr=0.003")  # a collapsed model would score 0 by every metric
 CHEAP = ("sparsity", "mig", "active_units", "aggregate_posterior")
 
 
@@ -274,6 +275,22 @@ def test_a_runs_kept_codes_are_such_a_file_and_score_alike(run):
     chosen, _, how = scoring_settings(["metric=[mig]"])
     found = score_file(run.path / "encoding.h5", chosen, how)["metric"]["mig"]["scores"]
     assert found == run.scores()["metric"]["mig"]["scores"]
+
+
+def test_continuous_factors_and_strings_are_scored_as_classes_where_that_is_asked_for(tmp_path):
+    rng = np.random.default_rng(0)
+    values, path = rng.random((300, 2)), tmp_path / "codes.npz"
+    np.savez(path, codes=values, factors=values)
+    chosen, _, how = scoring_settings(["metric=[mig]"])
+    with pytest.raises(ConfigError, match=r"factor 0 must hold class indices, got 0\.\d+ .*: type score.bins=20"):
+        score_file(path, chosen, how)
+    chosen, _, how = scoring_settings(["metric=[mig]", "score.bins=20"])
+    assert score_file(path, chosen, how)["metric-bins20"]["mig"]["scores"]["histogram"]["model"]["value"] > 0.5
+    np.savez(path, codes=values, factors=np.array([["a", "x"], ["b", "y"], ["b", "x"]] * 100))
+    with pytest.raises(ConfigError, match=r"score.bins=20 has no effect: no factor is continuous"):
+        score_file(path, chosen, how)
+    chosen, _, how = scoring_settings(["metric=[mig]"])
+    assert score_file(path, chosen, how)["metric"]["mig"]["scores"]
 
 
 def test_codes_without_factors_get_what_needs_none(tmp_path):

@@ -18,7 +18,7 @@ from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.evaluation import controls
-from disvae.evaluation.compute import MODEL, Sources
+from disvae.evaluation.compute import MODEL, Sources, require_continuous
 from disvae.evaluation.confidence import why_failed
 from disvae.instantiate import make
 from disvae.runs.checkpoint import load
@@ -37,6 +37,8 @@ def check(built: Built, settings: Mapping[str, Any]) -> None:
         ConfigError: a setting does not fit the run; the message names it.
     """
     _rows(built, settings["images"])
+    if settings.get("bins") is not None:
+        require_continuous(built.dataset.factors, settings["bins"])
     if settings["transport"]:
         with torch.no_grad():
             prior = built.vae.prior()
@@ -161,6 +163,7 @@ def sources_of(
         vae=vae,
         images=None if dataset is None else dataset.images,
         rows=arrays["rows"],
+        class_names={} if dataset is None else dataset.class_names,
     )
     trained_on = which == "validation" and config["split"]["validation"] == 0
     state = run.status()["state"]

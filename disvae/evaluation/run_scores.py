@@ -11,6 +11,7 @@ import torch
 from disvae.build import Built
 from disvae.config import ConfigError, options
 from disvae.config import nodes as nodes_of
+from disvae.data.factors import is_continuous
 from disvae.encoding import encode, encoding_of
 from disvae.evaluation.compute import MODEL, Result, compute_scores
 from disvae.evaluation.confidence import with_own_errors
@@ -93,6 +94,7 @@ def stage(settings: Mapping[str, Any]) -> str:
         settings["images"] if settings["images"] != "validation" else "",
         "sample" if settings["codes"] == "sample" else "",
         "transport" if settings["transport"] else "",
+        f"bins{settings['bins']}" if settings.get("bins") else "",
         f"seed{settings['seed']}" if settings["seed"] else "",
     ]
     return "-".join(["metric", *filter(None, parts)])
@@ -129,7 +131,11 @@ def evaluate_run(
     """
     device = device or device_of(run.config())
     sources, protocol, unavailable = sources_of(run, settings, chosen.needs_images, built, device)
-    name = stage(settings)
+    name, encoding = stage(settings), sources[MODEL][0]
+    if settings.get("bins") is None:
+        for factor, column in zip(encoding.factor_names, encoding.factors.T, strict=True):
+            if is_continuous(column):
+                log.warning("factor %s is continuous: type score.bins=20 to score it in 20 classes", factor)
 
     def save(label: str, result: Result) -> None:
         if isinstance(chosen.metrics[label], Metric):  # metrics of a model have no baselines
@@ -143,6 +149,7 @@ def evaluate_run(
         seed=settings["seed"],
         named=chosen.named,
         processes=torch.get_num_threads(),
+        bins=settings.get("bins"),
         done=save,
     )
     scored = run.scores().get(name, {})

@@ -67,3 +67,18 @@ def test_a_folder_counts_by_the_files_that_are_read_from_it(tmp_path, read):
     (other / "labels.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"labels\.gz"):
         path_checksum(other, names)
+
+
+def test_a_pattern_stands_for_visible_files_at_any_depth(tmp_path, read):
+    one = tmp_path / "one"
+    (one / "cat" / ".hidden").mkdir(parents=True)
+    for name in ("cat/a.PNG", "b.png", "cat/notes.txt", "cat/.c.png", "cat/.hidden/d.png"):
+        (one / name).write_bytes(b"content")
+    before = path_checksum(one, ["*.png"])
+    assert read == ["b.png", "a.PNG"]
+    assert path_checksum(one, ["*.png"]) == before
+    assert len(read) == 2, "one entry for the whole folder"
+    (one / "cat" / "notes.txt").write_bytes(b"others")
+    assert path_checksum(one, ["*.png"]) == before
+    (one / "cat" / "a.PNG").rename(one / "a.PNG")
+    assert path_checksum(one, ["*.png"]) != before
