@@ -12,7 +12,7 @@ import numpy as np
 
 from disvae.config import ConfigError
 from disvae.data import array_file
-from disvae.runs.atomic import write_atomically
+from disvae.runs.digests import write_recorded
 
 CODES_ADVICE = "write HDF5, or NPZ with numpy.savez('codes.npz', codes=codes, factors=factors)"
 
@@ -44,4 +44,4 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 file.create_dataset(name, data=array.astype(h5py.string_dtype()))
             else:
                 file.create_dataset(name, data=array, fletcher32=bool(array.ndim and array.size) or None)
-    write_atomically(path, content.getvalue())
+    write_recorded(path, content.getvalue())

@@ -69,6 +69,7 @@ def prepare_process() -> None:
     """Set up messages and, before torch loads OpenMP, its threads."""
     # Waiting threads should sleep soon: where cores are shared, spinning makes a step up to 20 times as slow.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files; a notebook's value names a package that may not be there
     keep_output()
     logging.basicConfig(format="%(message)s")  # to stderr
 

@@ -74,6 +74,18 @@ def check_finite(names: list[str], rows: Tensor, first: int) -> None:
     raise Diverged(f"step {first + i}: {', '.join(bad[:5])}")
 
 
+def check_weights(module: nn.Module, step: int) -> None:
+    """Check the weights after `step` steps, which may be infinite although the loss and gradient before were not.
+
+    Raises:
+        Diverged: naming a weight that is not finite.
+    """
+    names, parameters = zip(*module.named_parameters(), strict=True)
+    finite = torch.stack([parameter.detach().isfinite().all() for parameter in parameters]).tolist()
+    if not all(finite):
+        raise Diverged(f"step {step - 1}: the weight {names[finite.index(False)]} is not finite")
+
+
 class Evaluation:
     """Means of the objective's terms over a sample of images, and overlap and structure from its aggregate posterior.
 
@@ -252,6 +264,15 @@ class VAEModule(pl.LightningModule):
         check_finite(self.names, rows, self.global_step - len(rows))
         self.keep_terms(self.names, rows[-1])
 
+    def check(self) -> None:
+        """Fetch the terms of the steps so far and check the weights.
+
+        Raises:
+            Diverged: a loss, a gradient or a weight is not finite.
+        """
+        self.fetch_terms()
+        check_weights(self, self.global_step)
+
     def keep_terms(self, names: list[str], row: Tensor) -> None:
         """Keep the terms of a step, a row (T,) on the CPU, as numbers."""
         named = dict(zip(names, row.tolist(), strict=True))
@@ -262,6 +283,7 @@ class VAEModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin an evaluation on the validation sample."""
+        self.check()
         self._begin_evaluation(self.trainer.val_dataloaders)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

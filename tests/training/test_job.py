@@ -61,7 +61,7 @@ def test_scores_remain_for_a_finished_run_that_lacks_a_metric_somebody_typed(job
     finish(job(), val__elbo=-2.5)
     assert job("metric=[sparsity]").remaining() == "scores"
     assert job("final=[sparsity]").remaining() == ""  # which python -m disvae.evaluate does
-    entry = {"scores": {}, "protocol": {}}
+    entry = {"scores": {}, "chance": {}, "failed": {}, "settings": {}, "protocol": {}}
     job().run.save_scores({"metric": {"sparsity": entry}})
     assert job("metric=[sparsity]").remaining() == ""
 
