@@ -52,6 +52,12 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
     vae = make_vae(config, dataset.x_shape)
     objective = make(config["objective"], "objective")
     try:
+        if config["batch_size"] < objective.least_batch:
+            name = type(objective).__name__
+            raise ValueError(
+                f"batch_size must be at least {objective.least_batch} for {name}, got {config['batch_size']}: "
+                f"type batch_size={objective.least_batch} or more"
+            )
         data = Data(
             dataset,
             batch_size=config["batch_size"],
@@ -63,6 +69,8 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
         look = Data.sample(data.train_rows, LOOK, config["seed"])
         if vae.prior.from_images:
             vae.prior.initialise(dataset.images.take(look))
+        if dataset.images.data.is_floating_point():
+            vae.likelihood.check(dataset.images.data)  # all of them: integers are in [0, 1] by their type
         check_together(vae, objective, dataset.images.take(look[:64]), len(data.train_rows))
     except ValueError as error:
         raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error

@@ -27,6 +27,8 @@ class Images:
         row = (-(-prod(self.x_shape) // 8),) if self.bit_packed else self.x_shape
         if tuple(data.shape[1:]) != row:
             raise ValueError(f"images must be (N, {', '.join(map(str, row))}), got {tuple(data.shape)}")
+        if data.is_floating_point():
+            _check_floats(data)
         pixels = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8): pixels of each byte
         # The eight pixels are stored as one integer, so that a byte needs a single look-up.
         self._unpacked = torch.from_numpy(pixels.view(np.int64)[:, 0]).to(data.device)
@@ -46,6 +48,22 @@ class Images:
             bits = pixels.view(len(rows), 8 * rows.shape[1])[:, : prod(self.x_shape)]
             return bits.float().view(len(rows), *self.x_shape)
         return rows.float().div_(255) if rows.dtype == torch.uint8 else rows
+
+
+def _check_floats(data: Tensor) -> None:
+    """Raise ValueError unless the numbers are finite and pictures, which points are not, are not in 0 to 255."""
+    bad = (~data.isfinite()).flatten(1).any(1)
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        raise ValueError(
+            f"images must be finite, got NaN or infinity in {int(bad.sum()):,} of {len(data):,}, first in image {row}: "
+            "repair or leave out these rows"
+        )
+    if len(data) and min(data.shape[2:]) > 1 and data.min() >= 0 and data.max() > 1:
+        raise ValueError(
+            f"float images must be in [0, 1], got values up to {float(data.max()):g}: divide them by 255, "
+            "or pass them as uint8"
+        )
 
 
 class Dataset(ABC):

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 from omegaconf import OmegaConf
 
 from disvae.config import ConfigError, options
@@ -43,6 +43,7 @@ from disvae.runs.contents import CONFIG, METRICS, PROVENANCE, SCORES, STATUS, Fo
 from disvae.runs.digests import Changed, Damaged, read_known, sealed, unsealed, write_recorded
 from disvae.runs.identity import NOT_IDENTITY, identity
 from disvae.runs.provenance import now
+from disvae.system.locks import acquired, awaited, owner
 
 NAMES = (
     r"config\.yaml|(provenance|status|metrics|scores|digests)\.json|(last|best)\.ckpt|encoding(-\w+)?\.h5"
@@ -134,7 +135,7 @@ class Run:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path.parent / ".lock"):  # two processes may have named the same run differently
+            with awaited(self.path.parent / ".lock"):  # two processes may have named the same run differently
                 path = _with_hash_of(self.path)
                 path.mkdir(exist_ok=True)
         except OSError as error:
@@ -198,12 +199,10 @@ class Run:
         state: str = self.status()["state"]
         if state != "running":
             return state
-        probe = FileLock(self._lock)
         try:
-            probe.acquire(timeout=0)
+            acquired(self._lock, timeout=0).release()
         except (Timeout, OSError):  # OSError: the folder belongs to another user
             return state
-        probe.release()
         return "killed"
 
     def finished(self) -> bool:
@@ -350,7 +349,7 @@ class Run:
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
-    def lock(self) -> FileLock:
+    def lock(self) -> BaseFileLock:
         """Lock the folder for this process, and clean up after a process that was killed.
 
         Raises:
@@ -358,13 +357,11 @@ class Run:
             ConfigError: the folder cannot be written.
         """
         self.make()
-        lock = FileLock(self._lock)
         try:
-            lock.acquire(timeout=1, poll_interval=0.05)  # `state` takes the lock for a moment
-            self._lock.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            lock = acquired(self._lock, timeout=1)  # `state` takes the lock for a moment
         except Timeout as error:
-            owner = self._lock.read_text(encoding="utf-8") or "another process"
-            raise InUse(f"{self.path} is in use by {owner}; wait for it or stop it") from error
+            remedy = f"wait for it or stop it, or delete {self._lock} if it has ended on another machine"
+            raise InUse(f"{self.path} is in use by {owner(self._lock)}; {remedy}") from error
         except OSError as error:
             raise _unwritable(self.path, error) from error
         try:

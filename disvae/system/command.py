@@ -78,8 +78,9 @@ def prepare_process() -> None:
 def refusals(kept: str = "computed") -> Iterator[None]:
     """Turn expected errors in the body into a message of one line and an exit status; `kept` is said at a signal.
 
-    The exit status is 2 for a wrong argument or a file that cannot be used, 130 for Ctrl-C, 143 for SIGTERM, 141 if
-    the reader of the output, such as `head`, has ended, and 1 if the output could not be written.
+    The exit status is 2 for a wrong argument or a file that cannot be used, 128 + n for a signal n that asks to stop
+    (130 for Ctrl-C, 143 for SIGTERM), 141 if the reader of the output, such as `head`, has ended, and 1 if the output
+    could not be written.
     """
     try:
         yield

@@ -32,6 +32,10 @@ from disvae.training.starts import continue_from, shorter
 log = logging.getLogger(__name__)
 
 
+LARGE_WEIGHT = 1e6
+"""The weight of a term from which on a divergence is blamed on it, not on the step size."""
+
+
 class Stopped(RuntimeError):
     """A run that did not reach its end, with the process's exit status."""
 
@@ -83,6 +87,17 @@ def make_loggers(config: Mapping[str, Any], folder: Path, step: int) -> list[Log
             raise ConfigError(f"logger.{name} cannot begin: {type(error).__name__}: {reason}") from error
         loggers.append(logger)
     return loggers
+
+
+def _remedy(config: Mapping[str, Any]) -> str:
+    """Return what to change after a divergence: the weights that are too large for float32, or else the step size."""
+    large = []
+    for name, node in config["objective"].items():
+        value = node.get("value") if isinstance(node, Mapping) else node
+        if isinstance(value, int | float) and abs(value) > LARGE_WEIGHT:
+            key = f"objective.{name}" if node is value else name if name in config else f"schedule.{name}.value"
+            large.append(f"{key}, which is {value:g}")
+    return f"Try a smaller {' and '.join(large)}" if large else "Try a lower optimizer.lr"
 
 
 class RunTrainer:
@@ -242,7 +257,7 @@ class RunTrainer:
                     if self.run.last.exists()
                     else "no checkpoint was reached"
                 )
-                return Stopped(f"training diverged at {error}; {good}. Try a lower optimizer.lr", 4)
+                return Stopped(f"training diverged at {error}; {good}. {_remedy(self.config)}", 4)
             if isinstance(error, Interrupted):
                 self.run.mark("interrupted", step, error=str(error))
                 return Stopped(f"{error} at step {step}; the same command continues it", 128 + error.signum)
