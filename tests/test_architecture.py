@@ -28,7 +28,7 @@ ORDER = (
     ("estimators", "encoding", "batches"),
     ("vae",),
     (*DISTRIBUTIONS, "model", "dataset", "optimizer"),
-    ("schedule", "student_t"),
+    ("schedule", "distribution"),
     ("data",),
     ("runs",),
     ("instantiate",),
