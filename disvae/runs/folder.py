@@ -128,6 +128,15 @@ class Run:
         """Return the path of the lock file; a run and its repeat in .new/ share one lock."""
         return (self.path.parent if self.path.name == ".new" else self.path) / ".lock"
 
+    def check_trained(self) -> None:
+        """Check that the folder holds a configuration and a checkpoint.
+
+        Raises:
+            ConfigError: a file is missing.
+        """
+        if not (self.path / "config.yaml").is_file() or not self.last.is_file():
+            raise ConfigError(f"{self.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
+
     def place(self, force: bool) -> "Run":
         """Return the run that training writes: this one or, with `force`, its repeat in .new/."""
         return Run(self.path / ".new") if force else self

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
@@ -19,7 +20,12 @@ class Interrupted(BaseException):
 
 
 def take_signals(handler: Handler) -> dict[signal.Signals, Any]:
-    """Let Ctrl-C and SIGTERM call `handler` from now on, and return their former handlers."""
+    """Let Ctrl-C and SIGTERM call `handler` from now on, and return their former handlers.
+
+    Python allows this in the main thread only; in another thread nothing changes, and the main thread gets the signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
     return {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
 
 

@@ -1,0 +1,74 @@
+"""Training from Python. Imports no torch until there is something to compute."""
+
+import gc
+import signal
+import threading
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from disvae.api.overrides import as_override
+from disvae.api.trained import TrainedRun
+from disvae.config import ConfigError, check_lists, check_names, conf_dir
+from disvae.system.command import let_threads_sleep
+from disvae.system.signals import Interrupted
+from disvae.training.job import Job
+from disvae.training.run_job import do, say_result
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Trainings share torch's random numbers and Hydra's state, so those of several threads wait for each other."""
+
+
+def train(*overrides: str, brief: bool = False, **settings: Any) -> TrainedRun:
+    """Train a run, or resume it, or return it if it is finished: what `python -m disvae.train` does, in this process.
+
+    `disvae.train("objective=beta_tc", beta=6)` equals the command line `objective=beta_tc beta=6`, its folder and its
+    numbers included. A keyword is a setting; `**{"optimizer.lr": 1e-3}` gives one with a dot. `brief` prints one line.
+
+    Raises:
+        ConfigError: a setting is wrong; the message says what to type.
+        KeyboardInterrupt: Ctrl-C or the notebook's stop button; the same call continues the run.
+        RuntimeError: the loss diverged or SIGTERM came; the message says which.
+    """
+    typed = [*overrides, *(f"{key}={as_override(value)}" for key, value in settings.items())]
+    with _ONE_AT_A_TIME:
+        job, frozen = _job(typed), gc.get_freeze_count()
+        let_threads_sleep()
+        try:
+            do(job, brief=brief)
+        except (Interrupted, RuntimeError) as error:
+            stopped = error.signum if isinstance(error, Interrupted) else getattr(error, "exit_status", 0) - 128
+            if stopped == signal.SIGINT:
+                raise KeyboardInterrupt(str(error)) from error
+            raise
+        finally:
+            if not frozen:  # `do` freezes what it imports and all else that lives, which is right in a command only
+                gc.unfreeze()
+        say_result(job, brief=brief)
+    return TrainedRun(job.run.path)
+
+
+def _job(overrides: list[str]) -> Job:
+    """Return the job of these overrides, with its folder made.
+
+    Raises:
+        ConfigError: a setting is wrong, or the folder cannot be made.
+    """
+    check_lists(overrides)
+    check_names(overrides)
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cfg = compose("config", overrides=overrides, return_hydra_config=True)
+        choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        assert isinstance(choices, dict)
+        job = Job.of(cfg, overrides, {str(group): option for group, option in choices.items()})
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
+    if cfg.preview is not None:
+        raise ConfigError("preview=schedule trains nothing: type python -m disvae.train preview=schedule")
+    return job.claimed()
