@@ -163,6 +163,8 @@ def check_score(score: Mapping[str, Any]) -> None:
     if not isinstance(score["transport"], bool):
         raise ConfigError(f"score.transport must be true or false, got {score['transport']!r}")
     _number("score.repeats", score["repeats"], least=2, whole=True)
+    if score["bins"] is not None:
+        _number("score.bins", score["bins"], least=2, whole=True, most=1000)
     _number("score.seed", score["seed"], least=0, whole=True, most=2**32 - 1)
     controls = score["controls"]
     if isinstance(controls, str) or controls is None or set(controls) - set(CONTROLS):

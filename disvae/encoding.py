@@ -1,7 +1,7 @@
 """An Encoding is what every metric reads: a fixed, seeded set of images passed through the encoder once."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -22,7 +22,7 @@ class Encoding:
     """The codes of N images and what is known of them; a field that the codes' source lacks is None."""
 
     codes: np.ndarray  # (N, D) float32: the mean of each q(z|x)
-    factors: np.ndarray  # (N, K) class indices; K = 0 if the images have no factors
+    factors: np.ndarray  # (N, K) class indices, or values of a continuous factor; K = 0 if no factors are known
     factor_names: tuple[str, ...]
     population: int | None = None  # images of the factor grid that these N were drawn from; None if there is no grid
     samples: np.ndarray | None = None  # (N, D) float32: one sample of each q(z|x)
@@ -32,6 +32,12 @@ class Encoding:
     vae: VAE | None = None
     images: Images | None = None  # the whole dataset
     rows: np.ndarray | None = None  # (N,): where these N images are in `images`
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by factor, for factors that have them
+
+    def class_name(self, k: int, value: int) -> str:
+        """Return the name of class `value` of factor k, or its number if the classes have no names."""
+        names = self.class_names.get(self.factor_names[k])
+        return str(value) if names is None else names[value]
 
     def take(self, rows: np.ndarray) -> "Encoding":
         """Return the encoding of these rows (n,) only."""
@@ -95,4 +101,5 @@ def encoding_of(vae: VAE, h: Tensor, dataset: Dataset, rows: Tensor) -> Encoding
         vae=vae,
         images=dataset.images,
         rows=rows.cpu().numpy(),
+        class_names=dataset.class_names,
     )

@@ -6,7 +6,8 @@
 The file holds these arrays; only `codes` is required. Each row is a sample.
 
   codes (N, D)          the latent codes
-  factors (N, K)        the classes of the factors of variation, as whole numbers
+  factors (N, K)        the classes of the factors of variation: whole numbers or strings; score.bins=20 divides
+                        other numbers into 20 classes
   factor_names (K,)     the names of the factors
   controls/NAME (N, D)  baselines: other codes of the same samples, scored beside `codes`
   population            the number of images in the factor grid from which the N samples were drawn
@@ -75,7 +76,7 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         from disvae.evaluation.run_scores import choose_metrics, entries, stage
 
     arrays = codes_file.read_codes(path)
-    encoding = given_encoding(arrays, str(path))
+    encoding = given_encoding(arrays, str(path), settings["bins"])
     chosen = choose_metrics(nodes, [] if nodes else "all").of_one()
     results = score_given(encoding, arrays, chosen, settings)
     protocol = {"images": str(path), "codes": "as they are"} | drawn(encoding, settings)

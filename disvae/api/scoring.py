@@ -51,7 +51,7 @@ def score(
     if factor_names is not None:
         arrays["factor_names"] = np.array(factor_names, dtype=str)
     chosen = choose_metrics(nodes, [] if nodes else "all").of_one()
-    encoding = given_encoding(arrays, "codes and factors")
+    encoding = given_encoding(arrays, "codes and factors", how["bins"])
     scores = {}
     for label, result in score_given(encoding, arrays, chosen, how).items():
         if "model" in result.failed and label in chosen.named:

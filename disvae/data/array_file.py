@@ -1,11 +1,11 @@
-"""Arrays of HDF5 and NPZ files, read in blocks of rows or all at once, after the file's declarations are checked.
+"""Arrays of HDF5, NPZ and NPY files, read in blocks of rows or all at once, after what a file declares is checked.
 
 A downloaded file may be cut off, have another format, declare a terabyte, or (HDF5) refer to other files on this
 machine. Each of these is refused with a message of one line before any row is read.
 """
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import product
 from math import prod
@@ -15,6 +15,7 @@ from typing import IO
 import h5py
 import numpy as np
 
+NPY = b"\x93NUMPY"  # first bytes of a .npy file
 LARGEST_CHUNK = 1 << 28  # bytes of one HDF5 chunk, which is held in memory as a whole
 ALWAYS_READ = 1 << 26  # bytes of arrays that are read at any compression, since every machine can hold them
 RATIO = 100  # bytes of arrays per byte of the file; compression shrinks codes less than 10 times, zeros 1,000 times
@@ -22,57 +23,93 @@ LARGEST_ARRAYS = 1 << 34  # bytes read at once: codes and baselines of a million
 NAMES, NAME = 10_000, 1_000  # strings in an array and characters in each; HDF5 may store one string and repeat it
 NAMES_CHUNK = 1 << 20  # bytes of a chunk of strings; they are read one by one, and HDF5 caches a chunk of this size
 FORMATS_ADVICE = "fetch it again, or name the right file"
+ONLY_ARRAY = ""
+"""The name of the one array in a .npy file."""
 
 
 def blocks(path: Path, key: str, dtype: str, shape: tuple[int, ...], block: int) -> Iterator[np.ndarray]:
     """Yield the array `key` ("latents/classes", in an NPZ "latents_classes") in blocks of at most `block` rows.
 
-    The array must have this `dtype` and `shape`; the first entry of `shape` is the largest number of rows.
+    The array must have this `dtype` and `shape`; the first entry of `shape` is the largest number of rows. The key
+    ONLY_ARRAY reads a .npy file.
     """
     with _one_line(path, FORMATS_ADVICE):
-        if _is_hdf5(path):
+        if key == ONLY_ARRAY:
+            with path.open("rb") as file:
+                yield from _npy("the array", file, np.dtype(dtype), shape, block)
+        elif _is_hdf5(path):
             yield from _hdf5(path, key, np.dtype(dtype), shape, block)
         else:
             yield from _npz(path, key.replace("/", "_"), np.dtype(dtype), shape, block)
 
 
-def read_arrays(path: Path, advice: str = FORMATS_ADVICE) -> dict[str, np.ndarray]:
-    """Return every array of a file by name, `group/name` for an HDF5 array in a group; strings are arrays of str.
+def declared(path: Path, advice: str = FORMATS_ADVICE) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Return the shape and type that each array of a file declares, by name; nothing else is read."""
+    with _one_line(path, advice):
+        if _magic(path) == NPY:
+            with path.open("rb") as file:
+                shape, _, dtype = _npy_header(file)
+                return {ONLY_ARRAY: (shape, dtype)}
+        if _is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                return {name: (node.shape, node.dtype) for name, node in _datasets(file).items()}
+        found = {}
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as file:
+                    shape, _, dtype = _npy_header(file)
+                    found[name.removesuffix(".npy")] = shape, dtype
+        return found
 
-    The declared sizes are compared with the stored bytes before memory is allocated. `advice` ends an error message.
+
+def read_arrays(path: Path, advice: str = FORMATS_ADVICE, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Return every array of a file, or those in `only`, by name; strings are arrays of str.
+
+    The name of an HDF5 array in a group is `group/name`. The declared sizes are compared with the stored bytes before
+    memory is allocated. `advice` ends an error message.
     """
     with _one_line(path, advice):
-        return _read_hdf5(path) if _is_hdf5(path) else _read_npz(path)
+        return _read_hdf5(path, only) if _is_hdf5(path) else _read_npz(path, only)
+
+
+def _magic(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(NPY))
 
 
 def _is_hdf5(path: Path) -> bool:
-    with path.open("rb") as file:
-        magic = file.read(6)
+    magic = _magic(path)
     if not (hdf5 := h5py.is_hdf5(path)) and not magic.startswith(b"PK"):
-        found = "one array, .npy" if magic == b"\x93NUMPY" else "neither"
+        found = "one array, .npy" if magic == NPY else "neither"
         raise ValueError(f"expected an HDF5 or NPZ file, found {found}")
     return bool(hdf5)
 
 
-def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return the arrays of an HDF5 file by name; raise ValueError if the file holds a link to another place."""
+    links: dict[str, h5py.HardLink] = {}
+    file.visititems_links(links.__setitem__)
+    for name, link in links.items():
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(f"expected {name} inside the file, found a link")
+    return {name: node for name in links if isinstance(node := file[name], h5py.Dataset)}
+
+
+def _read_hdf5(path: Path, only: Collection[str] | None) -> dict[str, np.ndarray]:
     with h5py.File(path, "r") as file:
-        links: dict[str, h5py.HardLink] = {}
-        file.visititems_links(links.__setitem__)
-        for name, link in links.items():
-            if not isinstance(link, h5py.HardLink):
-                raise ValueError(f"expected {name} inside the file, found a link")
-        found = {name: node for name in links if isinstance(node := file[name], h5py.Dataset)}
+        found = {name: node for name, node in _datasets(file).items() if only is None or name in only}
         _plausible(sum(_declared(name, node) for name, node in found.items()), path)
         for name, node in found.items():
             _all_inside(name, node)
         return {name: _strings(name, node) if node.dtype.kind in "OS" else node[()] for name, node in found.items()}
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def _read_npz(path: Path, only: Collection[str] | None) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
-        _plausible(sum(info.file_size for info in archive.infolist()), path)
+        chosen = [info for info in archive.infolist() if only is None or info.filename.removesuffix(".npy") in only]
+        _plausible(sum(info.file_size for info in chosen), path)
         found = {}
-        for info in archive.infolist():
+        for info in chosen:
             with archive.open(info) as file:
                 shape, _, dtype = _npy_header(file)
                 if dtype.kind not in "biufcSU":
@@ -167,17 +204,21 @@ def _npz(path: Path, key: str, dtype: np.dtype, shape: tuple[int, ...], block: i
         if f"{key}.npy" not in archive.namelist():
             raise ValueError(f"expected an array {key}, found {', '.join(archive.namelist()) or 'nothing'}")
         with archive.open(f"{key}.npy") as file:
-            found_shape, fortran, found = _npy_header(file)
-            _compare(key, found, found_shape, dtype, shape)
-            count, row = found_shape[0], found_shape[1:]
-            if fortran and count > block:  # the values of a row would be spread over the file
-                raise ValueError(f"expected {key} in C order, found Fortran order")
-            for start in range(0, count, block):
-                rows = min(block, count - start)
-                values = np.frombuffer(_exactly(file, rows * prod(row) * dtype.itemsize), dtype)
-                yield values.reshape((rows, *row), order="F" if fortran else "C")
-            if file.read(1):  # zipfile compares its checksum when a read reaches the end
-                raise ValueError(f"expected {count:,} rows of {key}, found more")
+            yield from _npy(key, file, dtype, shape, block)
+
+
+def _npy(key: str, file: IO[bytes], dtype: np.dtype, shape: tuple[int, ...], block: int) -> Iterator[np.ndarray]:
+    found_shape, fortran, found = _npy_header(file)
+    _compare(key, found, found_shape, dtype, shape)
+    count, row = found_shape[0], found_shape[1:]
+    if fortran and count > block:  # the values of a row would be spread over the file
+        raise ValueError(f"expected {key} in C order, found Fortran order")
+    for start in range(0, count, block):
+        rows = min(block, count - start)
+        values = np.frombuffer(_exactly(file, rows * prod(row) * dtype.itemsize), dtype)
+        yield values.reshape((rows, *row), order="F" if fortran else "C")
+    if file.read(1):  # zipfile compares its checksum when a read reaches the end
+        raise ValueError(f"expected {count:,} rows of {key}, found more")
 
 
 def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

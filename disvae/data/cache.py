@@ -1,4 +1,7 @@
-"""A cache of arrays that are built once per machine, each in an .npz file that is complete or absent."""
+"""A cache of arrays that are built once per machine, each in an .npz file that is complete or absent.
+
+Images that may be larger than memory lie beside it in a file of raw pixels, which is mapped into memory.
+"""
 
 import glob
 import hashlib
@@ -6,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,8 @@ from disvae.runs.atomic import replacing
 log = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
+Write = Callable[[np.ndarray], None]
+"""A function that appends pixels, uint8, to the file of a cache."""
 
 
 def cache_folder() -> Path:
@@ -51,9 +57,7 @@ def build_once(path: Path, build: Callable[[], Mapping[str, np.ndarray]]) -> tup
     with locked(path):
         if (found := _read(path)) is not None:
             return found
-        # We hold the lock, so the writer of a temporary file was killed; a link in a shared folder may lead anywhere.
-        for stale in [*path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"), *([path] if path.is_symlink() else [])]:
-            stale.unlink()
+        _clear(path)
         arrays = dict(build())
         checksum = content_checksum(arrays)
         try:
@@ -62,6 +66,49 @@ def build_once(path: Path, build: Callable[[], Mapping[str, np.ndarray]]) -> tup
         except OSError as error:
             raise _unwritable(path, error) from error
         return arrays, checksum
+
+
+def map_once(path: Path, build: Callable[[Write], Mapping[str, np.ndarray]]) -> tuple[np.ndarray, Arrays, str]:
+    """Return pixels (N, C, H, W) that are mapped into memory, the arrays at `path`, and the checksum of both.
+
+    `build(write)` passes blocks of pixels to `write` and returns the arrays, of which `shape` is (N, C, H, W). It is
+    called once; the pixels are stored beside `path`, with the suffix .pixels.
+    """
+    pixels = path.with_suffix(".pixels")
+
+    def make() -> Arrays:
+        sha = hashlib.sha256()
+        _clear(pixels)
+        with replacing(pixels) as temporary, temporary.open("wb") as file:
+
+            def write(block: np.ndarray) -> None:
+                data = np.ascontiguousarray(block, dtype=np.uint8)
+                sha.update(data.data.cast("B"))
+                try:
+                    file.write(data.data.cast("B"))
+                except OSError as error:
+                    raise _unwritable(path, error) from error
+
+            return dict(build(write)) | {"pixels": np.array(f"sha256:{sha.hexdigest()}")}
+
+    for _ in range(2):
+        arrays, checksum = build_once(path, make)
+        shape = tuple(arrays["shape"].tolist())
+        if pixels.is_file() and pixels.stat().st_size == prod(shape):
+            # Copy on write: torch wants memory that it may write to, and the file stays as it is.
+            return np.memmap(pixels, np.uint8, "c", shape=shape), arrays, checksum
+        log.warning("%s is incomplete: making it again", pixels)
+        path.unlink(missing_ok=True)
+    raise OSError(f"{pixels} changes while it is read: is another program writing to the cache folder?")
+
+
+def _clear(path: Path) -> None:
+    """Remove what a killed writer left, and a link at `path`, which in a shared folder may lead anywhere.
+
+    The caller holds the lock, so no writer is alive.
+    """
+    for stale in [*path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"), *([path] if path.is_symlink() else [])]:
+        stale.unlink()
 
 
 def content_checksum(arrays: Mapping[str, np.ndarray]) -> str:

@@ -1,12 +1,16 @@
 """Datasets: images in memory, and the factors of variation that generated them."""
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from disvae.data import cache
+from disvae.data.cache import Arrays, Write
 
 
 class Images:
@@ -48,14 +52,17 @@ class Dataset(ABC):
     """Images with their factors of variation; the constructor of a subclass reads or draws them.
 
     `factors` (N, K) holds class indices: factors[i, k] in [0, factor_sizes[k]) is the class of image i in factor k.
-    K = 0 means that no factors are known. `held_out` holds the rows of an official test split; with None the split is
-    drawn by seed. `checksum` identifies the content and is stored in the provenance of a run.
+    K = 0 means that no factors are known. A continuous factor keeps its values, as floating-point numbers, and has
+    size 0. `class_names` holds the names of a factor's classes, if they have names, by the factor's name. `held_out`
+    holds the rows of an official test split; with None the split is drawn by seed. `checksum` identifies the content
+    and is stored in the provenance of a run.
     """
 
     images: Images
     factors: np.ndarray
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
+    class_names: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     checksum: str
     held_out: np.ndarray | None = None
 
@@ -63,3 +70,18 @@ class Dataset(ABC):
     def x_shape(self) -> tuple[int, ...]:
         """Return the shape (C, H, W) of one image."""
         return self.images.x_shape
+
+    def map_images(self, name: str, key: str, build: Callable[[Write], Arrays]) -> str:
+        """Take images and factors from the cache folder, where `build` writes them once, and return their checksum.
+
+        `key` is a hash that identifies what they are made of. The images are mapped into memory, so they may be larger.
+        """
+        path = cache.cache_folder() / f"{name}-{key.removeprefix('sha256:')[:16]}.npz"
+        pixels, arrays, checksum = cache.map_once(path, build)
+        self.images = Images(torch.from_numpy(pixels), pixels.shape[1:])
+        self.factors = arrays["factors"]
+        self.factor_names = tuple(arrays["factor_names"].tolist())
+        self.factor_sizes = tuple(arrays["factor_sizes"].tolist())
+        named = [(k, f"classes{k}") for k in range(len(self.factor_names)) if f"classes{k}" in arrays]
+        self.class_names = {self.factor_names[k]: tuple(arrays[classes].tolist()) for k, classes in named}
+        return checksum

@@ -1,48 +1,61 @@
-"""3D Shapes from your own file: three hues x scale x shape x orientation (Burgess & Kim 2018)."""
+"""3D Shapes from the official file: three hues x scale x shape x orientation (Burgess & Kim 2018)."""
 
 from pathlib import Path
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
-from disvae.data import array_file
-from disvae.data.download import file_checksum
+from disvae.data import array_file, cache, image_array
+from disvae.data.cache import Arrays, Write
+from disvae.data.download import fetch, file_checksum
 from disvae.data.factors import class_indices
-from disvae.dataset import Dataset, Images
+from disvae.dataset import Dataset
 
+NAME = "3dshapes.h5"
+URLS = (f"https://storage.googleapis.com/3d-shapes/{NAME}",)
+SIZE = 267_573_662
+SHA256 = "sha256:0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785"
 IMAGES = 480_000
-BLOCK = 4_800  # images read at once, 59 MB
 LATENTS = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 
 
 class Shapes3D(Dataset):
-    """The 480,000 colour images, 3 x 64 x 64, which take 5.9 GB of memory and are read by each run.
+    """The 480,000 colour images, 3 x 64 x 64, downloaded (268 MB) unless `path` is given.
 
-    `path` is 3dshapes.h5, which is in the public bucket 3d-shapes of Google Cloud Storage, or a file with its layout
-    and fewer images: `images` uint8 (N, 64, 64, 3) and `labels` float64 (N, 6), the values of the factors.
+    `path` is 3dshapes.h5 or a file with its layout and fewer images: `images` uint8 (N, 64, 64, 3) and `labels` float64
+    (N, 6), the values of the factors. The images are mapped into memory from the cache folder, where they take 5.9 GB.
     """
 
-    def __init__(self, path: str | None) -> None:
-        if path is None or not (file := Path(path).expanduser()).is_file():
-            raise ValueError(
-                f"dataset.path must be 3dshapes.h5 (from Google's public bucket 3d-shapes), got {path or 'none'}"
-            )
-        self.checksum = file_checksum(file)
-        labels = np.concatenate(list(array_file.blocks(file, "labels", "float64", (IMAGES, len(LATENTS)), IMAGES)))
-        self.factors, self.factor_names, self.factor_sizes = class_indices(labels, LATENTS)
-        self.images = Images(torch.from_numpy(_read(file, len(labels))), (3, 64, 64))
+    def __init__(self, path: str | None = None) -> None:
+        self.checksum = SHA256 if path is None else file_checksum(_existing(path))
+        self.map_images(
+            "shapes3d-v1", self.checksum, lambda write: _read(_download() if path is None else _existing(path), write)
+        )
 
 
-def _read(path: Path, count: int) -> np.ndarray:
-    """Return the images of a file, uint8 (N, 3, 64, 64)."""
-    images = np.empty((count, 3, 64, 64), dtype=np.uint8)
-    done = 0
-    with tqdm(total=count, desc="reading 3D Shapes", unit=" images", unit_scale=True, disable=None) as bar:
-        for block in array_file.blocks(path, "images", "uint8", (count, 64, 64, 3), BLOCK):
-            images[done : done + len(block)] = block.transpose(0, 3, 1, 2)
-            done += len(block)
-            bar.update(len(block))
-    if done < count:
-        raise ValueError(f"{path}: images must have {count:,} rows, one for each row of labels, got {done:,}")
-    return images
+def _existing(path: str) -> Path:
+    if not (file := Path(path).expanduser()).is_file():
+        raise ValueError(
+            f"dataset.path must be {NAME} (from Google's public bucket 3d-shapes), got {path}; "
+            "without dataset.path it is downloaded"
+        )
+    return file
+
+
+def _download() -> Path:
+    path = cache.cache_folder() / NAME
+    return fetch(
+        URLS,
+        path,
+        size=SIZE,
+        checksum=SHA256,
+        otherwise=f"download it elsewhere and type dataset.path=FILE or save it as {path}; or use dataset=sprites",
+    )
+
+
+def _read(path: Path, write: Write) -> Arrays:
+    labels = np.concatenate(list(array_file.blocks(path, "labels", "float64", (IMAGES, len(LATENTS)), IMAGES)))
+    factors = class_indices(labels, LATENTS)
+    done = image_array.copy(path, (len(labels), 64, 64, 3), write)
+    if done < len(labels):
+        raise ValueError(f"{path}: images must have {len(labels):,} rows, one for each row of labels, got {done:,}")
+    return factors.arrays((done, 3, 64, 64))

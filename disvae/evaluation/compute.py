@@ -3,14 +3,16 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 from tqdm import tqdm
 
+from disvae.config import ConfigError
+from disvae.data.factors import binned, is_continuous
 from disvae.encoding import Encoding
-from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknife, of_codes
+from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknife, of_codes, require_factors
 from disvae.metric import Metric, ModelMetric, NotApplicable
 
 log = logging.getLogger(__name__)
@@ -45,14 +47,19 @@ def compute_scores(
     seed: int,
     named: Collection[str],
     processes: int = 1,
+    bins: int | None = None,
     done: Callable[[str, Result], None] = lambda label, result: None,
 ) -> dict[str, Result]:
     """Compute every metric for every source and return the results by label; failures are listed with their reasons.
 
     evaluation/confidence.py computes the intervals from `repeats` random halves; repeats=0 computes scores only.
     Metrics that do not fit the data are left out unless their label is in `named`. Metrics of codes are distributed
-    over `processes`, which does not change results. `done` is called with each result as soon as it is complete.
+    over `processes`, which does not change results. `bins` is the number of classes into which continuous factors are
+    divided; with None, metrics that read factors do not fit data with such a factor. `done` is called with each result
+    as soon as it is complete.
     """
+    if bins is not None:
+        sources = {source: [in_classes(each, bins) for each in encodings] for source, encodings in sources.items()}
     results = {label: Result() for label in metrics}
     tasks = _tasks(metrics, sources, repeats, seed, named)
     left = Counter(label for (label, _), _, _ in tasks)
@@ -73,6 +80,17 @@ def compute_scores(
             if not left[label] and (result.scores or result.failed):
                 done(label, result)
     return {label: result for label, result in results.items() if result.scores or result.failed}
+
+
+def in_classes(encoding: Encoding, bins: int) -> Encoding:
+    """Return an encoding whose continuous factors are divided into at most `bins` classes of equally many images.
+
+    Raises:
+        ConfigError: no factor is continuous.
+    """
+    if not any(map(is_continuous, encoding.factors.T)):
+        raise ConfigError(f"score.bins={bins} has no effect: no factor is continuous; leave it out")
+    return replace(encoding, factors=binned(encoding.factors, bins))
 
 
 Task = tuple[tuple[str, str], bool, Callable[[], MetricOutcome]]
@@ -124,8 +142,7 @@ def _outcomes(tasks: Sequence[Task], processes: int) -> Iterator[tuple[tuple[str
 def _of_model(
     metric: ModelMetric, encoding: Encoding, repeats: int, seed: int
 ) -> tuple[dict[str, Score], dict[str, float]]:
-    if encoding.factors.shape[1] < metric.factors:
-        raise NotApplicable(f"at least {metric.factors} factors are needed, got {encoding.factors.shape[1]}")
+    require_factors(metric.factors, encoding.factors, encoding.factor_names)
     for name in metric.needs:
         if getattr(encoding, name) is None:
             raise NotApplicable(f"the {name} is needed, but these codes have none")

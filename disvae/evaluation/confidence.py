@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from disvae.data.factors import is_continuous
 from disvae.metric import Metric, NotApplicable
 from disvae.statistics.checked_codes import checked
 
@@ -71,8 +72,7 @@ def of_codes(
     """Return the scores of codes (N, D), averaged over several arrays of codes, and on request their chance levels."""
 
     def compute() -> tuple[dict[str, Score], dict[str, float]]:
-        if factors.shape[1] < metric.factors:
-            raise NotApplicable(f"at least {metric.factors} factors are needed, got {factors.shape[1]}")
+        require_factors(metric.factors, factors, names)
         chance = {}
         if with_chance:
             chance = metric.chance(*checked(codes[0], factors, names, metric.factors, metric.samples)[:2])
@@ -88,6 +88,15 @@ def of_codes(
 
     with threadpool_limits(1):  # the matrices are small, so more threads would be slower
         return attempt(compute)
+
+
+def require_factors(least: int, factors: np.ndarray, names: Sequence[str]) -> None:
+    """Raise NotApplicable unless there are at least `least` factors (N, K), all of them with classes."""
+    if factors.shape[1] < least:
+        raise NotApplicable(f"at least {least} factors are needed, got {factors.shape[1]}")
+    for name, column in zip(names, factors.T if least else (), strict=False):
+        if is_continuous(column):
+            raise NotApplicable(f"factor {name} is continuous: type score.bins=20 to score it in 20 classes")
 
 
 def jackknife(

@@ -8,14 +8,16 @@ import torch
 
 from disvae.config import ConfigError
 from disvae.encoding import Encoding
-from disvae.evaluation.compute import Result, compute_scores
+from disvae.evaluation.compute import Result, compute_scores, in_classes
 from disvae.evaluation.run_encodings import with_controls
 from disvae.evaluation.run_scores import Chosen
 from disvae.statistics.checked_codes import checked
 
 
-def given_encoding(arrays: Mapping[str, np.ndarray], where: str) -> Encoding:
+def given_encoding(arrays: Mapping[str, np.ndarray], where: str, bins: int | None) -> Encoding:
     """Return the encoding of arrays `codes` and, optionally, `factors`, `factor_names` and `population`, checked.
+
+    `bins` is the number of classes of a continuous factor, or None if there may be none.
 
     Raises:
         ConfigError: the arrays do not fit together; the message begins with `where` they come from.
@@ -29,7 +31,10 @@ def given_encoding(arrays: Mapping[str, np.ndarray], where: str) -> Encoding:
         given = arrays.get("factor_names")
         if given is not None and given.shape != factors.shape[1:]:
             raise ValueError(f"factor_names must be {factors.shape[1]} names, got an array of shape {given.shape}")
-        _, _, names = checked(codes, factors, [] if given is None else [str(name) for name in given], 0, 1)
+        classes = factors
+        if bins is not None and factors.ndim == 2:
+            classes = in_classes(Encoding(codes, factors, ()), bins).factors
+        _, _, names = checked(codes, classes, [] if given is None else [str(name) for name in given], 0, 1)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
     population = arrays.get("population", np.array(0))
@@ -52,4 +57,5 @@ def score_given(
         seed=settings["seed"],
         named=chosen.named,
         processes=torch.get_num_threads(),
+        bins=settings["bins"],
     )

@@ -118,6 +118,7 @@ def sources_of(
         vae=vae,
         images=None if dataset is None else dataset.images,
         rows=arrays["rows"],
+        class_names={} if dataset is None else dataset.class_names,
     )
     trained_on = which == "validation" and config["split"]["validation"] == 0
     state = run.status()["state"]

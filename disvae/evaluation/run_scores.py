@@ -92,6 +92,7 @@ def stage(settings: Mapping[str, Any]) -> str:
         settings["images"] if settings["images"] != "validation" else "",
         "sample" if settings["codes"] == "sample" else "",
         "transport" if settings["transport"] else "",
+        f"bins{settings['bins']}" if settings.get("bins") else "",
         f"seed{settings['seed']}" if settings["seed"] else "",
     ]
     return "-".join(["metric", *filter(None, parts)])
@@ -136,6 +137,7 @@ def evaluate_run(
         seed=settings["seed"],
         named=chosen.named,
         processes=torch.get_num_threads(),
+        bins=settings.get("bins"),
         done=lambda label, result: _save(
             run, name, entries({label: result}, chosen.nodes, protocol), coming=chosen.metrics
         ),

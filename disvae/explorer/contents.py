@@ -110,8 +110,11 @@ def _pixels(picture: Tensor) -> str:
 def _label(view: FigureData, row: int) -> str:
     encoding = view.encoding
     assert encoding.rows is not None
-    factors = zip(encoding.factor_names, encoding.factors[row], strict=True)
-    return ", ".join([f"image {encoding.rows[row]}", *(f"{name} {value}" for name, value in factors)])
+    factors = [
+        f"{name} {encoding.class_name(k, value)}"
+        for k, (name, value) in enumerate(zip(encoding.factor_names, encoding.factors[row], strict=True))
+    ]
+    return ", ".join([f"image {encoding.rows[row]}", *factors])
 
 
 def _about(config: Mapping[str, Any], step: int) -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from disvae.pictures.factor_shares import factor_shares
 from disvae.pictures.figure_data import FigureData, NotDrawable
-from disvae.pictures.style import AMOUNT, COLOURS, DATA, clear
+from disvae.pictures.style import AMOUNT, COLOURS, DATA, clear, plain
 from disvae.vae import VAE
 
 MARKS = ("o", "x")
@@ -50,7 +50,8 @@ def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) ->
     said = f"Posterior means of {len(rows):,} images"
     if k is not None and values is not None:
         name = view.encoding.factor_names[k]
-        _legend(figure, panels, name, values)
+        labels = [plain(view.encoding.class_name(k, kind)) for kind in np.unique(values)]
+        _legend(figure, panels, name, values, labels)
         said += (
             f", coloured by {name}; one of these latents knows {100 * factor_shares(view)[shown, k].max():.0f} % of it"
         )
@@ -76,19 +77,19 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray | None)
             color=COLOURS[place % len(COLOURS)],
             marker=mark,
             alpha=0.7,
-            label=str(kind),
             **style,
         )
 
 
-def _legend(figure: Figure, panels: np.ndarray, name: str, values: np.ndarray) -> None:
+def _legend(figure: Figure, panels: np.ndarray, name: str, values: np.ndarray, labels: list[str]) -> None:
     """Put the legend in the empty corner above the diagonal, or beside a single panel."""
-    if len(np.unique(values)) > FEW:
+    if len(labels) > FEW:
         shades = ScalarMappable(Normalize(values.min(), values.max()), AMOUNT)
         bar = figure.colorbar(shades, ax=panels, fraction=0.03, pad=0.02, aspect=40)
         bar.set_label(f"value of {name}", fontsize=9)
         bar.ax.tick_params(labelsize=8)
         return
-    handles, labels = panels[-1, 0].get_legend_handles_labels()
     style = {"title": name, "fontsize": 9, "markerscale": 3, "frameon": False}
-    figure.legend(handles, labels, loc="upper right" if len(panels) > 1 else "outside right upper", **style)
+    figure.legend(
+        panels[-1, 0].collections, labels, loc="upper right" if len(panels) > 1 else "outside right upper", **style
+    )

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +16,12 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 from disvae.build import Built
 from disvae.config import ConfigError, nodes, options
+from disvae.data.factors import binned
 from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL
 from disvae.evaluation.run_encodings import device_of, sources_of
 from disvae.instantiate import make, prepared
+from disvae.pictures.factor_shares import BINS
 from disvae.pictures.figure_data import Drawn, FigureData, NotDrawable
 from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import curves
@@ -98,8 +100,12 @@ def draw_figures(chosen: Pictures, vae: VAE, view: FigureData) -> Iterator[tuple
 
 
 def view_of(encoding: Encoding, config: Mapping[str, Any], folder: Path) -> FigureData:
-    """Return the data that pictures of a run read: its encoding, curves and schedules."""
-    return FigureData(encoding, partial(curves, folder), schedules_of(config), config["steps"])
+    """Return the data that pictures of a run read: its encoding, curves and schedules.
+
+    Pictures show a continuous factor in BINS classes of equally many images.
+    """
+    classes = replace(encoding, factors=binned(encoding.factors, BINS))
+    return FigureData(classes, partial(curves, folder), schedules_of(config), config["steps"])
 
 
 def schedules_of(config: Mapping[str, Any]) -> dict[str, Any]:

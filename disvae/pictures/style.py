@@ -20,6 +20,16 @@ AMOUNT, SIGNED, TABLE = "viridis", "RdBu_r", "Blues"
 """Colour maps for values from zero up, for values on both sides of zero, and for tables with numbers."""
 
 
+LONGEST_NAME = 24
+"""Largest number of characters of a class's name in a picture."""
+
+
+def plain(name: str) -> str:
+    """Return the name of a class as text for matplotlib: shortened, and with no dollar that begins a formula."""
+    short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return short.replace("$", r"\$")
+
+
 def whole_of(images: "Tensor") -> np.ndarray:
     """Join a grid (rows, columns, C, H, W) of images in [0, 1] to one image, (height, width) or (height, width, 3)."""
     rows, columns, C, H, W = images.shape

@@ -45,12 +45,13 @@ def checked(
         factors = factors.astype(np.int64)
     indices = np.empty(factors.shape, np.int64)
     for k, name in enumerate(names):
-        if not np.issubdtype(factors.dtype, np.number):
+        if factors.dtype.kind not in "biufUS":
             raise ValueError(f"factor {name} must hold class indices, got {factors[0, k]!r}: number its classes")
-        wrong = np.flatnonzero(~np.isfinite(factors[:, k]) | (factors[:, k] != np.round(factors[:, k])))
+        is_number = factors.dtype.kind not in "US"
+        wrong = np.flatnonzero(is_number and ~(np.isfinite(factors[:, k]) & (factors[:, k] == np.round(factors[:, k]))))
         if len(wrong):
             got = factors[wrong[0], k]
-            todo = "bin it first" if np.isfinite(got) else "leave such rows out"
+            todo = "type score.bins=20 to score it in 20 classes" if np.isfinite(got) else "leave such rows out"
             raise ValueError(f"factor {name} must hold class indices, got {got} in row {wrong[0]}: {todo}")
         values, indices[:, k] = np.unique(factors[:, k], return_inverse=True)
         if least_factors and len(values) < 2:

@@ -82,8 +82,15 @@ class Scores(AtValidation):
 
     def look(self, module: VAEModule, encoding: Encoding, step: int) -> None:
         """Compute and log the metrics; the reason why one fails is told once."""
-        sources, seed = {MODEL: [encoding]}, self.member.config["score"]["seed"]
-        results = compute_scores(self.chosen.metrics, sources, repeats=0, seed=seed, named=self.chosen.named)
+        sources, score = {MODEL: [encoding]}, self.member.config["score"]
+        results = compute_scores(
+            self.chosen.metrics,
+            sources,
+            repeats=0,
+            seed=score["seed"],
+            named=self.chosen.named,
+            bins=score.get("bins"),
+        )
         for label, result in results.items():
             self.member.log(
                 {f"metric/{label}/{name}": scores[MODEL].value for name, scores in result.scores.items()}, step

@@ -14,7 +14,8 @@ WITH_SETTINGS = ["clusters", "fashion_mnist", "shapes3d"]
         ("dsprites", "conv.Conv", "bernoulli.Bernoulli"),
         ("fashion_mnist", "dcgan.DCGAN", "laplace.Laplace"),
         ("clusters", "mlp.MLP", "gaussian.Gaussian"),
-        ("shapes3d", "conv.Conv", "gaussian.Gaussian"),
+        ("mnist", "dcgan.DCGAN", "laplace.Laplace"),
+        *((name, "conv.Conv", "gaussian.Gaussian") for name in ("shapes3d", "images", "mpi3d", "cars3d", "smallnorb")),
     ],
 )
 def test_dataset_chooses_what_fits_it(composed, dataset, model, likelihood):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from disvae.data import image_array
 from disvae.dataset import shapes3d
 from disvae.dataset.shapes3d import Shapes3D
 
@@ -23,8 +24,13 @@ def write(path: Path, images: np.ndarray = IMAGES, labels: np.ndarray = VALUES) 
     return str(path)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("DISVAE_CACHE_DIR", str(tmp_path / "cache"))
+
+
 def test_images_are_channel_first_and_labels_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr(shapes3d, "BLOCK", 7)
+    monkeypatch.setattr(image_array, "BLOCK_BYTES", 7 * IMAGES[0].size)
     data = Shapes3D(write(tmp_path / "3dshapes.h5"))
     assert data.x_shape == (3, 64, 64)
     assert np.array_equal(data.images.data.numpy(), IMAGES.transpose(0, 3, 1, 2))
@@ -60,8 +66,10 @@ def test_another_layout_is_refused(tmp_path, images, labels, said):
         Shapes3D(write(tmp_path / "3dshapes.h5", images, labels))
 
 
-def test_missing_file_says_where_it_comes_from():
+def test_missing_file_says_where_it_comes_from(monkeypatch):
     with pytest.raises(ValueError, match=r"dataset.path must be 3dshapes.h5 \(from Google's public bucket 3d-shapes"):
         Shapes3D("/none.h5")
-    with pytest.raises(ValueError, match="got none"):
-        Shapes3D(None)
+    monkeypatch.setattr(shapes3d, "URLS", ("http://127.0.0.1:9/file",))
+    monkeypatch.setattr("disvae.data.download.PAUSE", 0)
+    with pytest.raises(ConnectionError, match=r"dataset\.path=FILE or save it as .*; or use dataset=sprites"):
+        Shapes3D()

@@ -69,6 +69,15 @@ def test_parameters_are_as_many_as_the_paper_has(name, channels, z_dim, encoder,
     assert numbers(model.decoder) == decoder
 
 
+@pytest.mark.parametrize(("side", "halvings"), [(16, 2), (32, 3), (64, 4), (128, 5), (256, 6)])
+def test_conv_has_a_convolution_for_each_halving_of_the_side(side, halvings):
+    model = Conv((3, side, side), 10, 20, 2)
+    assert numbers(model.encoder) == conv(3, *[32] * halvings) + full(512, 256, 256, 20)
+    assert numbers(model.decoder) == full(10, 256, 256, 512) + conv(*[32] * halvings, 6)
+    assert model.encoder(torch.rand(2, 3, side, side)).shape == (2, 20)
+    assert model.decoder(torch.randn(2, 10)).shape == (2, 6, side, side)
+
+
 def test_the_burgess_network_has_half_a_million_parameters():
     assert numbers(Conv((1, 64, 64), 10, 20, 1)) == 502_005
 
@@ -125,20 +134,21 @@ def test_a_perceptron_takes_any_shape(x_shape, z_dim, batch, likelihood_size, hi
 @pytest.mark.parametrize(
     ("name", "x_shape", "fitting"),
     [
-        ("conv", (1, 32, 32), "dcgan"),
         ("conv", (1, 1, 2), "mlp"),
-        ("conv", (1, 64, 32), "mlp"),
-        ("conv", (3, 28, 28), "mlp"),
-        ("conv_locatello", (1, 32, 32), "dcgan"),
-        ("mathieu_dsprites", (1, 32, 32), "dcgan"),
+        ("conv", (1, 64, 32), "mlp, or resize"),
+        ("conv", (3, 28, 28), r"mlp, or resize the images \(dataset=images takes dataset.size=64\)"),
+        ("conv", (3, 512, 512), "mlp, or resize"),
+        ("conv", (3, 8, 8), "mlp, or resize"),
+        ("conv_locatello", (1, 32, 32), "conv"),
+        ("mathieu_dsprites", (1, 32, 32), "conv"),
         ("dcgan", (1, 64, 64), "conv"),
-        ("dcgan", (1, 28, 28), "mlp"),
-        ("dcgan", (64, 64), "mlp"),
+        ("dcgan", (1, 28, 28), "mlp, or resize"),
+        ("dcgan", (64, 64), "mlp, or resize"),
     ],
 )
 def test_a_wrong_shape_is_refused_with_a_model_that_takes_it(name, x_shape, fitting):
-    side = SIDE[name]
-    message = rf"x_shape must be \(C, {side}, {side}\) for model={name}, got .*: type model={fitting}$"
+    sides = "S, S\\) with S 16, 32, 64, 128, 256" if name == "conv" else f"{SIDE[name]}, {SIDE[name]}\\)"
+    message = rf"x_shape must be \(C, {sides} for model={name}, got .*: type model={fitting}"
     with pytest.raises(ValueError, match=message):
         NETWORKS[name](x_shape, 10, 20, 1)
     if len(x_shape) == 3 and fitting in NETWORKS:

@@ -34,12 +34,12 @@ BAD = [
     (CODES, FACTORS[:19], r"factors must be \(20, K\).*\(19, 2\)"),
     (CODES, FACTORS[:, :1], "at least 2 factors are needed, got 1"),
     (CODES, FACTORS * [[1, 0]], "factor b must take at least 2 values, got only 0"),
-    (CODES, FACTORS + 0.31, r"factor a must hold class indices, got 0\.31.*bin it first"),
+    (CODES, FACTORS + 0.31, r"factor a must hold class indices, got 0\.31.*type score.bins=20"),
     (CODES + 0j, FACTORS, "must be real numbers"),
     (CODES * 1e31, FACTORS, r"finite and at most 1e\+30"),
     (CODES, np.where(np.arange(40).reshape(20, 2) == 7, np.nan, FACTORS), "factor b .*got nan in row 3: leave such"),
     (CODES, np.where(np.arange(40).reshape(20, 2) == 8, -np.inf, FACTORS), "factor a .*got -inf in row 4: leave such"),
-    (CODES, FACTORS.astype(str), "factor a must hold class indices, got .*'0'.*: number its classes"),
+    (CODES, FACTORS.astype(object), "factor a must hold class indices, got 0: number its classes"),
 ]
 
 
@@ -60,6 +60,10 @@ def test_a_code_that_is_not_finite_is_named_with_its_place(bad):
 def test_whole_floats_and_booleans_are_class_indices():
     assert (checked(CODES, FACTORS.astype(float), (), 2, 10)[1] == FACTORS).all()
     assert (checked(CODES, FACTORS > 0, (), 2, 10)[1] == (FACTORS > 0)).all()
+
+
+def test_strings_are_classes_in_alphabetical_order():
+    assert checked(CODES, np.array(["dog", "cat"] * 10), (), 1, 10)[1][:, 0].tolist() == [1, 0] * 10
 
 
 def test_two_factors_cannot_share_a_name():
