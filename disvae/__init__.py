@@ -17,7 +17,7 @@ _FUNCTIONS = {"runs": "tables", "score": "scoring", "train": "training"}
 _OTHERS = {"TrainedRun": "trained", "TrainedVAE": "trained", "load": "trained"}
 """Files of disvae/api/ by the other names that they give to the package."""
 
-__all__ = [*_FUNCTIONS, *_OTHERS]  # noqa: PLE0604
+__all__ = [*_FUNCTIONS, *_OTHERS]
 
 
 class _CallableModule(ModuleType):

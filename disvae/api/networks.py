@@ -1,122 +1,171 @@
 """A trained VAE as files that other programs run: encoder and decoder as torch.export or ONNX, weights as safetensors.
 
-The encoder takes images x (N, C, H, W) and returns the parameters of q(z|x), `loc` (N, D) and `scale` (N, D) for most
-posteriors. The decoder takes codes z (N, D) and returns the mean of p(x|z) (N, C, H, W). N is any number.
+The encoder takes images x (N, C, H, W) and returns the parameters of q(z|x), which are `loc` (N, D) and `scale` (N, D)
+for most posteriors. The decoder takes codes z (N, D) and returns the mean of p(x|z) (N, C, H, W). N is any number.
 """
 
 import json
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from disvae.api.encoded import parameters_of
 from disvae.api.trained import TrainedVAE
 from disvae.config import ConfigError
-from disvae.evaluation.encode_images import parameters_of
-from disvae.runs.atomic import replacing
+from disvae.runs.atomic import not_written, replacing
 from disvae.system.imports import require
 from disvae.vae import VAE
 
-CLOSE = {"rtol": 1e-3, "atol": 1e-4}
-"""How closely the outputs of a file must equal those of the VAE; other kernels round differently."""
+CLOSE = 1e-4
+"""How far an output of a file may be from the VAE's, relative to the largest; other kernels round differently."""
 
 
 class Encoder(nn.Module):
-    """The encoder with the posterior; its outputs have the names in `names`."""
+    """The encoder with the posterior: images (N, C, H, W) to the parameters of q(z|x)."""
 
-    def __init__(self, vae: VAE, x: Tensor) -> None:
+    def __init__(self, vae: VAE) -> None:
         super().__init__()
         self.vae = vae
-        self.names = list(parameters_of(vae.encode(x)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the parameters of q(z|x) for images (N, C, H, W)."""
+        """Return the parameters of q(z|x), in the order of `parameters_of`."""
         return tuple(parameters_of(self.vae.encode(x)).values())
 
 
 class Decoder(nn.Module):
-    """The decoder with the likelihood."""
-
-    names = ("mean",)
+    """The decoder with the likelihood: codes (N, D) to the mean of p(x|z)."""
 
     def __init__(self, vae: VAE) -> None:
         super().__init__()
         self.vae = vae
 
     def forward(self, z: Tensor) -> tuple[Tensor, ...]:
-        """Return the mean of p(x|z) for codes (N, D)."""
+        """Return the mean of p(x|z), as a tuple of one."""
         return (self.vae.decode(z).mean,)
 
 
-def export(trained: TrainedVAE, folder: Path, formats: list[str]) -> list[Path]:
-    """Write the networks of a trained VAE into a folder, compare their outputs with its own, and return the files.
+@dataclass(frozen=True)
+class Network:
+    """Encoder or decoder, with the names of its input and outputs and some rows of input."""
+
+    name: str
+    module: nn.Module
+    input: str
+    outputs: list[str]
+    rows: Tensor
+
+    def program(self) -> torch.export.ExportedProgram:
+        """Return the network as torch.export records it, for any number of rows."""
+        return torch.export.export(
+            self.module, (self.rows,), dynamic_shapes={self.input: {0: torch.export.Dim("N", min=1)}}
+        )
+
+    def compare(self, path: Path, run: Callable[[Tensor], Sequence[Any]]) -> None:
+        """Compare the outputs of the file at `path` with the network's, for all rows and for one.
+
+        Raises:
+            ConfigError: the outputs differ; the message says by how much.
+        """
+        for rows in (self.rows, self.rows[:1]):
+            for own, other in zip(self.module(rows), run(rows), strict=True):
+                apart = (own - torch.as_tensor(other)).abs().max().item()
+                if not apart <= CLOSE * max(1.0, own.abs().max().item()):
+                    raise ConfigError(f"{path}: the outputs differ from the trained VAE's by {apart:g}; do not use it")
+
+
+@torch.no_grad()
+def export_networks(trained: TrainedVAE, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write a trained VAE, on the CPU, into a folder in each of FORMATS, and compare what the files compute.
 
     Raises:
-        ConfigError: a package is missing, a network cannot be exported, or its outputs differ.
+        ConfigError: a package is missing, a file cannot be written, a part cannot be exported, or outputs differ.
     """
-    files = []
-    for name in formats:
-        files += FORMATS[name](trained, folder)
-    return files
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise not_written(folder, error) from error
+    return [path for name in formats for path in FORMATS[name](trained, folder)]
 
 
-def _networks(trained: TrainedVAE) -> dict[str, tuple[Encoder | Decoder, str, Tensor]]:
-    """Return encoder and decoder, each with the name of its input and two rows of it."""
+def networks(trained: TrainedVAE) -> list[Network]:
+    """Return the encoder and the decoder of a trained VAE, with three random rows of input each."""
     generator = torch.Generator().manual_seed(0)
-    x, z = (torch.rand(2, *shape, generator=generator) for shape in (trained.x_shape, (trained.vae.prior.z_dim,)))
-    with torch.no_grad():
-        return {"encoder": (Encoder(trained.vae, x), "x", x), "decoder": (Decoder(trained.vae), "z", z)}
+    x = torch.rand(3, *trained.x_shape, generator=generator)
+    z = torch.randn(3, trained.vae.prior.z_dim, generator=generator)
+    names = list(parameters_of(trained.vae.encode(x)))
+    return [
+        Network("encoder", Encoder(trained.vae).eval(), "x", names, x),
+        Network("decoder", Decoder(trained.vae).eval(), "z", ["mean"], z),
+    ]
 
 
-def _program(network: nn.Module, name: str, rows: Tensor) -> torch.export.ExportedProgram:
-    with torch.no_grad():
-        return torch.export.export(network, (rows,), dynamic_shapes={name: {0: torch.export.Dim("N", min=1)}})
+@contextmanager
+def _file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, and turn what torch raises for a network that it cannot export into one line."""
+    try:
+        with warnings.catch_warnings(), replacing(path) as temporary:
+            warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
+            yield temporary
+    except OSError as error:
+        raise not_written(path, error) from error
+    except Exception as error:  # what a plugin's network does may be unknown to torch.export in many ways
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(f"{path.name} cannot be exported: {type(error).__name__}: {reason}") from error
 
 
-def _pt2(trained: TrainedVAE, folder: Path) -> list[Path]:
-    files = []
-    for part, (network, name, rows) in _networks(trained).items():
-        path = folder / f"{part}.pt2"
-        program = _program(network, name, rows)
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            torch.export.save(program, file)
-        loaded = torch.export.load(path).module()
-        _compare(path, network, rows, lambda rows, loaded=loaded: loaded(rows))
-        files.append(path)
-    return files
+def _pt2(trained: TrainedVAE, folder: Path) -> Iterator[Path]:
+    for network in networks(trained):
+        path = folder / f"{network.name}.pt2"
+        with _file(path) as temporary, temporary.open("wb") as file:
+            torch.export.save(network.program(), file)
+        with path.open("rb") as file:
+            network.compare(path, torch.export.load(file).module())
+        yield path
 
 
-def _onnx(trained: TrainedVAE, folder: Path) -> list[Path]:
+def _onnx(trained: TrainedVAE, folder: Path) -> Iterator[Path]:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, "format=onnx")
     import onnxruntime
 
-    files = []
-    for part, (network, name, rows) in _networks(trained).items():
-        path = folder / f"{part}.onnx"
-        program = torch.onnx.export(
-            _program(network, name, rows), input_names=[name], output_names=network.names, dynamo=True, verbose=False
-        )
-        with replacing(path) as temporary:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names the packages that it could use
+    for network in networks(trained):
+        path = folder / f"{network.name}.onnx"
+        with _file(path) as temporary:
+            program = torch.onnx.export(
+                network.program(), input_names=[network.input], output_names=network.outputs, verbose=False
+            )
+            assert program is not None
             program.save(temporary)
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        _compare(path, network, rows, lambda rows, session=session, name=name: session.run(None, {name: rows.numpy()}))
-        files.append(path)
-    return files
+        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+
+        def run(rows: Tensor, session: Any = session, name: str = network.input) -> Any:
+            return session.run(None, {name: rows.numpy()})
+
+        network.compare(path, run)
+        yield path
 
 
-def _safetensors(trained: TrainedVAE, folder: Path) -> list[Path]:
+def _safetensors(trained: TrainedVAE, folder: Path) -> Iterator[Path]:
     require("safetensors", "format=safetensors")
     from safetensors.torch import load_file, save_file
 
     path = folder / "weights.safetensors"
     weights = {name: tensor.contiguous() for name, tensor in trained.vae.state_dict().items()}
-    about = {"config": json.dumps(trained.config), "x_shape": json.dumps(trained.x_shape)}
-    with replacing(path) as temporary:
-        save_file(weights, temporary, about)
-    if any(not torch.equal(tensor, weights[name]) for name, tensor in load_file(path).items()):
-        raise ConfigError(f"{path} does not hold the weights that were written: check the disk")
-    return [path]
+    with _file(path) as temporary:
+        save_file(weights, temporary, {"config": json.dumps(trained.config), "x_shape": json.dumps(trained.x_shape)})
+    found = load_file(path)
+    if found.keys() != weights.keys() or any(not torch.equal(found[name], weights[name]) for name in found):
+        raise ConfigError(f"{path} does not hold the weights that were written; do not use it")
+    yield path
+
+
+FORMATS = {"pt2": _pt2, "onnx": _onnx, "safetensors": _safetensors}
+"""The writers of each format: torch.export's programs, ONNX, and the weights with the run's configuration."""
