@@ -37,7 +37,7 @@ def encode_file(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: an argument or an image is wrong; the message says what to type.
     """
-    found, overrides = paths(arguments, "run")
+    found, overrides = paths([argument.removeprefix("images=") for argument in arguments], "run")
     options = {"out": "codes.h5", "skip_broken": "false"}
     for override in overrides:
         key, _, value = override.partition("=")

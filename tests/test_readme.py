@@ -25,7 +25,8 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def block(language: str) -> str:
-    return re.search(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)[1]
+    recipe = TEXT.partition("## Add an objective")[2]
+    return re.search(rf"```{language}\n(.*?)```", recipe, re.DOTALL)[1]
 
 
 def test_an_objective_is_added_with_the_two_files_of_the_readme(tmp_path):
@@ -76,7 +77,7 @@ def jobs(line: str) -> list[list[str]]:
 def test_the_commands_are_found():
     assert len(TRAINING) >= 5
     assert {line.split()[2] for line in OF_RUNS} == {
-        f"disvae.{name}" for name in ("evaluate", "score", "status", "compare", "explore", "report")
+        f"disvae.{name}" for name in ("evaluate", "score", "status", "compare", "explore", "report", "encode", "export")
     }
 
 
@@ -114,6 +115,7 @@ def place(tmp_path_factory):
     with h5py.File(folder / "codes.h5", "w") as file:
         rng = np.random.default_rng(0)
         file["codes"], file["factors"] = rng.normal(size=(200, 3)), rng.integers(3, size=(200, 2))
+    np.savez(folder / "images.npz", images=rng.integers(0, 256, (2, 64, 64), dtype=np.uint8))
     return folder
 
 

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -60,6 +61,12 @@ def _job(overrides: list[str]) -> Job:
     check_lists(overrides)
     check_names(overrides)
     try:
+        for override in OverridesParser.create().parse_overrides(overrides):
+            if override.is_sweep_override():
+                raise ConfigError(
+                    f"{override.input_line} is a sweep: call disvae.train once for each value, or type "
+                    "python -m disvae.train -m for all at once"
+                )
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             cfg = compose("config", overrides=overrides, return_hydra_config=True)
         choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
