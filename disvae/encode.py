@@ -13,10 +13,10 @@ resized to the run's size. The file holds these arrays, a row for each image:
   kl (N,)               KL(q(z|x) || p(z)), in nats
   names (N,)            the pictures in the folder; or factors and factor_names, if the file of images has them
 
-  out=FILE              where to write it; default: codes.h5
+  out=FILE              where to write it; default: IMAGES-codes.h5 in the current folder
   skip_broken=true      leave out pictures that cannot be read, with a warning
 
-python -m disvae.score codes.h5 scores the codes. The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for
+python -m disvae.score FILE scores the codes. The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for
 SIGTERM.
 """
 
@@ -38,7 +38,7 @@ def encode_file(arguments: Sequence[str]) -> None:
         ConfigError: an argument or an image is wrong; the message says what to type.
     """
     found, overrides = paths([argument.removeprefix("images=") for argument in arguments], "run")
-    options = {"out": "codes.h5", "skip_broken": "false"}
+    options = {"out": "", "skip_broken": "false"}
     for override in overrides:
         key, _, value = override.partition("=")
         if key not in options or not value or (key == "skip_broken" and value not in ("true", "false")):
@@ -58,8 +58,9 @@ def encode_file(arguments: Sequence[str]) -> None:
 
     trained = load(folder, device=str(device_of(Run(folder).config())))
     pixels, arrays = read_images(images, trained.x_shape, skip_broken=options["skip_broken"] == "true")
-    codes_file.write(Path(options["out"]), encoded(trained, pixels) | arrays)
-    print(f"Written: {options['out']} ({len(pixels):,} images)")
+    target = Path(options["out"] or f"{images.resolve().stem}-codes.h5")
+    codes_file.write(target, encoded(trained, pixels) | arrays)
+    print(f"Written: {target} ({len(pixels):,} images)")
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ class Network:
 
 @torch.no_grad()
 def export_networks(trained: TrainedVAE, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write a trained VAE, on the CPU, into a folder in each of FORMATS, and compare what the files compute.
+    """Write a trained VAE, on the CPU, into a folder in each of `formats`, and compare what the files compute.
 
     Raises:
         ConfigError: a package is missing, a file cannot be written, a part cannot be exported, or outputs differ.
@@ -91,7 +91,7 @@ def export_networks(trained: TrainedVAE, folder: Path, formats: Sequence[str]) -
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise not_written(folder, error) from error
-    return [path for name in formats for path in FORMATS[name](trained, folder)]
+    return [path for name in formats for path in WRITERS[name](trained, folder)]
 
 
 def networks(trained: TrainedVAE) -> list[Network]:
@@ -167,5 +167,5 @@ def _safetensors(trained: TrainedVAE, folder: Path) -> Iterator[Path]:
     yield path
 
 
-FORMATS = {"pt2": _pt2, "onnx": _onnx, "safetensors": _safetensors}
+WRITERS = {"pt2": _pt2, "onnx": _onnx, "safetensors": _safetensors}
 """The writers of each format: torch.export's programs, ONNX, and the weights with the run's configuration."""

@@ -3,6 +3,7 @@
 import gc
 import signal
 import threading
+from dataclasses import replace
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -78,4 +79,4 @@ def _job(overrides: list[str]) -> Job:
         raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
     if cfg.preview is not None:
         raise ConfigError("preview=schedule trains nothing: type python -m disvae.train preview=schedule")
-    return job.claimed()
+    return replace(job.claimed(), call=f"disvae.train({', '.join(map(repr, overrides))})")

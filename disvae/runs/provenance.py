@@ -29,8 +29,11 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
-def provenance(device: str, threads: int) -> dict[str, Any]:
-    """Return command, commit, versions and machine of this session; training adds data_checksum and wall_s."""
+def provenance(device: str, threads: int, call: str = "") -> dict[str, Any]:
+    """Return command, commit, versions and machine of this session; training adds data_checksum and wall_s.
+
+    The command is the Python `call` if there is one, or else the process's own.
+    """
     changes = _git("status", "--porcelain", "--untracked-files=no", ".")
     packages = ("disvae", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn")
     versions = {}
@@ -40,7 +43,7 @@ def provenance(device: str, threads: int) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"  # run from the source tree
     return {
-        "command": shlex.join(sys.orig_argv),
+        "command": call or shlex.join(sys.orig_argv),
         "started": now(),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": None if changes is None else bool(changes),

@@ -88,7 +88,7 @@ class RunTrainer:
         self.home, self.run = job.run, job.run.place(job.force)
         self.run.make()
         self.config, self.brief, self.report = job.config, job.brief, job.report
-        self.device = device
+        self.device, self.call = device, job.call
         usual_metrics, usual_figures = not job.metrics_asked, not job.figures_asked
         self.during = choose_metrics(self.config["metric"], [], by_default=usual_metrics).of_one()
         self.at_end = choose_metrics(self.config["metric"], self.config["final"], by_default=usual_metrics).of_one()
@@ -129,7 +129,7 @@ class RunTrainer:
         if self.checkpoint and not self.brief:
             print(f"Continuing from step {self.at_step:,} ({self.run.last})")
         self.run.mark("running", self.run.status()["step"])
-        self.record = provenance(str(self.device), torch.get_num_threads())
+        self.record = provenance(str(self.device), torch.get_num_threads(), self.call)
         self.built = build(self.config, dataset)
         checksum = self.built.dataset.checksum
         if any(session.get("data_checksum") != checksum for session in self.former):

@@ -79,6 +79,7 @@ def test_training_in_a_thread_makes_the_run_of_the_command_line(tmp_path, monkey
     assert found[0].path.name == other.name
     assert found[0].metrics() == disvae.TrainedRun(other).metrics()
     assert found[0].status()["state"] == "finished"
+    assert found[0].provenance()["sessions"][0]["command"].startswith("disvae.train('dataset=clusters', 'steps=3', ")
 
 
 @pytest.mark.parametrize("stop", [Interrupted(2), Stopped("SIGINT at step 5; the same command continues it", 130)])
