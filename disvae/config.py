@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +18,14 @@ BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"
 NEUTRAL = {"beta": 1, "alpha": 0}
 """Values that are allowed for every objective, so that one sweep can span several objectives."""
 
-FACTS = ("better", "unsupervised", "packs_on_cpu")
+FACTS = ("better", "unsupervised", "headline", "packs_on_cpu")
 """Keys in the YAML of an option that describe the option. They are not passed to its class and not stored in runs.
 
 They are in the YAML because they are needed where importing the class, and torch with it, takes too long.
 """
+
+NULLABLE = ("experiment", "scheduler")
+"""Groups in which no option need be chosen; null stands for none."""
 
 LISTS = ("metric", "figure", "callbacks", "logger")
 """Groups in which a list of several options may be chosen."""
@@ -171,21 +175,44 @@ def check_score(score: Mapping[str, Any]) -> None:
         raise ConfigError(f"score.controls must be a list of {', '.join(CONTROLS)}, got {controls}")
 
 
+@functools.cache
+def groups() -> frozenset[str]:
+    """Return the groups of options, which are the folders in conf/."""
+    return frozenset(path.name for path in conf_dir().iterdir() if path.is_dir())
+
+
+def spelled(argument: str) -> str:
+    """Return an override as Hydra takes it: `+experiment=a` without the plus, `experiment=null` as `~experiment`.
+
+    The folder in `init_from` is quoted, since names of run folders hold `=` and commas.
+    """
+    key, equals, value = argument.partition("=")
+    if key == "init_from" and value not in ("", "null") and value[0] not in "'\"[":
+        value = "'" + value.replace("'", "\\'") + "'"
+    if key.startswith("+") and key.lstrip("+").partition("@")[0] in groups():
+        key = key.lstrip("+")
+    return f"~{key.lstrip('~')}" if key.lstrip("~") in NULLABLE and value == "null" else key + equals + value
+
+
 def check_names(arguments: Iterable[str]) -> None:
-    """Refuse an option that is written as a path, before Hydra composes the configuration.
+    """Refuse an option that is a path, or that is none or a list where one is needed, before Hydra composes.
 
     Hydra would read the file at that path and run the callbacks in it before a job could check its choices. The flags
     --config-dir, --config-path, --config-name and hydra.searchpath are allowed: a user who types them wants the
     configuration of that folder, callbacks included.
 
     Raises:
-        ConfigError: an option is a path; the message names the group, the value and the options.
+        ConfigError: an option is not a name; the message names the group, the value and the options.
     """
-    groups = {path.name.casefold() for path in conf_dir().iterdir() if path.is_dir()}  # some file systems ignore case
+    families = {name.casefold() for name in groups()}  # some file systems ignore case
     for argument in arguments:
-        key, _, value = argument.partition("=")
+        key, equals, value = argument.partition("=")
         group = key.strip("+~ \t").partition("@")[0]
-        if group.partition("/")[0].casefold() in groups and re.search(r"[/\\$]|\.\.", value):
+        values = {part.strip() for part in value.split(",")}
+        path = re.search(r"[/\\$]|\.\.", value)
+        none = equals and values & ({""} if group in NULLABLE else {"", "null"}) and group not in LISTS
+        several = value.startswith("[") and group not in (*LISTS, "experiment")
+        if group.partition("/")[0].casefold() in families and (path or none or several):
             raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {value!r}")
 
 
@@ -263,9 +290,8 @@ def _node(tree: Any, dotted: str) -> Any:
 @functools.cache
 def own_keys() -> frozenset[str]:
     """Return the top-level keys of conf/, settings and groups; other keys are variables that a user adds."""
-    groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
     settings = {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")}
-    return frozenset(groups | {"score"} | settings - {"defaults"})
+    return frozenset(groups() | {"score"} | settings - {"defaults"})
 
 
 def read_keys(cfg: DictConfig) -> set[str]:
@@ -298,9 +324,12 @@ def check_settings(cfg: DictConfig, overrides: Iterable[str], objective: str) ->
         key = override.lstrip("+~").partition("=")[0]
         key = key.partition("@")[2] or key
         setting = next((name for name in BY_REFERENCE if key == name or key.startswith(f"{name}.")), None)
-        if setting is None or setting in read or (key in NEUTRAL and cfg[key] == NEUTRAL[key]):
+        if setting is None or setting in read:
             continue
-        if f"schedule.{key}" in read:
+        replaced = f"schedule.{key}" in read
+        if not replaced and key in NEUTRAL and cfg[key] == NEUTRAL[key]:
+            continue
+        if replaced:
             raise ConfigError(f"{override} has no effect: schedule.{key}.value replaces it; leave out one of them")
         raise ConfigError(
             f"{override} has no effect: objective={objective} does not read {setting}; it is read by "
@@ -320,17 +349,42 @@ def readers(setting: str) -> list[str]:
     return found
 
 
-def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """Return the resolved configuration as plain containers, without FACTS and without settings that nothing reads."""
+def resolved(cfg: DictConfig, *, complete: bool = True) -> dict[str, Any]:
+    """Return the resolved configuration as plain containers, without FACTS and without settings that nothing reads.
+
+    If it must be `complete`, a value that is missing (???) raises an error.
+    """
     read = read_keys(cfg)
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    tree: dict[str, Any] = _settings(OmegaConf.to_container(own, resolve=True, throw_on_missing=True))
+    tree: dict[str, Any] = _settings(OmegaConf.to_container(own, resolve=True, throw_on_missing=complete))
     for name in tree.keys() - (own_keys() - {"divergence", "schedule", "experiment"}):
         tree.pop(name)  # the values are now in the nodes that refer to them
     for name in NEUTRAL:
         if name not in read:
             tree.pop(name)
+            if f"schedule.{name}" in read:  # schedule.beta.value=4 is beta=4
+                tree[name] = cfg.schedule[name].value
+    if (former := tree.pop("init_from", None)) is not None:
+        tree["init_from"] = trained_weights(former)
     return {**{name: {} for name in LISTS}, **tree}
+
+
+def trained_weights(run: Any) -> dict[str, str]:
+    """Return the folder of a trained run, in `run`, and a hash of its last checkpoint, in `checkpoint`.
+
+    Raises:
+        ConfigError: it is not the folder of a trained run.
+    """
+    if not isinstance(run, str):
+        raise ConfigError(f"init_from must be the folder of a trained run, or null, got {run!r}")
+    path = Path(run).expanduser()
+    try:
+        content = (path / "last.ckpt").read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"init_from={run} is not the folder of a trained run: its last.ckpt cannot be read ({error.strerror})"
+        ) from error
+    return {"run": str(path), "checkpoint": hashlib.sha256(content).hexdigest()[:16]}
 
 
 def devices(trainer: Mapping[str, Any]) -> int:

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from disvae.config import ConfigError, check_lists, check_names, conf_dir
+from disvae.config import ConfigError, check_lists, check_names, conf_dir, spelled
 from disvae.sweep.axes import expand
 from disvae.sweep.engine import check_installed
 from disvae.system.command import asks_help, prepare_process
@@ -95,7 +95,7 @@ def main() -> None:
         print(help_text(program))
         return
     try:
-        sys.argv[1:] = map(expand, sys.argv[1:])
+        sys.argv[1:] = [spelled(expand(argument)) for argument in sys.argv[1:]]
         check_lists(sys.argv[1:])
         check_names(sys.argv[1:])
         check_installed(sys.argv[1:])

@@ -9,7 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
-from disvae.config import ConfigError, check_names
+from disvae.config import ConfigError, check_names, spelled
 from disvae.sweep.axes import combinations, expand, zipped
 from disvae.sweep.engine import carry
 
@@ -45,9 +45,10 @@ class DisvaeSweeper(BasicSweeper):
         given = [f"{name}={values}" for name, values in self.params.items()] + arguments
         check_names(given)
         axes = {}
-        for override in parser.parse_overrides([expand(argument) for argument in given]):
+        for override in parser.parse_overrides([spelled(expand(argument)) for argument in given]):
             [values] = self.split_arguments([override], None)
-            axes[override.get_key_element().lstrip("+")] = [value for [value] in values]
+            axes[override.get_key_element().lstrip("+")] = [spelled(value) for [value] in values]
+        self._check_experiments(axes.get("experiment", []))
         jobs = combinations(axes, zipped(self.config.zip))
         returns: list[JobReturn] = []
         for batch in self.split_overrides_to_chunks(jobs, self.max_batch_size):
@@ -64,3 +65,23 @@ class DisvaeSweeper(BasicSweeper):
             self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name="config")
             sys.exit(1)
         return returns
+
+    def _check_experiments(self, chosen: Sequence[str]) -> None:
+        """Refuse several experiments in one sweep if one of them has settings of the whole sweep, which would be lost.
+
+        Raises:
+            ConfigError: naming the experiment and its settings.
+        """
+        assert self.config is not None
+        assert self.hydra_context is not None
+        for override in chosen if len(chosen) > 1 else ():
+            loaded = self.hydra_context.config_loader.load_sweep_config(self.config, [override]).hydra
+            for name, value, here in (
+                ("hydra.sweeper.params", loaded.sweeper.get("params"), self.params),
+                ("hydra.callbacks", loaded.callbacks, self.config.hydra.callbacks),
+            ):
+                if value and value != here:
+                    raise ConfigError(
+                        f"{override} brings {name}, which are for a whole sweep, so it cannot be one of several "
+                        f"experiments: type a command for each, python -m disvae.train -m {override}"
+                    )

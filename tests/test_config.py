@@ -1,4 +1,7 @@
+import re
+
 import pytest
+from hydra.errors import MissingConfigException
 
 from disvae import config
 from disvae.config import ConfigError
@@ -95,6 +98,28 @@ def test_paths_that_are_no_options_pass(argument):
 def test_an_option_that_is_a_path_is_refused(key, option):
     with pytest.raises(ConfigError, match=r"^(objective|experiment|schedule|hydra/launcher|prior) must be one of "):
         config.check_names([f"{key}={option}"])
+
+
+@pytest.mark.parametrize("override", ["objective=null", "+prior=", "experiment=", "model=mlp,null", "prior=[a,b]"])
+def test_a_group_that_needs_an_option_names_the_ones_there_are(override):
+    group, _, value = override.strip("+").partition("=")
+    with pytest.raises(ConfigError, match=f"^{group} must be one of .*, got {re.escape(repr(value))}$"):
+        config.check_names([override])
+
+
+def test_null_and_a_plus_are_understood_where_an_option_is_chosen(composed):
+    spelled = ["+experiment=a", "experiment=null", "~scheduler=null", "+schedule@schedule.beta=linear", "+mine=null"]
+    said = ["experiment=a", "~experiment", "~scheduler", "schedule@schedule.beta=linear", "+mine=null"]
+    assert [config.spelled(override) for override in spelled] == said
+    assert config.resolved(composed("~scheduler", "~experiment")) == {
+        key: value for key, value in config.resolved(composed()).items() if key != "scheduler"
+    }
+
+
+@pytest.mark.parametrize("group", ["experiment", "scheduler"])
+def test_an_option_that_does_not_exist_is_an_error(composed, group):
+    with pytest.raises(MissingConfigException, match=f"Could not find '{group}/typo'"):
+        composed(f"{group}=typo")
 
 
 def test_identity_ignores_spelling_and_place_but_not_numbers(composed):

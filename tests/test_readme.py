@@ -22,11 +22,12 @@ from disvae.training.job import Job
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+RECIPE = TEXT.partition("## Add an objective")[2]
+HOWTO = (ROOT / "docs/howto.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    recipe = TEXT.partition("## Add an objective")[2]
-    return re.search(rf"```{language}\n(.*?)```", recipe, re.DOTALL)[1]
+def block(language: str, text: str = RECIPE) -> str:
+    return re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)[1]
 
 
 def test_an_objective_is_added_with_the_two_files_of_the_readme(tmp_path):
@@ -43,6 +44,18 @@ def test_an_objective_is_added_with_the_two_files_of_the_readme(tmp_path):
     assert "│ entropy " in done.stdout
 
 
+def test_a_network_is_added_with_the_two_files_of_the_howto():
+    import torch
+    import yaml
+
+    module: dict[str, type] = {}
+    exec(block("python", HOWTO), module)
+    node = yaml.safe_load(block("yaml", HOWTO))
+    network = module[node.pop("_target_").rpartition(".")[2]]((3, 8, 8), 4, 6, 2, **node)
+    assert network.encoder(torch.zeros(5, 3, 8, 8)).shape == (5, 6)
+    assert network.decoder(torch.zeros(5, 4)).shape == (5, 6, 8, 8)
+
+
 @pytest.mark.parametrize("group", sorted({path.parent.name for path in conf_dir().glob("*/*.yaml")} - {"trainer"}))
 def test_the_table_of_options_is_complete(group):
     rows = {row.split("`")[1].partition("@")[0]: row for row in TEXT.splitlines() if row.startswith("| `")}
@@ -50,7 +63,9 @@ def test_the_table_of_options_is_complete(group):
 
 
 SHOWN = re.compile(r"(?:^    |`)((?:python -m disvae\.|\./scripts/train)[^`#\n]*?) *(?:`|#|$)", re.MULTILINE)
-COMMANDS = sorted({re.sub(r"^\./scripts/train", "python -m disvae.train", line) for line in SHOWN.findall(TEXT)})
+COMMANDS = sorted(
+    {re.sub(r"^\./scripts/train", "python -m disvae.train", line) for line in SHOWN.findall(TEXT + HOWTO)}
+)
 OF_RUNS = [line for line in COMMANDS if not line.startswith(("python -m disvae.train", "python -m disvae.benchmark"))]
 TRAINING = [line for line in COMMANDS if line.startswith("python -m disvae.train") and "--help" not in line]
 

@@ -14,6 +14,7 @@ from disvae.data.factors import binned, is_continuous
 from disvae.encoding import Encoding
 from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknife, of_codes, require_factors
 from disvae.metric import Metric, ModelMetric, NotApplicable
+from disvae.statistics.latents import ACTIVE
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def _tasks(
             work = partial(
                 of_codes,
                 metric,
-                [each.codes for each in encodings],
+                [_informative(each) if source == MODEL else each.codes for each in encodings],
                 encoding.factors,
                 encoding.factor_names,
                 population=encoding.population,
@@ -124,6 +125,16 @@ def _tasks(
             )
             tasks.append(((label, source), not metric.slow, work))  # slow metrics start processes themselves
     return tasks
+
+
+def _informative(encoding: Encoding) -> np.ndarray:
+    """Return the codes (N, D); those of a collapsed model are constant, so that noise in its means scores nothing.
+
+    Codes without a posterior, which come from other programs, are kept, because their scale is arbitrary.
+    """
+    codes = encoding.codes
+    is_model = encoding.posterior is not None
+    return np.zeros_like(codes) if is_model and not (codes.var(0) > ACTIVE).any() else codes
 
 
 def _outcomes(tasks: Sequence[Task], processes: int) -> Iterator[tuple[tuple[str, str], MetricOutcome]]:

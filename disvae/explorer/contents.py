@@ -15,6 +15,7 @@ from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.html import render
 from disvae.pictures.run_figures import view_of_run
 from disvae.runs.folder import Run
+from disvae.runs.settings import flat_settings
 from disvae.statistics.latents import quantiles, seeded
 from disvae.vae import VAE
 
@@ -120,5 +121,6 @@ def _label(view: FigureData, row: int) -> str:
 def _about(config: Mapping[str, Any], step: int) -> str:
     """Return the run in a few words: `sprites, beta_vae, beta 4, model conv, 10,000 steps`."""
     kind = {key: config[key]["_target_"].split(".")[-2] for key in ("dataset", "objective", "model")}
-    weight = [f"beta {config['beta']:g}"] if "beta" in config["objective"] else []
+    settings = flat_settings(config)  # runs made with schedule.beta.value=4 may hold no beta of their own
+    weight = [f"beta {settings['beta']:g}"] if "beta" in settings else []
     return ", ".join([kind["dataset"], kind["objective"], *weight, f"model {kind['model']}", f"{step:,} steps"])

@@ -21,11 +21,16 @@ from disvae.runs.provenance import now
 from disvae.runs.settings import flat_settings
 from disvae.runs.tables import Cell, Head, Table, Z, failures, scores_table, terms_table
 from disvae.runs.tags import better, said
-from disvae.runs.terminal import INTERVAL, computed_how, notes, protocol, spent
+from disvae.runs.terminal import INTERVAL, TERMS, computed_how, notes, protocol, spent
+from disvae.runs.verdict import verdict
 from disvae.system.help import description
 
 FIRST = ("elbo", "reconstruction", "kl")
 """Terms whose curves come first; terms of the objective follow, then terms measured for every objective."""
+
+
+ROUNDING = 1e-6
+"""Relative differences up to this are rounding in float32, and a curve that varies no more is a constant."""
 
 
 def write_page(run: Run, path: Path) -> Path:
@@ -45,7 +50,8 @@ def write_page(run: Run, path: Path) -> Path:
         state=f"{run.state()} at step {status['step']:,} of {config['steps']:,}{error}",
         now=now(),
         in_short=", ".join(f"{words[name]} {metrics[f'val/{name}']:.4g}" for name in FIRST if scored),
-        notes=notes(run) if scored else [],
+        notes=[*verdict(run), *notes(run)] if scored else [],
+        about_terms=TERMS,
         explorer=(run.path / "explore.html").is_file() and path.absolute().parent == run.path.absolute(),
         interval=INTERVAL,
         sections={
@@ -103,17 +109,20 @@ def _terms_curve(name: str, found: Mapping[str, Curve]) -> tuple[str, Figure | N
 
 def _chart(title: str, lines: Sequence[tuple[Curve, Curve | None, str, str]], end: str) -> tuple[str, Figure | None]:
     values = np.concatenate([curve.values for curve, *_ in lines])
-    if all(len(curve.steps) < 2 for curve, *_ in lines) or len(np.unique(values)) == 1:
-        return title, None  # a point, or a constant
+    if all(len(curve.steps) < 2 for curve, *_ in lines) or np.ptp(values) <= ROUNDING * np.abs(values).max():
+        return title, None  # a point, or a constant, which float32 may round
     figure = Figure(figsize=(3.9, 2.3), layout="constrained")
     axes: Axes = figure.add_subplot()
+    shown = []
     for curve, error, word, colour in lines:
+        shown.append(curve.values[len(curve.values) // 50 :])  # without the first steps, which would flatten the rest
         noisy = word == "training"
         axes.plot(curve.steps, curve.values, color=colour, linewidth=0.8 if noisy else 1.8, alpha=0.6 if noisy else 1)
         if error is not None and len(error.values) == len(curve.values):
             half = Z * error.values
+            shown += [(curve.values + sign * half)[len(half) // 50 :] for sign in (-1, 1)]
             axes.fill_between(curve.steps, curve.values - half, curve.values + half, color=colour, alpha=0.2, lw=0)
-    values = np.concatenate([curve.values[len(curve.values) // 50 :] for curve, *_ in lines])
+    values = np.concatenate(shown)
     values = values[np.isfinite(values)]
     if len(values) and np.ptp(values) > 0:
         low = np.quantile(values, 0.01, method="lower")  # with few points the axis shows all of them

@@ -19,6 +19,7 @@ old files stay until the repeat is finished.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -56,15 +57,31 @@ def digest(config: Mapping[str, Any]) -> str:
 
 
 def readable(overrides: Iterable[str], skip: Iterable[str]) -> str:
-    """Return overrides as a folder name, `objective=beta_tc,beta=6`, without keys that do not identify a run."""
-    kept = []
+    """Return overrides as a folder name, `objective=beta_tc,beta=6`, without keys that do not identify a run.
+
+    The name has at most 100 bytes and ends with a whole override.
+    """
+    name = ""
     for text in overrides:
         key = text.lstrip("+~").partition("=")[0]
         if key not in skip and key.partition(".")[0] not in NOT_IDENTITY:
-            kept.append(text.lstrip("+"))
-    name = ",".join(kept).replace("{", "").replace("}", "").replace(":", "=")
-    name = re.sub(r"[^\w=.,@-]+", "_", name)
-    return name.encode()[:100].decode(errors="ignore").rstrip(",._") or "defaults"
+            part = text.lstrip("+").replace("{", "").replace("}", "").replace(":", "=")
+            longer = f"{name},{part}" if name else part
+            longer = re.sub(r"[^\w=.,@-]+", "_", longer).rstrip(",._")
+            if name and len(longer.encode()) > 100:
+                break
+            name = longer.encode()[:100].decode(errors="ignore")
+    return name.rstrip(",._") or "defaults"
+
+
+def _former(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the configuration as earlier versions stored it when the value of a schedule had been typed.
+
+    They left out `beta`, for example, if `schedule.beta.value` was set.
+    """
+    typed = [name for name in ("beta", "alpha") if name in config]
+    groups = [group for n in range(1, len(typed) + 1) for group in itertools.combinations(typed, n)]
+    return [{key: value for key, value in config.items() if key not in group} for group in groups]
 
 
 def _with_hash_of(path: Path) -> Path:
@@ -86,7 +103,9 @@ class Run:
     @classmethod
     def find(cls, out: Path, dataset: str, name: str, config: Mapping[str, Any]) -> "Run":
         """Return the run of this configuration: the folder with its hash, or else a new `out/dataset/name-hash`."""
-        return cls(_with_hash_of(out / dataset / f"{name}-{digest(config)}"))
+        new = out / dataset / f"{name}-{digest(config)}"
+        former = [new.with_name(f"{name}-{digest(each)}") for each in _former(config)]
+        return cls(next(filter(Path.exists, map(_with_hash_of, (new, *former))), new))
 
     def claimed(self) -> "Run":
         """Make the folder and return the run; if another process has made one for the same hash, return that one.

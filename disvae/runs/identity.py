@@ -43,4 +43,6 @@ def identity(tree: Mapping[str, Any]) -> dict[str, Any]:
     for optional in ("callbacks", "scheduler"):  # runs made before these groups existed keep their hash
         if not kept.get(optional):
             kept.pop(optional, None)
+    if former := kept.pop("init_from", None):
+        kept["init_from"] = former["checkpoint"]
     return {key: _canonical(value) for key, value in kept.items()}

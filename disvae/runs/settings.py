@@ -41,4 +41,9 @@ def _flatten(node: Mapping[str, Any], above: str, found: dict[str, Setting]) -> 
         elif key == "value" and above.startswith("schedule."):
             found[above.partition(".")[2]] = value
         else:
-            found[name] = str(value) if isinstance(value, list) else value
+            found[name] = _list(value) if isinstance(value, list) else value
+
+
+def _list(values: list[Any]) -> str:
+    """Return a list as it is typed: `[100, 0.9]`, not `[100.0, 0.9]`."""
+    return f"[{', '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in values)}]"

@@ -63,10 +63,15 @@ def number(value: float, half: float | None) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f} ±{half:.{decimals}f}"
 
 
+MINIBATCH = ("_mws", "_mss", "_density_ratio")
+"""Endings of terms that are estimated from a minibatch; their bias of many nats would mislead beside unbiased terms."""
+
+
 def _terms(metrics: Iterable[str]) -> list[str]:
-    """Return the names of terms in logged order, without per-latent values, standard errors and bounds."""
+    """Return the names of terms in logged order, without per-latent values, errors, bounds, minibatch estimates."""
     names = dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in COLUMNS)
-    return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith(("_se", "_limit"))]
+    hidden = ("_se", "_limit", *MINIBATCH)
+    return [name for name in names if not name.rpartition("/")[2].isdigit() and not name.endswith(hidden)]
 
 
 def terms_table(metrics: Mapping[str, float]) -> Table:

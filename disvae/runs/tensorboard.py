@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from disvae.config import nodes
+from disvae.runs.curves import curves
 from disvae.runs.settings import flat_settings
 from disvae.runs.tags import without_labels
 
@@ -102,3 +103,12 @@ def write_scores(folder: Path, scores: Mapping[str, float], metrics: Mapping[str
             if not tag.endswith("_se"):
                 writer.add_scalar(tag, value, step)
         writer._get_file_writer().add_summary(end)
+
+
+def copy_curves(source: Path, folder: Path, last: int) -> None:
+    """Write the curves of a trained run to another folder, without the scores and terms after its last step."""
+    with SummaryWriter(str(folder)) as writer:
+        for tag, curve in curves(source).items():
+            for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True):
+                if tag.startswith(("train/", "val/")) or (tag.startswith("metric") and step < last):
+                    writer.add_scalar(tag, value, step)

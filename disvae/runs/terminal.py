@@ -10,10 +10,18 @@ from rich.text import Text
 
 from disvae.runs.folder import Run
 from disvae.runs.tables import Table, failures, scores_table, terms_table
+from disvae.runs.verdict import verdict
 from disvae.system.duration import duration
 
 INTERVAL = "± half the 95 % confidence interval"
 """Caption that explains the ± in tables."""
+
+
+TERMS = (
+    "overlap and structure: the aggregate posterior of a fixed sample of images; loss: what the objective minimises, "
+    "with its weights; minibatch estimates are in the curves"
+)
+"""Caption that explains the names of terms."""
 
 
 def rich_table(of: Table, **options: Any) -> rich.Table:
@@ -31,8 +39,10 @@ def rich_table(of: Table, **options: Any) -> rich.Table:
 def print_result(run: Run) -> None:
     """Print the final terms and scores of a finished run, its folder and how to look at it."""
     screen = console()
-    caption = f"{INTERVAL}; overlap and structure: the aggregate posterior of a fixed sample of images"
+    caption = f"{INTERVAL}; {TERMS}"
     table = rich_table(terms_table(run.metrics()), box=HEAVY_HEAD, title=run.path.name, caption=caption)
+    for sentence in verdict(run):
+        screen.print(sentence, highlight=False, markup=False)
     screen.print(table)
     for note in notes(run):
         screen.print(note, highlight=False)
@@ -112,15 +122,8 @@ def spent(run: Run) -> str:
 
 
 def notes(run: Run) -> list[str]:
-    """Return warnings about the final terms of a run: a collapsed posterior, or a bound that is reached."""
-    z_dim, metrics = run.config()["z_dim"], run.metrics()
-    said = []
-    if "val/active_units" in metrics:  # not for a posterior without a mean
-        active = round(metrics["val/active_units"])
-        if active == 0:
-            said.append("posterior collapse: the codes say nothing about the images; try a lower beta or a warm-up")
-        else:
-            said.append(f"{active} of {z_dim} latents are active (variance of their mean over images above 0.01)")
+    """Return warnings about the final terms of a run: a bound that is reached."""
+    metrics, said = run.metrics(), []
     limit = metrics["val/overlap/mutual_information_limit"]
     if metrics["val/overlap/mutual_information"] > 0.9 * limit:
         said.append(

@@ -34,4 +34,4 @@ def require(package: str, what: str) -> None:
         ConfigError: the package is missing; the message says what to type.
     """
     if find_spec(package) is None:
-        raise ConfigError(f"{what} needs the package {package}: pip install {package}")
+        raise ConfigError(f"{what} needs the package {package}: type pip install {package}")

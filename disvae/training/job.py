@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from disvae.config import ConfigError, check_choices, check_settings, check_values, nodes, resolved
 from disvae.runs.folder import Run, readable
-from disvae.runs.identity import WHERE_IT_RUNS
+from disvae.training.defaults import changes, check_experiment
 
 Report = Callable[[str, int], None]
 """Is called with what a run does, `training` for example, and at which step."""
@@ -58,9 +58,11 @@ class Job:
         check_choices(choices)
         check_values(cfg)
         check_settings(cfg, overrides, choices["objective"])
+        check_experiment(cfg, choices)
         config = resolved(cfg)
-        skip = ("dataset", "dataset.path", *(f"trainer.{key}" for key in WHERE_IT_RUNS))
-        run = Run.find(Path(cfg.out), choices["dataset"], readable(overrides, skip), config)
+        run = Run.find(Path(cfg.out), choices["dataset"], "", config)
+        if not run.path.exists():
+            run = Run(run.path.with_name(readable(changes(cfg, choices), ()) + run.path.name))
         return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)
 
     def claimed(self) -> "Job":

@@ -94,7 +94,7 @@ class Evaluation:
         h = module.vae.model.encoder(batch.x)
         draw = module.vae(batch.x, step=self.step, N=module.N, x_extra=batch.x_extra, h=h)
         for name, term in module.objective(draw).items():
-            self.totals.setdefault(name, []).append(len(batch.x) / self.images * term)
+            self.totals.setdefault(name, []).append(len(batch.x) * term)
         self.encodings.append(h.float())  # autocast's bfloat16 is for the networks
 
     def close(self) -> None:
@@ -102,7 +102,8 @@ class Evaluation:
         module = self.module
         module.encodings = torch.cat(self.encodings)
         aggregate = Aggregate(module.vae.posterior, module.encodings)
-        terms = {name: torch.stack(parts).sum(0) for name, parts in self.totals.items()}
+        # Divided last, so that the mean of a constant weight such as beta is the weight itself.
+        terms = {name: torch.stack(parts).sum(0) / self.images for name, parts in self.totals.items()}
         module.evaluated_at = self.step
         module.evaluation = scalars(terms) | aggregate.terms(
             module.vae.prior(), samples=module.eval_samples, seed=module.seed

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from disvae.runs.terminal import notes, print_result
+from disvae.runs.terminal import print_result
+from disvae.runs.verdict import collapsed
 from disvae.system.imports import loading
 from disvae.system.signals import interruptible
 from disvae.training.job import Job, Report
@@ -61,7 +62,7 @@ def say_result(job: Job, *, brief: bool) -> None:
         return
     print(
         f"{job.run.path.name}: validation ELBO {job.run.metrics()['val/elbo']:.4g} nats per image",
-        *(note for note in notes(job.run) if "collapse" in note),
+        *(["posterior collapse: no latent is active"] if collapsed(job.run.metrics()) else []),
         sep=" · ",
     )
 

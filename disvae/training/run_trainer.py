@@ -28,6 +28,7 @@ from disvae.training.build_module import build_module
 from disvae.training.callbacks import Checkpoints, Member
 from disvae.training.job import Job
 from disvae.training.module import Diverged, VAEModule
+from disvae.training.starts import continue_from, load_weights, shorter
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,8 @@ class RunTrainer:
             remedy = "force=true starts it again" if self.run == self.home else "delete this folder to start it again"
             raise ConfigError(f"the images have changed since {self.run.path} was begun; {remedy}")
         self.record["data_checksum"] = checksum
+        if self.checkpoint is None and self.run == self.home:
+            self._continue_shorter()
         self.write_record()
         if not self.brief:
             repeated = "" if self.run == self.home else " (what it holds stays until the repeat is finished)"
@@ -148,8 +151,29 @@ class RunTrainer:
         if self.checkpoint:
             module.load_state_dict(self.checkpoint["state_dict"])
             module.on_load_checkpoint(self.checkpoint)
+        elif former := self.config.get("init_from"):
+            load_weights(module.vae, former)
+            self.record["init_from"] = former
+            self.write_record()
         self.member.module, self.member.data = module, self.built.data
         self.member.loggers = make_loggers(self.config, self.run.path, self.at_step)
+
+    def _continue_shorter(self) -> None:
+        """Go on from the last step of a finished run with fewer steps, if the result is that of an uninterrupted run.
+
+        The shorter run stays as it is.
+        """
+        former, reason = shorter(self.run, self.config)
+        sessions = former.provenance().get("sessions", []) if former else []
+        if former and any(session.get("data_checksum") == self.record["data_checksum"] for session in sessions):
+            self.checkpoint = continue_from(former, self.run, self.config)
+            self.record["continues"] = {"run": str(former.path), "step": self.at_step}
+            self.run.mark("running", self.at_step)
+            reason = f"Continuing from step {self.at_step:,} of {former.path}"
+        elif reason:
+            reason = f"Starting from step 0, since a run with fewer steps cannot be continued: {reason}"
+        if reason and not self.brief:
+            print(reason)
 
     @property
     def trained(self) -> bool:

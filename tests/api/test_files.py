@@ -90,7 +90,7 @@ def test_arguments_of_export_that_cannot_be_are_refused(run, arguments, message)
 @pytest.mark.parametrize("name", ["onnx", "safetensors"])
 def test_a_format_whose_package_is_missing_says_what_to_install(run, monkeypatch, name):
     monkeypatch.setattr("disvae.system.imports.find_spec", lambda package: None)
-    with pytest.raises(ConfigError, match=f"format={name} needs the package {name}: pip install {name}"):
+    with pytest.raises(ConfigError, match=f"format={name} needs the package {name}: type pip install {name}"):
         export_run([str(run.path), f"format={name}"])
 
 

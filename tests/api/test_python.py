@@ -224,5 +224,5 @@ def test_a_table_has_a_row_for_each_run(run, monkeypatch):
 
 def test_a_missing_package_is_an_error_that_says_what_to_install(monkeypatch):
     monkeypatch.setattr("disvae.system.imports.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"disvae\.runs needs the package pandas: pip install pandas"):
+    with pytest.raises(ConfigError, match=r"disvae\.runs needs the package pandas: type pip install pandas"):
         disvae.runs("outputs")

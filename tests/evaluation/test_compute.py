@@ -196,3 +196,17 @@ def test_too_few_rows_for_halves_leave_a_score_without_an_interval():
 
 def test_not_applicable_is_an_error_of_value():
     assert issubclass(NotApplicable, ValueError)
+
+
+def test_noise_in_the_means_of_a_collapsed_model_scores_nothing():
+    rng = np.random.default_rng(0)
+    factors = rng.integers(0, 4, (N, 2))
+    codes = (1e-3 * factors + 1e-4 * rng.normal(size=(N, 2))).astype(np.float32)  # collapsed, and yet perfect
+    encoding = Encoding(codes, factors, ("x", "y"))
+    results = {}
+    for name, posterior in (("foreign", None), ("model", lambda h: None)):
+        sources = {MODEL: [replace(encoding, posterior=posterior)]}
+        found = compute_scores({"mig": MIG(bins=20)}, sources, repeats=0, seed=0, named=())
+        results[name] = found["mig"].scores["histogram"][MODEL].value
+    assert results["foreign"] > 0.9
+    assert results["model"] == 0

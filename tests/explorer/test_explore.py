@@ -41,7 +41,11 @@ def test_the_page_goes_to_the_run_or_where_it_is_told_to(run, tmp_path, capsys):
     assert sorted(latent["d"] for latent in found["latents"]) == [0, 1, 2]
     assert len(found["samples"]) == 200
     assert "orientation" in found["images"][0]["label"]
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("\nbeta: 4\n", "\n"))  # as schedule.beta.value=4 was once stored
     explore([str(run), f"out={tmp_path / 'other.html'}"])
+    (run / "config.yaml").write_text(config)
+    assert config.count("\nbeta: 4\n") == 1
     assert (tmp_path / "other.html").read_bytes() == (run / "explore.html").read_bytes()
 
 

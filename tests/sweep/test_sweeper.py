@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf, open_dict
 
 from disvae.config import ConfigError
 from disvae.training.job import JobFailed
@@ -52,6 +53,29 @@ def test_params_of_an_experiment_and_the_command_line_make_one_grid_and_the_comm
     made.sweep(["beta=logspace(0,1,2)", "+note=x"])
     [jobs] = made.launcher.batches
     assert jobs == [[f"seed={seed}", f"beta={beta}", "+note=x"] for seed in (0, 1) for beta in (1, 10)]
+
+
+def test_experiments_with_a_sweep_of_their_own_are_told_to_be_typed_alone(sweeper, capsys):
+    made = sweeper()
+    hydra = {
+        "experiment=mine": {"sweeper": {"params": None}, "callbacks": {}},
+        "experiment=theirs": {"sweeper": {"params": {"seed": "1,2"}}, "callbacks": {}},
+        "experiment=drawn": {"sweeper": {"params": None}, "callbacks": {"x": {"_target_": "x"}}},
+    }
+    with open_dict(made.config):
+        made.config.hydra = {"callbacks": {}}
+    made.hydra_context.config_loader = SimpleNamespace(
+        load_sweep_config=lambda config, jobs: OmegaConf.create({"hydra": hydra.get(jobs[0], hydra["experiment=mine"])})
+    )
+    for other, brought in (("theirs", "hydra.sweeper.params"), ("drawn", "hydra.callbacks")):
+        with pytest.raises(SystemExit) as ended:
+            made.sweep([f"experiment=mine,{other}"])
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert f"experiment={other} brings {brought}" in said
+        assert f"type a command for each, python -m disvae.train -m experiment={other}" in said
+    made.sweep(["+experiment=mine,null"])
+    assert made.launcher.batches == [[["experiment=mine"], ["~experiment"]]]
 
 
 def test_zipped_axes_go_together_within_the_grid(sweeper):

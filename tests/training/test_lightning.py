@@ -111,7 +111,7 @@ def test_every_scalar_of_tensorboard_goes_to_every_logger(train):
 
 @pytest.mark.parametrize("package", ["wandb", "mlflow"])
 def test_a_logger_whose_package_is_missing_says_what_to_install(train, monkeypatch, package):
-    monkeypatch.setattr("disvae.system.imports.find_spec", lambda name: None)
+    monkeypatch.setattr("disvae.logger.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=f"logger={package} needs the package {package}: pip install {package}"):
         train("run", f"logger=[{package}]")
 

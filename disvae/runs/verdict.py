@@ -1,0 +1,114 @@
+"""What the results of a run mean, in three sentences: is it trained, is it disentangled, what to try next.
+
+Imports no torch.
+"""
+
+import math
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from disvae.config import facts
+from disvae.runs.curves import curves
+from disvae.runs.folder import Run
+from disvae.runs.settings import flat_settings
+
+RISING = 0.02
+"""An ELBO still rises if the last quarter of the steps brought more than this share of its whole gain."""
+
+_MODEL = "model"
+"""Name of the source in scores.json that is no baseline."""
+
+
+def verdict(run: Run) -> list[str]:
+    """Return one sentence each on training, on disentanglement, and on what to try next, for a run with final terms."""
+    config, metrics = run.config(), run.metrics()
+    gain = _late_gain(run)
+    rising = gain is not None and gain[0] > RISING * gain[1]
+    above, others = compared(run.scores().get("metric", {}))
+    return [
+        _training(config, metrics, gain, rising),
+        _disentanglement(metrics, above, others),
+        _advice(config, metrics, rising, bool(above)),
+    ]
+
+
+def collapsed(metrics: Mapping[str, float]) -> bool:
+    """Return whether no latent is active, so that the codes say nothing about the images."""
+    return round(metrics.get("val/active_units", 1)) == 0
+
+
+def compared(entries: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the headline scores that exceed all baselines by more than the intervals, and the other ones.
+
+    `entries` has the structure of one stage of scores.json. A metric's YAML names its headline score.
+    """
+    above, others = [], []
+    for label, entry in entries.items():
+        name = (facts("metric", label.partition("-")[0]) or {}).get("headline")
+        sources = entry["scores"].get(name, {})
+        if _MODEL not in sources or len(sources) < 2:
+            continue
+        highest = max(_end(of, "high") for source, of in sources.items() if source != _MODEL)
+        (above if _end(sources[_MODEL], "low") > highest else others).append(f"{label}/{name}")
+    return above, others
+
+
+def _end(score: Mapping[str, float | None], end: str) -> float:
+    """Return an end of the interval of a score, or its value if it has no interval."""
+    found = score["value"] if score.get(end) is None else score[end]
+    return -math.inf if found is None else found
+
+
+def _late_gain(run: Run) -> tuple[float, float] | None:
+    """Return the gain in ELBO over the last quarter of the steps and over all; None with fewer than four values."""
+    elbo = curves(run.path).get("val/elbo")
+    if elbo is None or len(elbo.steps) < 4:
+        return None
+    before = elbo.values[elbo.steps <= 0.75 * elbo.steps[-1]]
+    if not len(before):
+        return None
+    return float(elbo.values[-1] - before[-1]), float(elbo.values[-1] - elbo.values[0])
+
+
+def _training(
+    config: Mapping[str, Any], metrics: Mapping[str, float], gain: tuple[float, float] | None, rising: bool
+) -> str:
+    if collapsed(metrics):
+        return "Collapsed: none of the latents is active, so the codes say nothing about the images."
+    latents = ""
+    if "val/active_units" in metrics:  # a posterior may have no mean
+        active = round(metrics["val/active_units"])
+        latents = f"; {active} of {config['z_dim']} latents are active (variance of their mean over images above 0.01)"
+    elbo = f"the validation ELBO is {metrics['val/elbo']:.4g} nats"
+    if gain is None:
+        return f"Trained for {config['steps']:,} steps: {elbo}{latents}."
+    change = f"{abs(gain[0]):.2g} nats {'more' if gain[0] > 0 else 'less'} than at three quarters of the steps"
+    return f"{'Not trained to the end' if rising else 'Trained'}: {elbo}, {change}{latents}."
+
+
+def _disentanglement(metrics: Mapping[str, float], above: list[str], others: list[str]) -> str:
+    if collapsed(metrics):
+        return "Not disentangled: there is nothing to disentangle."
+    if not above and not others:
+        return "Disentanglement is not known: no score with baselines was computed (it needs factors of variation)."
+    count = f"{len(above)} of {len(above) + len(others)} headline scores"
+    if not above:
+        return f"Not disentangled: none of {len(others)} headline scores exceeds all baselines ({', '.join(others)})."
+    rest = f"; not by {', '.join(others)}" if others else ""
+    word = "Disentangled" if len(above) > len(others) else "Partly disentangled"
+    return f"{word}: {count} exceed all baselines by more than the intervals: {', '.join(above)}{rest}."
+
+
+def _advice(config: Mapping[str, Any], metrics: Mapping[str, float], rising: bool, disentangled: bool) -> str:
+    beta = flat_settings(config).get("beta")
+    if collapsed(metrics):
+        if isinstance(beta, float) and beta > 0:
+            return f"Next: try beta={beta / 4:g} or schedule@schedule.beta=linear (a warm-up)."
+        return f"Next: try steps={2 * config['steps']}."
+    if rising:
+        return f"Next: train longer, steps={2 * config['steps']}."
+    axes = ["seed=0,1,2"]
+    if isinstance(beta, float) and beta > 0 and not disentangled:
+        axes.insert(0, f"beta={beta / 2:g},{beta:g},{2 * beta:g}")
+    return f"Next: one seed says little; repeat the command with -m and {shlex.join(axes)}, then compare."

@@ -1,0 +1,94 @@
+"""The three sentences at the end of a run say what its terms and scores show."""
+
+import pytest
+
+from disvae.config import facts, options
+from disvae.runs.verdict import _advice, _disentanglement, _training, collapsed, compared
+
+CONFIG = {
+    "steps": 1000,
+    "z_dim": 10,
+    "seed": 0,
+    "trainer": {},
+    "objective": {
+        "_target_": "disvae.objective.beta_vae.BetaVAE",
+        "beta": {"_target_": "disvae.schedule.constant.Constant", "value": 4.0},
+    },
+}
+GOOD = {"val/elbo": -107.6, "val/active_units": 4.0}
+DEAD = {"val/elbo": -200.0, "val/active_units": 0.0}
+
+
+def score(value: float, half: float | None = 0.01) -> dict[str, float | None]:
+    """A score with its interval, or without one."""
+    return {
+        "value": value,
+        "low": None if half is None else value - half,
+        "high": None if half is None else value + half,
+    }
+
+
+def entry(name: str, model: float, pca: float, ica: float) -> dict:
+    """The entry of a metric in scores.json."""
+    return {"scores": {name: {"model": score(model), "pca": score(pca), "ica": score(ica, None)}}}
+
+
+def test_a_score_counts_only_if_its_interval_is_above_all_baselines():
+    entries = {
+        "mig-bins40": entry("histogram", 0.2, 0.1, 0.15),
+        "sap": entry("classification", 0.119, 0.1, 0.0),  # the intervals meet
+        "factor_vae": entry("held_out", 0.5, 0.1, 0.6),
+        "modularity": entry("modularity", 0.9, 0.1, 0.1),  # no headline score
+    }
+    above, others = compared(entries)
+    assert (above, others) == (["mig-bins40/histogram"], ["sap/classification", "factor_vae/held_out"])
+    said = _disentanglement(GOOD, above, others)
+    assert said.startswith("Partly disentangled: 1 of 3 headline scores exceed all baselines")
+    assert said.endswith("mig-bins40/histogram; not by sap/classification, factor_vae/held_out.")
+
+
+def test_without_baselines_nothing_is_claimed():
+    assert compared({"mig": {"scores": {"histogram": {"model": score(0.9)}}}}) == ([], [])
+    assert "not known" in _disentanglement(GOOD, [], [])
+
+
+def test_a_collapsed_run_is_called_that_and_its_beta_is_lowered():
+    assert collapsed(DEAD)
+    assert not collapsed({"val/elbo": 0.0})  # a posterior without a mean has no active units
+    assert "none of the latents is active" in _training(CONFIG, DEAD, (50.0, 50.0), True)
+    assert "nothing to disentangle" in _disentanglement(DEAD, ["mig/histogram"], [])
+    assert "beta=1 or schedule@schedule.beta=linear" in _advice(CONFIG, DEAD, False, False)
+    no_beta = {**CONFIG, "objective": {"_target_": "disvae.objective.vae.VAE"}}
+    assert _advice(no_beta, DEAD, False, False) == "Next: try steps=2000."
+
+
+@pytest.mark.parametrize(("gain", "begins"), [(None, "Trained for 1,000 steps"), ((0.3, 90.0), "Trained: ")])
+def test_training_is_described_by_the_last_quarter_of_the_steps(gain, begins):
+    said = _training(CONFIG, GOOD, gain, False)
+    assert said.startswith(begins)
+    assert "4 of 10 latents are active" in said
+    assert ("0.3 nats more than at three quarters" in said) == (gain is not None)
+
+
+def test_an_elbo_that_still_rises_asks_for_more_steps():
+    assert _training(CONFIG, GOOD, (12.0, 90.0), True).startswith("Not trained to the end")
+    assert _advice(CONFIG, GOOD, True, True) == "Next: train longer, steps=2000."
+    assert "beta=2,4,8 seed=0,1,2" in _advice(CONFIG, GOOD, False, False)
+    assert "beta" not in _advice(CONFIG, GOOD, False, True)
+
+
+@pytest.mark.parametrize(
+    "metric", [name for name in options("metric") if (facts("metric", name) or {}).get("headline")]
+)
+def test_a_headline_is_a_score_of_its_metric(metric):
+    import numpy as np
+
+    from disvae.config import nodes
+    from disvae.instantiate import make
+
+    node = nodes("metric", {}, [metric])[metric]
+    rng = np.random.default_rng(0)
+    factors = rng.integers(0, 3, (300, 2))
+    small = {"trees": 2} if "trees" in node else {"votes": 200, "held_out_votes": 100} if "votes" in node else {}
+    scores = make({**node, **small}, f"metric.{metric}")(factors + rng.normal(size=(300, 2)), factors)
+    assert facts("metric", metric)["headline"] in scores
