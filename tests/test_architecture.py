@@ -151,7 +151,8 @@ def test_families_import_neither_frameworks_nor_one_another(family):
     [
         "train", "evaluate", "score", "status", "compare", "explore", "config", "instantiate", "system.command",
         "system.help", "system.signals", "runs.settings", "runs.folder", "runs.identity", "runs.provenance",
-        "evaluation.settings", "training.job", "training.run_job",
+        "evaluation.settings", "training.job", "training.run_job", "encode", "export", "api.scoring", "api.tables",
+        "api.trained", "api.training",
     ],
 )  # fmt: skip
 def test_the_command_line_imports_torch_only_to_compute(entry):

@@ -6,22 +6,22 @@ import threading
 from dataclasses import replace
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from disvae.api.overrides import as_override
 from disvae.api.trained import TrainedRun
-from disvae.config import ConfigError, check_lists, check_names, conf_dir
+from disvae.config import ConfigError, check_lists, check_names, spelled
 from disvae.system.command import let_threads_sleep
+from disvae.system.compose import composing
 from disvae.system.signals import Interrupted
 from disvae.training.job import Job
 from disvae.training.run_job import do, say_result
 
-_ONE_AT_A_TIME = threading.RLock()
-"""Trainings share torch's random numbers and Hydra's state, so those of several threads wait for each other."""
+_TRAINING = threading.RLock()
+"""Trainings share torch's random numbers, so those of several threads wait for each other."""
 
 
 def train(*overrides: str, brief: bool = False, **settings: Any) -> TrainedRun:
@@ -36,7 +36,7 @@ def train(*overrides: str, brief: bool = False, **settings: Any) -> TrainedRun:
         RuntimeError: the loss diverged or SIGTERM came; the message says which.
     """
     typed = [*overrides, *(f"{key}={as_override(value)}" for key, value in settings.items())]
-    with _ONE_AT_A_TIME:
+    with _TRAINING:
         job, frozen = _job(typed), gc.get_freeze_count()
         let_threads_sleep()
         try:
@@ -59,6 +59,7 @@ def _job(overrides: list[str]) -> Job:
     Raises:
         ConfigError: a setting is wrong, or the folder cannot be made.
     """
+    overrides = list(map(spelled, overrides))
     check_lists(overrides)
     check_names(overrides)
     try:
@@ -68,13 +69,9 @@ def _job(overrides: list[str]) -> Job:
                     f"{override.input_line} is a sweep: call disvae.train once for each value, or type "
                     "python -m disvae.train -m for all at once"
                 )
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with composing():
             cfg = compose("config", overrides=overrides, return_hydra_config=True)
-        choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
-        with open_dict(cfg):
-            del cfg["hydra"]
-        assert isinstance(choices, dict)
-        job = Job.of(cfg, overrides, {str(group): option for group, option in choices.items()})
+            job = Job.of(cfg, overrides, cfg.hydra.runtime.choices)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
     if cfg.preview is not None:

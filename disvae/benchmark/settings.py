@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from disvae.config import PRECISIONS, ConfigError, check_values, conf_dir, options, resolved
+from disvae.config import PRECISIONS, ConfigError, check_values, options, resolved
+from disvae.system.compose import composing
 
 PARTS = {
     "reference": "A step of a plain loop and of this package: β-VAE, Burgess network, sprites",
@@ -37,7 +38,7 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
         ConfigError: an override has a key or a value that does not exist.
     """
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with composing():
             return compose(name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error

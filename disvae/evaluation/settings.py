@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from disvae.config import ConfigError, check_lists, check_names, check_score, conf_dir
+from disvae.config import ConfigError, check_lists, check_names, check_score
+from disvae.system.compose import composing
 
 
 def scoring_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -12,7 +13,7 @@ def scoring_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str
     Raises:
         ConfigError: an override has a key or a value that does not exist.
     """
-    from hydra import compose, initialize_config_dir
+    from hydra import compose
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -20,7 +21,7 @@ def scoring_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str
     check_lists(overrides)
     check_names(overrides)
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with composing():
             cfg = compose("evaluate", overrides=list(overrides))
         tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:

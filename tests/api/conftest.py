@@ -1,6 +1,7 @@
 """One small run that the examples of the documents share, and a folder for it."""
 
 import pytest
+from hydra import compose
 
 import disvae
 from disvae.api import training
@@ -10,9 +11,6 @@ SMALL = (
     "model.encoder_hidden=[16]", "model.decoder_hidden=[16]", "eval_images=200", "eval_samples=50", "metric=[]",
     "final=[sparsity]", "figure=[]", "final_figures=[]", "report=false", "score.repeats=2", "score.controls=[]",
 )  # fmt: skip
-
-
-compose = training.compose
 
 
 def shortened(name, overrides, **more):

@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import disvae
@@ -72,8 +73,9 @@ def test_training_in_a_thread_makes_the_run_of_the_command_line(tmp_path, monkey
         found.append(disvae.train(*CLUSTERS, f"out={tmp_path / 'python'}", beta=2, brief=True))
 
     thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):  # a program that uses Hydra itself
+        thread.start()
+        thread.join()
     command(disvae.train, monkeypatch, *CLUSTERS, f"out={tmp_path / 'command'}", "beta=2")
     (other,) = (tmp_path / "command" / "clusters").glob("*-*")
     assert found[0].path.name == other.name
