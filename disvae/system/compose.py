@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 from disvae.config import conf_dir
 
@@ -15,5 +16,11 @@ _ONE_AT_A_TIME = threading.RLock()
 @contextmanager
 def composing() -> Iterator[None]:
     """Let hydra.compose read conf/ in the body, also in a program that uses Hydra itself."""
-    with _ONE_AT_A_TIME, initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        yield
+    with _ONE_AT_A_TIME:
+        theirs = GlobalHydra.instance().hydra
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                yield
+        finally:
+            GlobalHydra.instance().hydra = theirs
