@@ -4,6 +4,7 @@ The batch of a step depends on (seed, step) only and the order of an epoch on (s
 the batches of an uninterrupted one.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from disvae.dataset import Dataset
+
+log = logging.getLogger(__name__)
 
 Rows = dict[str, Tensor]
 """Row indices of images: `index` (B,) for a batch and `extra` (B',) for its further images."""
@@ -129,6 +132,7 @@ class Data:
     ) -> None:
         self.dataset = dataset
         self.images = dataset.images
+        self.device = self.images.data.device
         rows = split(
             len(dataset.images), validation=validation, held_out=held_out, official=dataset.held_out, seed=seed
         )
@@ -151,13 +155,24 @@ class Data:
         return Blocks(rows, size, self.batches.sizes["extra"] // size)
 
     def take(self, rows: Rows, device: torch.device) -> Batch:
-        """Gather the images at `rows` on `device`, where the dataset's images are kept from then on."""
-        if self.images.data.device != device:
-            self.images = self.images.to(device)
-        x, x_extra = (self.images.take(send(rows[name], device)) for name in ("index", "extra"))
+        """Gather the images at `rows` on `device`, where the dataset's images are kept from then on if they fit."""
+        if self.device != device:
+            self.device = device
+            if fits(self.images.data, device):
+                self.images = self.images.to(device)
+            else:
+                log.info("The images are larger than the memory of the GPU: batches are gathered in this process")
+        here = self.images.data.device
+        x, x_extra = (send(self.images.take(send(rows[name], here)), device) for name in ("index", "extra"))
         return Batch(x, x_extra)
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
     """Return `values` on `device`; a GPU gets them from pinned memory, for else the program waits until it is idle."""
-    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+    to_gpu = device.type == "cuda" and values.device.type == "cpu"
+    return (values.pin_memory() if to_gpu else values).to(device, non_blocking=True)
+
+
+def fits(images: Tensor, device: torch.device) -> bool:
+    """Return whether images take less than 80 % of the free memory of a GPU; they fit any other device."""
+    return device.type != "cuda" or images.nbytes < 0.8 * torch.cuda.mem_get_info(device)[0]

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from disvae.batches import Data
 from disvae.config import ConfigError
@@ -74,8 +75,23 @@ def check_together(vae: VAE, objective: Objective, x: Tensor, N: int) -> None:
     training = vae.training
     vae.eval()  # keeps the running statistics of batch normalisation unchanged
     vae.likelihood.check(x)
-    objective.check(vae(x, step=0, N=N))
+    draw = vae(x, step=0, N=N)
+    _check_prior(draw.pz, draw.z)
+    objective.check(draw)
     vae.train(training)
+
+
+def _check_prior(pz: Distribution, z: Tensor) -> None:
+    """Raise ValueError unless p(z) has what every prior must have, for codes z (B, D)."""
+    if pz.batch_shape or pz.event_shape != z.shape[1:]:
+        raise ValueError(
+            f"prior must return a distribution with batch_shape () and event_shape ({z.shape[1]},), "
+            f"got {tuple(pz.batch_shape)} and {tuple(pz.event_shape)}"
+        )
+    kind = type(pz)  # it is not sampled, because that would change the random numbers of the run
+    samples = kind.sample is not Distribution.sample or kind.rsample is not Distribution.rsample
+    if kind.log_prob is Distribution.log_prob or not samples:
+        raise ValueError(f"prior must return a distribution with log_prob and sample, but {kind.__name__} lacks one")
 
 
 def count(network: nn.Module) -> int:

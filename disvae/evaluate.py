@@ -8,6 +8,7 @@
 A run folder is all that is needed. New scores are added to its scores.json and metrics.json; a metric with the same
 settings replaces its old scores. Pictures are written to its folder figures/ and to TensorBoard. Without metric= and
 figure=, all metrics that fit the data and take seconds are computed, and all figures that fit the data are drawn.
+dataset.path=PATH says where the data of the runs are now, if they have moved; other data are refused.
 The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for SIGTERM; finished scores are kept.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Collection, Sequence
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
 from disvae.runs.folder import Run
-from disvae.system.command import command, paths
+from disvae.system.command import command, option, paths
 from disvae.system.help import score_help
 from disvae.system.imports import loading
 
@@ -27,7 +28,8 @@ def evaluate(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: an argument is wrong; the message says what to type.
     """
-    folders, overrides = paths(arguments, "run")
+    place, others = option(arguments, "dataset.path")
+    folders, overrides = paths(others, "run")
     if not folders:
         raise ConfigError("name the folder of a run: python -m disvae.evaluate outputs/DATASET/RUN")
     chosen, shown, score = scoring_settings(overrides)
@@ -36,6 +38,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         run.check_trained()
     with loading():
         from disvae.evaluation import run_scores as evaluation
+        from disvae.evaluation.run_encodings import built_of
         from disvae.pictures import run_figures as drawing
         from disvae.pictures.run_page import write_page
 
@@ -46,16 +49,17 @@ def evaluate(arguments: Sequence[str]) -> None:
         metrics.of_one()
     names = [evaluation.stage(score)]
     for run in runs:
+        built = None if place is None else built_of(run, place)
         if metrics.metrics:
             with run.lock():
-                said = evaluation.evaluate_run(run, metrics, score)
+                said = evaluation.evaluate_run(run, metrics, score, built=built)
             _show(run, names, metrics.nodes, said)
         if pictures.figures:
             with run.lock():
-                written = drawing.draw_run(run, pictures)
+                written = drawing.draw_run(run, pictures, built=built)
             _say_written(run, written)
     if len(runs) > 1 and metrics.of_runs:
-        evaluation.score_together(runs, metrics, score)
+        evaluation.score_together(runs, metrics, score, place)
         for run in runs:
             _show(run, [f"{names[0]}-runs"], metrics.nodes, "")
     for run in runs:

@@ -6,7 +6,8 @@
 The page is one HTML file that needs no server and no network. It holds the weights of the decoder, 12 real images with
 their codes, and codes drawn from the prior.
 
-  out=FILE          where to write the page; default: explore.html in the run folder
+  out=FILE            where to write the page; default: explore.html in the run folder
+  dataset.path=PATH   where the data of the run are now, if they have moved; other data are refused
 
 The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for SIGTERM.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from disvae.config import ConfigError
 from disvae.runs.atomic import write_atomically
 from disvae.runs.folder import Run
-from disvae.system.command import command, paths
+from disvae.system.command import command, option, paths
 from disvae.system.imports import loading
 
 
@@ -27,19 +28,20 @@ def explore(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: an argument is wrong; the message says what to type.
     """
-    target = [argument.removeprefix("out=") for argument in arguments if argument.startswith("out=")]
-    folders, overrides = paths([argument for argument in arguments if not argument.startswith("out=")], "run")
+    target, others = option(arguments, "out")
+    place, others = option(others, "dataset.path")
+    folders, overrides = paths(others, "run")
     if overrides:
-        raise ConfigError(f"{overrides[0]} is not an option; the options are run=PATH and out=FILE")
-    if len(folders) != 1 or len(target) > 1:
+        raise ConfigError(f"{overrides[0]} is not an option; the options are run=PATH, out=FILE and dataset.path=PATH")
+    if len(folders) != 1:
         raise ConfigError("name the folder of one run: python -m disvae.explore outputs/DATASET/RUN")
     run = Run(folders[0])
     run.check_trained()
-    file = Path(target[0]) if target else run.path / "explore.html"
+    file = Path(target) if target else run.path / "explore.html"
     with loading():
         from disvae.explorer.contents import page_of
     with run.lock():
-        write_atomically(file, page_of(run))
+        write_atomically(file, page_of(run, place))
     print(f"Written: {file} ({file.stat().st_size / 1e6:.1f} MB); open it in a browser")
 
 

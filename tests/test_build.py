@@ -1,8 +1,11 @@
+import pytest
 import torch
+from torch.distributions import Distribution, Independent, Normal
 
 from disvae import build as building
-from disvae.build import build
+from disvae.build import build, check_together
 from disvae.config import resolved
+from disvae.objective import Objective
 from disvae.prior.anisotropic import Anisotropic
 
 GRID = ("dataset.scales=2", "dataset.orientations=4", "dataset.positions=4", "eval_images=20", "batch_size=8")
@@ -26,3 +29,28 @@ def test_weights_are_a_function_of_the_seed(composed):
 
     assert torch.equal(first(1), first(1))
     assert not torch.equal(first(1), first(2))
+
+
+class OnlySamples(Distribution):
+    """A distribution of four latents without a density."""
+
+    def __init__(self) -> None:
+        super().__init__(event_shape=torch.Size([4]), validate_args=False)
+
+    def sample(self, sample_shape=()):
+        return torch.zeros(*sample_shape, 4)
+
+
+@pytest.mark.parametrize(
+    ("pz", "said"),
+    [
+        (OnlySamples(), "prior must return a distribution with log_prob and sample, but OnlySamples lacks one"),
+        (Normal(torch.zeros(4), 1.0), r"batch_shape \(\) and event_shape \(4,\), got \(4,\) and \(\)"),
+        (Independent(Normal(torch.zeros(3), 1.0), 1), r"got \(\) and \(3,\)"),
+    ],
+)
+def test_a_prior_that_breaks_its_contract_is_refused_before_training(small_vae, monkeypatch, pz, said):
+    vae = small_vae()
+    monkeypatch.setattr(vae.prior, "forward", lambda: pz)
+    with pytest.raises(ValueError, match=said):
+        check_together(vae, Objective(), torch.zeros(3, 1, 16, 16), N=10)

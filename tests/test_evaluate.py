@@ -131,6 +131,19 @@ def test_codes_that_are_not_good_are_made_again(run, damage, capsys):
         assert (array == expected[name]).all(), name
 
 
+def test_a_baseline_that_cannot_be_computed_is_listed_with_its_reason(run, monkeypatch, capsys):
+    def no_pixels(*args, **kwargs):
+        raise ValueError("images must differ")
+
+    monkeypatch.setattr("disvae.evaluation.controls.pixels", no_pixels)
+    (run.path / "encoding.h5").unlink()
+    evaluate([str(run.path), "metric=[sparsity,mig]"])
+    entry = run.scores()["metric"]["mig"]
+    assert entry["scores"]["histogram"].keys() == {"model", "untrained", "rotation"}
+    assert entry["failed"] == {"pca": "images must differ", "ica": "images must differ"}
+    assert "(pca, ica): images must differ" in capsys.readouterr().out
+
+
 def test_all_images_are_scored_on_request_and_owe_nothing_to_a_sample(run, capsys):
     evaluate([str(run.path), "metric=[mig]", "score.images=all", "score.controls=[]"])
     found = run.scores()["metric-all"]["mig"]
@@ -260,6 +273,22 @@ def test_a_runs_kept_codes_are_such_a_file_and_score_alike(run):
     chosen, _, how = scoring_settings(["metric=[mig]"])
     found = score_file(run.path / "encoding.h5", chosen, how)["metric"]["mig"]["scores"]
     assert found == run.scores()["metric"]["mig"]["scores"]
+
+
+def test_continuous_factors_and_strings_are_scored_as_classes_where_that_is_asked_for(tmp_path):
+    rng = np.random.default_rng(0)
+    values, path = rng.random((300, 2)), tmp_path / "codes.npz"
+    np.savez(path, codes=values, factors=values)
+    chosen, _, how = scoring_settings(["metric=[mig]"])
+    with pytest.raises(ConfigError, match=r"factor 0 must hold class indices, got 0\.\d+ .*: type score.bins=20"):
+        score_file(path, chosen, how)
+    chosen, _, how = scoring_settings(["metric=[mig]", "score.bins=20"])
+    assert score_file(path, chosen, how)["metric-bins20"]["mig"]["scores"]["histogram"]["model"]["value"] > 0.5
+    np.savez(path, codes=values, factors=np.array([["a", "x"], ["b", "y"], ["b", "x"]] * 100))
+    with pytest.raises(ConfigError, match=r"score.bins=20 has no effect: no factor is continuous"):
+        score_file(path, chosen, how)
+    chosen, _, how = scoring_settings(["metric=[mig]"])
+    assert score_file(path, chosen, how)["metric"]["mig"]["scores"]
 
 
 def test_codes_without_factors_get_what_needs_none(tmp_path):

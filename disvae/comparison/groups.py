@@ -14,7 +14,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from disvae.comparison.results import Row
+from disvae.comparison.results import CHECKSUM, Row
 from disvae.config import ConfigError
 from disvae.runs.settings import HOW, WEIGHTS, Setting
 from disvae.runs.tags import better, without_labels
@@ -234,23 +234,31 @@ def _matches(row: Row, name: str, wanted: Sequence[Setting]) -> bool:
 def _by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return the rows by dataset, named with those of its settings that differ among the runs.
 
-    A job whose dataset is not known belongs to the only dataset if there is just one.
+    The checksum of the images is named only where no other setting tells two datasets apart. A job whose dataset is not
+    known belongs to the only dataset if there is just one; a run that ended before it read its images belongs to the
+    first dataset with its settings.
     """
     settings: dict[str, list[dict[str, Setting]]] = {}
-    for row in rows:
+    for row in sorted(rows, key=_unknown_images):
         if not row.typed and "dataset" in row.settings:
-            of = settings.setdefault(str(row.settings["dataset"]), [])
-            if (mine := _dataset_settings(row)) not in of:
+            of, mine = settings.setdefault(str(row.settings["dataset"]), []), _dataset_settings(row)
+            if mine not in of and not (_unknown_images(row) and any(each.items() >= mine.items() for each in of)):
                 of.append(mine)
     found: dict[str, list[Row]] = {}
     for row in rows:
         name = str(row.settings.get("dataset", next(iter(settings)) if len(settings) == 1 else "unknown dataset"))
         mine, all_of_name = _dataset_settings(row), settings.get(name, [])
-        if row.typed and all_of_name:
+        if _unknown_images(row) and all_of_name:
             mine = next((of for of in all_of_name if of.items() >= mine.items()), all_of_name[0])
         differ = [key for key in mine if any(of.get(key, ...) != mine[key] for of in all_of_name)]
+        if not any(of != mine and {**of, CHECKSUM: None} == {**mine, CHECKSUM: None} for of in all_of_name):
+            differ = [key for key in differ if key != CHECKSUM]
         found.setdefault(", ".join([name, *(f"{key}={shown(mine[key])}" for key in differ)]), []).append(row)
     return found
+
+
+def _unknown_images(row: Row) -> bool:
+    return row.typed or (row.state != "finished" and CHECKSUM not in row.settings)
 
 
 def _dataset_settings(row: Row) -> dict[str, Setting]:

@@ -23,6 +23,7 @@ from disvae.comparison.tables import (
     reason,
     setting_cell,
     tag_head,
+    too_few,
     trust,
 )
 from disvae.config import ConfigError
@@ -277,8 +278,13 @@ def _with_key(chosen: Sequence[figures.Line], drawn: Iterable[tuple[Figure | Non
 def _groups(comparison: Comparison, sort: str | None) -> dict[str, Any]:
     """Return the table of a dataset's groups and a sentence on how far to trust its order; none before a run ends."""
     if not comparison.groups or sort is None:
-        return {"verdict": "", "table": None}
-    return {"verdict": trust(comparison, sort), "table": groups_table(comparison, _first(sort, comparison.tags), sort)}
+        return {"verdict": "", "table": None, "few_images": []}
+    tags = _first(sort, comparison.tags)
+    return {
+        "verdict": trust(comparison, sort),
+        "table": groups_table(comparison, tags, sort),
+        "few_images": too_few(comparison, tags),
+    }
 
 
 def _provenance(rows: Iterable[Row]) -> tuple[list[str], list[str]]:

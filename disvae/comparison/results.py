@@ -8,7 +8,11 @@ from typing import Any
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
 from disvae.runs.settings import Setting, flat_settings
+from disvae.runs.tables import needed_images
 from disvae.sweep.record import FOLDER, Sweep, SweepJob
+
+CHECKSUM = "dataset.checksum"
+"""The setting of a row that tells runs of different images apart, whatever their paths and settings are."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +21,9 @@ class Row:
 
     `metrics` holds the values of metrics.json by tag, `errors` their standard errors, and `intervals` the ends of the
     scores' 95 % confidence intervals over the images of this run. `controls` holds the scores of the baselines and of
-    `chance`, by tag and source. `peers` names the folders of the runs that UDR compared. `repeat` is the progress of a
-    repeat with force=true. A `typed` row has no configuration: only the settings in its overrides are known.
+    `chance`, by tag and source. `needed` holds by label how many images those metrics need that had fewer. `peers`
+    names the folders of the runs that UDR compared. `repeat` is the progress of a repeat with force=true. A `typed` row
+    has no configuration: only the settings in its overrides are known.
     """
 
     name: str
@@ -31,6 +36,7 @@ class Row:
     errors: dict[str, float] = field(default_factory=dict)
     controls: dict[str, dict[str, float]] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    needed: dict[str, int] = field(default_factory=dict)
     peers: frozenset[str] = frozenset()
     repeat: str = ""
     typed: bool = False
@@ -119,16 +125,24 @@ def of_run(run: Run) -> Row:
             state=run.state(),
             step=status["step"],
             error=status.get("error", ""),
-            settings=flat_settings(run.config()) if (run.path / "config.yaml").exists() else {},
+            settings=_settings(run) if (run.path / "config.yaml").exists() else {},
             metrics={tag: value for tag, value in values.items() if not tag.endswith("_se")},
             errors={tag.removesuffix("_se"): value for tag, value in values.items() if tag.endswith("_se")},
             controls={tag: others for tag, _, others in found if others},
             intervals={tag: (of["low"], of["high"]) for tag, of, _ in found if of.get("low") is not None},
+            needed=needed_images(scores.get("metric", {})),
             peers=_peers(scores),
             repeat=_repeat(run.place(force=True)),
         )
     except ConfigError as error:
         return Row(run.path.name, run.path, "failed", error=str(error))
+
+
+def _settings(run: Run) -> dict[str, Setting]:
+    """Return the settings that distinguish runs; the beginning of the images' checksum is one of them."""
+    checksum = run.data_checksum()
+    known = {CHECKSUM: checksum[: len("sha256:") + 8]} if checksum else {}
+    return flat_settings(run.config()) | known
 
 
 def _flat(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float], dict[str, float]]]:

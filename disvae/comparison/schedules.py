@@ -47,9 +47,10 @@ def schedule_figure(comparison: Comparison) -> DrawnSchedule:
             except ConfigError as error:
                 drawn.notes.append(f"{group.rows[0].name}: {error}")
                 continue
-            said = ", ".join(f"{key} {shown(value)}" for key, value in node.items() if key not in ("_target_", "steps"))
+            said = ", ".join(f"{key} {shown(value)}" for key, value in node.items() if key != "_target_")
             kind = str(node["_target_"]).split(".")[-2]
-            moving.setdefault(f"{name}, {kind}: {said}", (schedule, int(config["steps"])))
+            label, steps = f"{name}, {kind}: {said}", int(config["steps"])
+            moving[label] = (schedule, max(steps, moving[label][1] if label in moving else 0))
     for name, values in constant.items():
         each = ", ".join(f"{value:g}" for value in sorted(values))
         drawn.notes.append(f"{name} is constant: {each}")

@@ -17,7 +17,7 @@ from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
 from disvae.runs.atomic import write_atomically
 from disvae.runs.settings import Setting
-from disvae.runs.tables import Cell, Head, Table, number, number_cell
+from disvae.runs.tables import Cell, Head, Table, few_images, number, number_cell
 from disvae.runs.tags import better, said, short, titled, without_labels
 from disvae.runs.terminal import rich_table
 
@@ -118,7 +118,10 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
     lines += filter(None, [trust(comparison, sort)])
     if few:
         whose = "groups of one seed" if len(few) < len(comparison.groups) else "every group has one seed"
-        lines.append(f"{whose}: (±) is the interval of the images, not of seeds; another seed may change the order")
+        lines.append(
+            f"{whose}: (±) is the interval for this number of images, not of seeds; another seed may change the order"
+        )
+    lines += too_few(comparison, tags)
     if any(
         estimate.n < len(group.rows) for tag in tags for group in comparison.groups if (estimate := group.estimate(tag))
     ):
@@ -128,6 +131,13 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
         lines.append(f"more columns with metric=[...]: {', '.join(left)}")
     for line in lines:
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def too_few(comparison: Comparison, tags: Sequence[str]) -> list[str]:
+    """Return lines that name the metrics of these tags that need more images than a finished run had."""
+    shown_labels = {tag.split("/")[1] for tag in tags if tag.startswith("metric/")}
+    needed = {label: n for row in comparison.finished for label, n in row.needed.items() if label in shown_labels}
+    return few_images(needed)
 
 
 def _width(table: RichTable, screen: Console) -> int:

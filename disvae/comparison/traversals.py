@@ -13,9 +13,8 @@ from disvae.comparison.results import Row
 from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.encoding import encode, encoding_of
-from disvae.evaluation.run_encodings import restored
+from disvae.evaluation.run_encodings import dataset_of, restored
 from disvae.figure.traversal import traversal
-from disvae.instantiate import make
 from disvae.pictures.figure_data import FigureData
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
@@ -71,7 +70,7 @@ def _images(named: Sequence[tuple[str, Row]]) -> tuple[Dataset, torch.Tensor]:
     """Return the dataset of the runs, and the numbers of some of its images."""
     path = named[0][1].path
     assert path is not None
-    dataset: Dataset = make(Run(path).config()["dataset"], "dataset")
+    dataset = dataset_of(Run(path))
     if min(dataset.x_shape[1:]) < 2:
         raise ConfigError("no traversals: the data are points, not images")
     order = np.random.default_rng(0).permutation(len(dataset.images))[:TRAVERSED_IMAGES]

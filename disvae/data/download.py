@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from disvae.data.cache import locked
+from disvae.data.checksum import file_checksum
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +52,6 @@ def fetch(urls: Sequence[str], path: Path, *, size: int, checksum: str, otherwis
                 part.unlink()
             raise ConnectionError(f"{path.name} could not be downloaded ({error}): {otherwise}") from error
     return path
-
-
-def file_checksum(path: Path, kind: str = "sha256") -> str:
-    """Return the checksum of the bytes of a file, such as "sha256:729f..."."""
-    with path.open("rb") as file:
-        return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
 
 
 def _is_whole(path: Path, checksum: str) -> bool:

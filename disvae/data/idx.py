@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from disvae.data.cache import cache_folder
-from disvae.data.download import fetch, file_checksum
+from disvae.data.checksum import kept_checksum
+from disvae.data.download import fetch
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def labelled_images(path: str | None, option: str, urls: Sequence[str], files: F
         raise ValueError(f"resize must be bilinear or pad, got {resize}")
     folder = _download(option, urls, files) if path is None else Path(path).expanduser()
     train, test = (_split(folder, name, files) for name in ("train", "t10k"))
-    official = path is None or all(file_checksum(folder / name) == checksum for name, (_, checksum) in files.items())
+    official = path is None or all(kept_checksum(folder / name) == checksum for name, (_, checksum) in files.items())
     if not official:
         log.warning("%s does not hold the official files of %s; its images and labels are used anyway", folder, option)
     images = torch.from_numpy(np.concatenate([train[0], test[0]])[:, None])  # (N, 1, 28, 28) uint8

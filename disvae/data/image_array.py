@@ -18,13 +18,13 @@ ADVICE = (
     "dataset.path must be a folder of pictures, or an .npz, .npy or .h5 file with an array `images`; "
     "numpy.savez('images.npz', images=images) writes one"
 )
-BLOCK_BYTES = 1 << 25
+BYTES_AT_ONCE = 1 << 25
 """Bytes of images that are read at once."""
 
 LARGEST_IMAGE = 1 << 27
 """Bytes of the largest image; a side of 4,096 pixels with three channels takes 50 MB."""
 
-EXTRAS = ("labels", "factors", "factor_names", "class_names")
+BESIDE_IMAGES = ("labels", "factors", "factor_names", "class_names")
 """Arrays that may stand beside the images."""
 
 
@@ -101,7 +101,7 @@ def copy(path: Path, shape: tuple[int, ...], write: Write) -> int:
     """
     done = 0
     with tqdm(total=shape[0], desc=f"reading {path.name}", unit=" images", unit_scale=True, disable=None) as bar:
-        for block in array_file.blocks(path, "images", "uint8", shape, max(1, BLOCK_BYTES // prod(shape[1:]))):
+        for block in array_file.blocks(path, "images", "uint8", shape, max(1, BYTES_AT_ONCE // prod(shape[1:]))):
             write(block.transpose(0, 3, 1, 2))
             done += len(block)
             bar.update(len(block))
@@ -110,7 +110,7 @@ def copy(path: Path, shape: tuple[int, ...], write: Write) -> int:
 
 def _blocks(path: Path, stored: Layout) -> Iterator[np.ndarray]:
     """Yield the images in blocks (n, H, W, C)."""
-    rows = max(1, BLOCK_BYTES // (prod(stored.shape[1:]) * stored.dtype.itemsize))
+    rows = max(1, BYTES_AT_ONCE // (prod(stored.shape[1:]) * stored.dtype.itemsize))
     for block in array_file.blocks(path, stored.key, stored.dtype.str, stored.shape, rows):
         if stored.channel_axis is None:
             yield block[..., None]

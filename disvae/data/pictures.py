@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 FORMATS = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "GIF": (".gif",), "BMP": (".bmp",), "WEBP": (".webp",)}
 """Formats that are read, with the endings of their names; Pillow tries no other decoder on a file."""
 
-SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+PATTERNS = tuple(f"*{suffix}" for suffixes in FORMATS.values() for suffix in suffixes)
 BLOCK = 256
 """Number of pictures that are decoded before they are written."""
 
@@ -32,7 +32,7 @@ ORIENTATION = 0x0112
 """EXIF tag that says how a camera was held; from 5 on, width and height change places."""
 
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class Header(NamedTuple):
@@ -48,19 +48,6 @@ class Decoded(NamedTuple):
 
     kept: list[int]
     shape: tuple[int, int, int]
-
-
-def find(folder: Path) -> list[str]:
-    """Return the pictures in a folder and in the folders below, as sorted relative paths; hidden files are left out."""
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(place, name).relative_to(folder).as_posix()
-            for name in files
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and Path(place, name).is_file()
-        ]
-    return sorted(found)
 
 
 def decode(
@@ -115,12 +102,12 @@ def _each(
     folder: Path,
     names: Sequence[str],
     numbers: Sequence[int],
-    read: Callable[[Image.Image], Result],
+    read: Callable[[Image.Image], _Result],
     broken: dict[int, str],
-) -> Iterator[tuple[int, Result]]:
+) -> Iterator[tuple[int, _Result]]:
     """Yield number and result of `read` for the pictures `numbers`, and put the reasons of failures into `broken`."""
 
-    def attempt(i: int) -> Result | None:
+    def attempt(i: int) -> _Result | None:
         try:
             with Image.open(folder / names[i], formats=tuple(FORMATS)) as image:
                 return read(image)

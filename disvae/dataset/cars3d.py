@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from disvae.data import cache
 from disvae.data.cache import Arrays, Write
-from disvae.data.download import file_checksum
+from disvae.data.checksum import kept_checksum
 from disvae.data.factors import class_indices
 from disvae.data.pictures import fitted
 from disvae.dataset import Dataset
@@ -33,7 +33,7 @@ class Cars3D(Dataset):
                 "dataset.path must be the folder data/cars with the .mat files of nips2015-analogy-data.tar.gz (from "
                 f"http://www.scottreed.info), got {path or 'none'}"
             )
-        self.checksum = cache.content_checksum({file.name: np.array(file_checksum(file)) for file in files})
+        self.checksum = cache.content_checksum({file.name: np.array(kept_checksum(file)) for file in files})
         self.map_images("cars3d-v1", self.checksum, lambda write: _read(files, write))
 
 

@@ -8,7 +8,8 @@ import torch
 from tqdm import tqdm
 
 from disvae.data import array_file, cache
-from disvae.data.download import fetch, file_checksum
+from disvae.data.checksum import file_checksum, kept_checksum
+from disvae.data.download import fetch
 from disvae.data.factors import class_indices
 from disvae.dataset import Dataset, Images
 
@@ -35,7 +36,7 @@ class DSprites(Dataset):
     """
 
     def __init__(self, path: str | None = None) -> None:
-        checksum = HDF5_SHA256 if path is None else file_checksum(_existing(path))
+        checksum = HDF5_SHA256 if path is None else kept_checksum(_existing(path))
         kept, self.checksum = cache.build_once(
             cache.cache_folder() / f"dsprites-v1-{checksum.partition(':')[2][:16]}.npz",
             lambda: _pack(_download() if path is None else _existing(path)),

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +9,9 @@ import numpy as np
 
 from disvae.data import array_file, image_array, pictures
 from disvae.data.cache import Arrays, Write
+from disvae.data.checksum import path_checksum, visible_files
 from disvae.data.factors import own_factors
 from disvae.dataset import Dataset
-
-log = logging.getLogger(__name__)
 
 VERSION = 1
 """Number that changes with the way images are read, so that a cache made before is not used."""
@@ -39,17 +37,14 @@ class OwnImages(Dataset):
             raise ValueError(f"size must be from 4 to 1024 pixels a side, got {size}: type dataset.size=64")
         if path is None or not (source := Path(path).expanduser()).exists():
             raise ValueError(f"{image_array.ADVICE}; got {path or 'none'}")
-        names = pictures.find(source) if source.is_dir() else [""]
+        names = sorted(visible_files(source, pictures.PATTERNS)) if source.is_dir() else []
         if len(names) < 2 and source.is_dir():
             raise ValueError(
-                f"dataset.path must be a folder with at least 2 pictures ({', '.join(pictures.SUFFIXES)}), "
+                f"dataset.path must be a folder with at least 2 pictures ({', '.join(pictures.PATTERNS)}), "
                 f"got {path} with {len(names)}"
             )
-        # The path, sizes and times of all files stand for their content.
-        stats = [(name, (source / name).stat()) for name in names]
-        files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-        known = json.dumps([VERSION, str(source.resolve()), files, size, channels, skip_broken])
-        key = hashlib.sha256(known.encode(errors="surrogateescape")).hexdigest()
+        known = json.dumps([VERSION, path_checksum(source, pictures.PATTERNS), size, channels, skip_broken])
+        key = hashlib.sha256(known.encode()).hexdigest()
 
         def build(write: Write) -> Arrays:
             if source.is_dir():
@@ -57,8 +52,6 @@ class OwnImages(Dataset):
             return _of_file(source, size, channels, write)
 
         self.checksum = self.map_images("images", key, build)
-        for name in [name for name, many in zip(self.factor_names, self.factor_sizes, strict=True) if many == 0]:
-            log.warning("factor %s is continuous: type score.bins=20 to score it in 20 classes", name)
 
 
 def _of_folder(
@@ -85,7 +78,7 @@ def _of_file(path: Path, size: int | None, channels: int | None, write: Write) -
         raise ValueError(f"{path}: images must be at least 2, got {count}")
     if {"labels", "factors"} <= others:
         raise ValueError(f"{path} must have labels or factors, got both: leave one of them out")
-    extras = array_file.read_arrays(path, image_array.ADVICE, set(image_array.EXTRAS)) if others else {}
+    extras = array_file.read_arrays(path, image_array.ADVICE, set(image_array.BESIDE_IMAGES)) if others else {}
     key = "labels" if "labels" in extras else "factors"
     values = extras.get(key, np.empty((count, 0), np.int64))
     values = values[:, None] if values.ndim == 1 else values
@@ -93,7 +86,7 @@ def _of_file(path: Path, size: int | None, channels: int | None, write: Write) -
         raise ValueError(f"{path}: {key} must have {count:,} rows, one for each image, got {extras[key].shape}")
     plain = ["label"] if key == "labels" and values.shape[1] == 1 else [f"factor{k}" for k in range(values.shape[1])]
     names, classes = (
-        extras[name].astype(str).ravel().tolist() if name in extras else [] for name in image_array.EXTRAS[2:]
+        extras[name].astype(str).ravel().tolist() if name in extras else [] for name in image_array.BESIDE_IMAGES[2:]
     )
     try:
         factors = own_factors(values, names or plain, classes)

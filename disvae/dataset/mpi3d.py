@@ -7,7 +7,7 @@ import numpy as np
 
 from disvae.data import array_file, image_array
 from disvae.data.cache import Arrays, Write
-from disvae.data.download import file_checksum
+from disvae.data.checksum import kept_checksum
 from disvae.data.factors import class_indices
 from disvae.dataset import Dataset
 
@@ -33,7 +33,7 @@ class MPI3D(Dataset):
                 "dataset.path must be mpi3d_toy.npz, mpi3d_realistic.npz or mpi3d_real.npz, from "
                 f"https://github.com/rr-learning/disentanglement_dataset, got {path or 'none'}"
             )
-        self.checksum = file_checksum(file)
+        self.checksum = kept_checksum(file)
         self.map_images("mpi3d-v1", self.checksum, lambda write: _read(file, write))
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from disvae.data import array_file, cache, image_array
 from disvae.data.cache import Arrays, Write
-from disvae.data.download import fetch, file_checksum
+from disvae.data.checksum import kept_checksum
+from disvae.data.download import fetch
 from disvae.data.factors import class_indices
 from disvae.dataset import Dataset
 
@@ -26,7 +27,7 @@ class Shapes3D(Dataset):
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self.checksum = SHA256 if path is None else file_checksum(_existing(path))
+        self.checksum = SHA256 if path is None else kept_checksum(_existing(path))
         self.map_images(
             "shapes3d-v1", self.checksum, lambda write: _read(_download() if path is None else _existing(path), write)
         )

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from disvae.data import cache
 from disvae.data.cache import Arrays, Write
-from disvae.data.download import fetch, file_checksum
+from disvae.data.checksum import kept_checksum
+from disvae.data.download import fetch
 from disvae.data.factors import class_indices
 from disvae.data.pictures import fitted
 from disvae.dataset import Dataset
@@ -61,7 +62,7 @@ def _checksum(folder: Path, name: str) -> str:
             f"dataset.path must be a folder with the six official files of small NORB, {name} is not in {folder}; "
             "without dataset.path they are downloaded"
         )
-    return file_checksum(folder / name)
+    return kept_checksum(folder / name)
 
 
 def _download() -> Path:

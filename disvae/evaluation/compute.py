@@ -89,9 +89,14 @@ def in_classes(encoding: Encoding, bins: int) -> Encoding:
     Raises:
         ConfigError: no factor is continuous.
     """
-    if not any(map(is_continuous, encoding.factors.T)):
-        raise ConfigError(f"score.bins={bins} has no effect: no factor is continuous; leave it out")
+    require_continuous(encoding.factors, bins)
     return replace(encoding, factors=binned(encoding.factors, bins))
+
+
+def require_continuous(factors: np.ndarray, bins: int) -> None:
+    """Raise ConfigError if score.bins would change nothing, because no factor (N, K) is continuous."""
+    if not any(map(is_continuous, factors.T)):
+        raise ConfigError(f"score.bins={bins} has no effect: no factor is continuous; leave it out")
 
 
 Task = tuple[tuple[str, str], bool, Callable[[], MetricOutcome]]

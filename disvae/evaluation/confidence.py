@@ -54,8 +54,13 @@ def attempt(compute: Callable[[], tuple[dict[str, Score], dict[str, float]]]) ->
         scores, chance = compute()
     except Exception as error:
         applicable = not isinstance(error, NotApplicable)
-        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        reason = why_failed(error)
     return MetricOutcome(scores, chance, reason, applicable, time.perf_counter() - started)
+
+
+def why_failed(error: Exception) -> str:
+    """Return the reason of a failure in words; a ValueError explains itself."""
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def of_codes(
@@ -75,7 +80,8 @@ def of_codes(
         require_factors(metric.factors, factors, names)
         chance = {}
         if with_chance:
-            chance = metric.chance(*checked(codes[0], factors, names, metric.factors, metric.samples)[:2])
+            known, called = (factors, names) if metric.factors else (None, ())
+            chance = metric.chance(*checked(codes[0], known, called, metric.factors, metric.samples)[:2])
         if len(codes) > 1:
             return averaged([metric(each, factors, seed=seed, names=names) for each in codes]), chance
 

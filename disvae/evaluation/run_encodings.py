@@ -18,7 +18,9 @@ from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.evaluation import controls
-from disvae.evaluation.compute import MODEL, Sources
+from disvae.evaluation.compute import MODEL, Sources, require_continuous
+from disvae.evaluation.confidence import why_failed
+from disvae.instantiate import make
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
@@ -34,6 +36,8 @@ def check(built: Built, settings: Mapping[str, Any]) -> None:
         ConfigError: a setting does not fit the run; the message names it.
     """
     _rows(built, settings["images"])
+    if settings.get("bins") is not None:
+        require_continuous(built.dataset.factors, settings["bins"])
     if settings["transport"]:
         with torch.no_grad():
             prior = built.vae.prior()
@@ -43,6 +47,40 @@ def check(built: Built, settings: Mapping[str, Any]) -> None:
 def device_of(config: Mapping[str, Any]) -> torch.device:
     """Return a GPU if there is one, unless the run has trainer.accelerator=cpu."""
     return torch.device("cuda" if config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def dataset_of(run: Run, path: str | None = None) -> Dataset:
+    """Return the dataset of a run; `path` is the place of its data, if they have moved.
+
+    Raises:
+        ConfigError: the data cannot be read, or they are not the data of the run.
+    """
+    node = run.config()["dataset"]
+    if path is not None and "path" not in node:
+        raise ConfigError(f"dataset.path={path} has no effect: the images of {run.path} are drawn; leave it out")
+    place = path or node.get("path")
+    try:
+        dataset: Dataset = make(node if path is None else node | {"path": path}, "dataset")
+    except ConfigError as error:
+        remedy = f"; if the data of {run.path} have moved, type dataset.path=PATH" * bool(place and path is None)
+        raise ConfigError(f"{error}{remedy}") from error
+    if run.data_checksum() in (None, dataset.checksum):
+        return dataset
+    if place:
+        raise ConfigError(
+            f"the data at {place} are not those that {run.path} was trained on; type their place: dataset.path=PATH"
+        )
+    log.warning("%s was trained on images that differ from those that are drawn or downloaded here", run.path)
+    return dataset
+
+
+def built_of(run: Run, path: str | None = None) -> Built:
+    """Return the parts of a run, with initial weights, around its dataset; `path` is its place if it has moved.
+
+    Raises:
+        ConfigError: the data cannot be read, or they are not the data of the run.
+    """
+    return build(run.config(), dataset_of(run, path))
 
 
 def digest_of(run: Run) -> str:
@@ -69,10 +107,11 @@ def restored(config: Mapping[str, Any], checkpoint: Mapping[str, Any], x_shape: 
 
 def sources_of(
     run: Run, settings: Mapping[str, Any], needs_images: bool, built: Built | None, device: torch.device
-) -> tuple[Sources, dict[str, Any]]:
-    """Return the encodings of the model and its baselines, and the protocol that describes them.
+) -> tuple[Sources, dict[str, Any], dict[str, str]]:
+    """Return the encodings of the model and its baselines, the protocol that describes them, and what is missing.
 
-    Stored encodings are used if they belong to the last checkpoint.
+    Stored encodings are used if they belong to the last checkpoint. A baseline that cannot be computed is missing; the
+    last dict has its reason.
     """
     if not run.last.exists():
         raise ConfigError(f"{run.path} has no last.ckpt: train the run first")
@@ -83,9 +122,9 @@ def sources_of(
     arrays = _kept(run, path)
     wanted = [control for control in settings["controls"] if control != "rotation"]
     missing = [control for control in wanted if f"controls/{control}" not in arrays]
-    dataset = None
+    dataset, failed = None, dict[str, str]()
     if needs_images or missing or not arrays:
-        built = built or build(config)
+        built = built or built_of(run)
         dataset = built.dataset
     x_shape = dataset.x_shape if dataset is not None else tuple(map(int, arrays["x_shape"]))
     vae = restored(config, checkpoint, x_shape).to(device).eval()
@@ -94,12 +133,13 @@ def sources_of(
         if not arrays:
             encoding = encoding_of(vae, encode(vae, dataset.images, rows), dataset, rows)
             arrays = _arrays(encoding, x_shape) | {"checkpoint": np.array(digest_of(run))}
-        arrays |= _controls(missing, config, dataset, rows, device)
+        found, failed = _controls(missing, config, dataset, rows, device)
+        arrays |= found
         codes_file.write(path, arrays)
     with torch.no_grad():
         prior = vae.prior()
     codes = {MODEL: arrays["samples" if settings["codes"] == "sample" else "codes"]}
-    if "untrained" in settings["controls"]:
+    if "controls/untrained" in arrays and "untrained" in settings["controls"]:
         codes["untrained"] = arrays["controls/untrained" + ("_samples" if settings["codes"] == "sample" else "")]
     if not np.isfinite(codes[MODEL]).all() and np.isfinite(arrays["samples"]).all():
         log.warning("q(z|x) has no mean, so scores of its codes fail: type score.codes=sample")
@@ -131,7 +171,7 @@ def sources_of(
         "state": state,
     }
     others = arrays | {f"controls/{source}": each for source, each in codes.items()}
-    return with_controls(encoding, others, settings), protocol | drawn(encoding, settings)
+    return with_controls(encoding, others, settings), protocol | drawn(encoding, settings), failed
 
 
 def _moved(codes: np.ndarray, prior: Distribution) -> np.ndarray | None:
@@ -223,9 +263,13 @@ def _arrays(encoding: Encoding, x_shape: tuple[int, ...]) -> dict[str, np.ndarra
 
 def _controls(
     names: Collection[str], config: Mapping[str, Any], dataset: Dataset, rows: Tensor, device: torch.device
-) -> dict[str, np.ndarray]:
-    """Return the codes (N, D) of the untrained network, with the initial weights of the run, and of the pixels."""
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the codes (N, D) of the untrained network, with the initial weights of the run, and of the pixels.
+
+    Where the pixels have no components, the second dict has the reason by name.
+    """
     codes: dict[str, np.ndarray] = {}
+    failed: dict[str, str] = {}
     if "untrained" in names:
         with torch.random.fork_rng():
             torch.manual_seed(config["seed"])
@@ -233,6 +277,10 @@ def _controls(
         h = encode(start, dataset.images, rows)
         codes |= {"untrained": means(start.posterior, h), "untrained_samples": samples(start.posterior, h)}
     if {"pca", "ica"} & set(names):
-        of_pixels = controls.pixels(dataset.images, rows.numpy(), config["z_dim"], seed=0)
-        codes |= {name: of_pixels[name] for name in ("pca", "ica") if name in names}
-    return {f"controls/{name}": array for name, array in codes.items()}
+        chosen = [name for name in ("pca", "ica") if name in names]
+        try:
+            of_pixels = controls.pixels(dataset.images, rows.numpy(), config["z_dim"], seed=0)
+            codes |= {name: of_pixels[name] for name in chosen}
+        except Exception as error:  # a missing baseline must not make a trained run a failed one
+            failed |= dict.fromkeys(chosen, why_failed(error))
+    return {f"controls/{name}": array for name, array in codes.items()}, failed

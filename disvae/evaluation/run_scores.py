@@ -11,10 +11,11 @@ import torch
 from disvae.build import Built
 from disvae.config import ConfigError, options
 from disvae.config import nodes as nodes_of
+from disvae.data.factors import is_continuous
 from disvae.encoding import encode, encoding_of
 from disvae.evaluation.compute import MODEL, Result, compute_scores
 from disvae.evaluation.confidence import with_own_errors
-from disvae.evaluation.run_encodings import device_of, digest_of, restored, sources_of
+from disvae.evaluation.run_encodings import dataset_of, device_of, digest_of, restored, sources_of
 from disvae.instantiate import make
 from disvae.metric import Metric, ModelMetric, RunsMetric
 from disvae.runs.checkpoint import load
@@ -128,8 +129,18 @@ def evaluate_run(
         ConfigError: the checkpoint cannot be read, or the folder cannot be written.
     """
     device = device or device_of(run.config())
-    sources, protocol = sources_of(run, settings, chosen.needs_images, built, device)
-    name = stage(settings)
+    sources, protocol, unavailable = sources_of(run, settings, chosen.needs_images, built, device)
+    name, encoding = stage(settings), sources[MODEL][0]
+    if settings.get("bins") is None:
+        for factor, column in zip(encoding.factor_names, encoding.factors.T, strict=True):
+            if is_continuous(column):
+                log.warning("factor %s is continuous: type score.bins=20 to score it in 20 classes", factor)
+
+    def save(label: str, result: Result) -> None:
+        if isinstance(chosen.metrics[label], Metric):  # metrics of a model have no baselines
+            result.failed |= unavailable
+        _save(run, name, entries({label: result}, chosen.nodes, protocol), coming=chosen.metrics)
+
     results = compute_scores(
         chosen.metrics,
         sources,
@@ -138,9 +149,7 @@ def evaluate_run(
         named=chosen.named,
         processes=torch.get_num_threads(),
         bins=settings.get("bins"),
-        done=lambda label, result: _save(
-            run, name, entries({label: result}, chosen.nodes, protocol), coming=chosen.metrics
-        ),
+        done=save,
     )
     scored = run.scores().get(name, {})
     now = {label: scored[label] for label in results}
@@ -185,18 +194,25 @@ def entries(
     }
 
 
-def score_together(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any]) -> None:
+def _dataset_identity(run: Run, config: Mapping[str, Any]) -> str:
+    node = {key: value for key, value in config["dataset"].items() if key != "path"}
+    return f"{run.data_checksum() or config['dataset'].get('path')} {sorted(node.items())}"
+
+
+def score_together(runs: Sequence[Run], chosen: Chosen, settings: Mapping[str, Any], path: str | None = None) -> None:
     """Compute metrics of several runs from codes of the same images, which score.seed draws from the whole dataset.
+
+    `path` is the place of the data, if they have moved.
 
     Raises:
         ConfigError: the runs have different datasets, or a metric cannot compare them.
     """
     configs = [run.config() for run in runs]
-    if any(config["dataset"] != configs[0]["dataset"] for config in configs):
-        raise ConfigError(f"{', '.join(chosen.of_runs)}: the runs must have one dataset with the same settings")
+    if len({_dataset_identity(run, config) for run, config in zip(runs, configs, strict=True)}) > 1:
+        raise ConfigError(f"{', '.join(chosen.of_runs)}: the runs must have the same images, with the same settings")
     if len({run.path.resolve() for run in runs}) < len(runs):
         raise ConfigError(f"{', '.join(chosen.of_runs)}: the same run is named twice")
-    dataset = make(configs[0]["dataset"], "dataset")
+    dataset = dataset_of(runs[0], path)
     order = np.random.default_rng(settings["seed"]).permutation(len(dataset.images))
     rows = torch.from_numpy(np.sort(order[:COMPARED_IMAGES]))
     encodings = []

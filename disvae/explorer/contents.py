@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from disvae.config import ConfigError
+from disvae.evaluation.run_encodings import built_of
 from disvae.explorer.export import layers, text
 from disvae.explorer.naming import names
 from disvae.pictures.figure_data import FigureData, NotDrawable
@@ -29,13 +30,15 @@ PROBABILITIES = (0.005, 0.5, 0.995)
 """Quantiles of the prior at the left end, the median and the right end of a slider."""
 
 
-def page_of(run: Run) -> str:
+def page_of(run: Run, path: str | None = None) -> str:
     """Return the page of a trained run, made from its last weights and its validation sample.
+
+    `path` is the place of the run's data, if they have moved.
 
     Raises:
         ConfigError: the run has no checkpoint, its data are not images, or the page cannot compute its decoder.
     """
-    vae, view, step = view_of_run(run)
+    vae, view, step = view_of_run(run, built=None if path is None else built_of(run, path))
     return page(vae, view, name=run.path.name, about=_about(run.config(), step))
 
 

@@ -52,7 +52,7 @@ def aggregate_posterior(vae: VAE, view: FigureData, *, encodings: int = 30) -> F
     prior. Ellipses overlap where images share codes; bands differ from the lines where q(z) differs from the prior.
 
     Raises:
-        NotDrawable: the VAE has fewer than two latents.
+        NotDrawable: the VAE has fewer than two latents, or its prior has no known densities of two latents.
     """
     D = len(view.latents.order)
     if D < 2:
@@ -61,7 +61,10 @@ def aggregate_posterior(vae: VAE, view: FigureData, *, encodings: int = 30) -> F
     joint = isinstance(view.qz_x, MultivariateNormal)
     qz_x = FigureData(view.encoding.take(view.sample(ENCODINGS // 4 if joint else ENCODINGS))).qz_x
     across, up = (_line(view, d, widths(qz_x)[:, d], joint) for d in pair)
-    of_codes, of_prior = (_cells(density_of_pair(dist, pair, across, up)) for dist in (qz_x, view.pz))
+    try:
+        of_codes, of_prior = (_cells(density_of_pair(dist, pair, across, up)) for dist in (qz_x, view.pz))
+    except ValueError as error:
+        raise NotDrawable(f"densities in a plane are not known: {error}") from error
 
     figure = Figure(figsize=(8, 5.8), layout="constrained")
     axes = figure.subplots()

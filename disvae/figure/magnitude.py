@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from disvae.pictures.figure_data import FigureData, NotDrawable
-from disvae.pictures.style import FEW, INACTIVE, TABLE, plain, write_cells
+from disvae.pictures.style import FEW, INACTIVE, TABLE, class_text, write_cells
 from disvae.statistics.latents import scales
 from disvae.vae import VAE
 
@@ -35,7 +35,7 @@ def magnitude(vae: VAE, view: FigureData, *, most: int = 50) -> Figure:
     axes = figure.subplots()
     image = axes.imshow(mean[:, shown], cmap=TABLE, vmin=0, vmax=MOST, aspect="auto", interpolation="nearest")
     write_cells(axes, mean[:, shown] if len(shown) <= FEW else np.empty((0, 0)), dark=0.6 * MOST)
-    called = [f"{name} {plain(view.encoding.class_name(varying[0], value))}" for value in values]
+    called = [f"{name} {class_text(view.encoding.class_name(varying[0], value))}" for value in values]
     axes.set_yticks(range(len(values)), called, fontsize=8)
     every = -(-len(shown) // 25)  # leave out names that would overlap
     axes.set_xticks(range(0, len(shown), every), [f"z{d}" for d in shown[::every]], fontsize=8)

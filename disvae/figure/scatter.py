@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from disvae.pictures.factor_shares import factor_shares
 from disvae.pictures.figure_data import FigureData, NotDrawable
-from disvae.pictures.style import AMOUNT, COLOURS, DATA, clear, plain
+from disvae.pictures.style import AMOUNT, COLOURS, DATA, class_text, clear
 from disvae.vae import VAE
 
 MARKS = ("o", "x")
@@ -50,7 +50,7 @@ def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) ->
     said = f"Posterior means of {len(rows):,} images"
     if k is not None and values is not None:
         name = view.encoding.factor_names[k]
-        labels = [plain(view.encoding.class_name(k, kind)) for kind in np.unique(values)]
+        labels = [class_text(view.encoding.class_name(k, kind)) for kind in np.unique(values)]
         _legend(figure, panels, name, values, labels)
         said += (
             f", coloured by {name}; one of these latents knows {100 * factor_shares(view)[shown, k].max():.0f} % of it"

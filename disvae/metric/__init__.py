@@ -50,6 +50,8 @@ class Metric(ABC):
             ValueError: no score can be had from such codes or factors; the message says what is needed and what was
                 given.
         """
+        if self.factors == 0:
+            factors, names = None, ()  # which need not be classes
         return self.score(*checked(codes, factors, names, self.factors, self.samples), seed)
 
     def rows(self, N: int, name: str) -> float:

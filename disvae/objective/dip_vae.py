@@ -48,7 +48,13 @@ class DIPVAE(Objective):
         if len(draw.z) < 2:
             raise ValueError(f"batch_size must be at least 2 for objective=dip_vae, got {len(draw.z)}")
         for name, dist in (("prior", draw.pz), ("posterior", draw.qz_x)):
-            if not dist.variance.isfinite().all():
+            try:
+                variance = dist.variance
+            except NotImplementedError as error:
+                raise ValueError(
+                    f"{name} must have a variance for objective=dip_vae, and this one has none: type {name}=gaussian"
+                ) from error
+            if not variance.isfinite().all():
                 raise ValueError(
                     f"{name} must have a finite variance for objective=dip_vae: type {name}.df=3 or more, "
                     f"or {name}=gaussian"

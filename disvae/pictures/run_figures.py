@@ -127,7 +127,7 @@ def view_of_run(
     """
     config = run.config()
     settings = {**config["score"], "images": "validation", "codes": "mean", "transport": False, "controls": []}
-    sources, protocol = sources_of(run, settings, True, built, device or device_of(config))
+    sources, protocol, _ = sources_of(run, settings, True, built, device or device_of(config))
     encoding = sources[MODEL][0]
     assert encoding.vae is not None
     return encoding.vae, view_of(encoding, config, run.path), protocol["step"]

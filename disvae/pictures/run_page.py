@@ -19,7 +19,7 @@ from disvae.runs.curves import Curve, curves
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
 from disvae.runs.settings import flat_settings
-from disvae.runs.tables import Cell, Head, Table, Z, failures, scores_table, terms_table
+from disvae.runs.tables import Cell, Head, Table, Z, failures, few_images, needed_images, scores_table, terms_table
 from disvae.runs.tags import better, said
 from disvae.runs.terminal import INTERVAL, TERMS, computed_how, notes, protocol, spent
 from disvae.runs.verdict import verdict
@@ -142,6 +142,7 @@ def _scores(run: Run) -> list[dict[str, Any]]:
             "name": stage,
             "protocol": protocol(next(iter(entries.values()))["protocol"]),
             "table": scores_table(entries),
+            "few_images": few_images(needed_images(entries)),
             "failures": failures(entries),
             "computed_how": computed_how(entries),
         }

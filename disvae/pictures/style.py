@@ -24,7 +24,7 @@ LONGEST_NAME = 24
 """Largest number of characters of a class's name in a picture."""
 
 
-def plain(name: str) -> str:
+def class_text(name: str) -> str:
     """Return the name of a class as text for matplotlib: shortened, and with no dollar that begins a formula."""
     short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
     return short.replace("$", r"\$")

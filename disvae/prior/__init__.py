@@ -18,7 +18,13 @@ class Prior(nn.Module):
 
     @abstractmethod
     def forward(self) -> Distribution:
-        """Return the distribution, with batch_shape () and event_shape (z_dim,)."""
+        """Return the distribution, with batch_shape () and event_shape (z_dim,), made with validate_args=False.
+
+        It must have `log_prob` and `sample`. Three things are optional, and what needs them is refused by name before
+        training or left out: a `variance` (objective=dip_vae); `rsample`, without which a divergence from samples
+        passes no gradient to a learnt prior; and latents of known marginals, which are Independent(dist, 1) or a
+        mixture of such components (pictures of densities, the dimension-wise KL, score.transport).
+        """
 
     def initialise(self, images: Tensor) -> None:
         """Set the prior up from training images (n, C, H, W); called once before training if `from_images` is true."""

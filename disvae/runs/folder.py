@@ -217,6 +217,11 @@ class Run:
         """Return the content of provenance.json: an entry for each session, since a resumed run has several."""
         return self._read("provenance.json")
 
+    def data_checksum(self) -> str | None:
+        """Return the checksum of the images that the run was trained on; None if it was stopped before it read them."""
+        sessions = self.provenance().get("sessions", [])
+        return sessions[-1].get("data_checksum") if sessions else None
+
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name
         if not path.is_file():

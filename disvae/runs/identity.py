@@ -23,6 +23,9 @@ NOT_IDENTITY = (
 )
 """Top-level keys that do not change what is trained."""
 
+FILE_CHECKSUM = "file_checksum"
+"""Key of a run's configuration that holds the checksum of the data at `dataset.path`, if there is a path."""
+
 WHERE_IT_RUNS = ("accelerator", "devices", "strategy", "graph", "profiler", "detect_anomaly")
 """Keys of `trainer` that say where and how a run is trained, and do not change its numbers."""
 
@@ -37,8 +40,13 @@ def _canonical(node: Any) -> Any:
 
 
 def identity(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a resolved configuration that decides the numbers of a run, with numbers in one form."""
+    """Return the part of a resolved configuration that decides the numbers of a run, with numbers in one form.
+
+    Data files count by their checksum; the path counts only in runs made before configurations held the checksum.
+    """
     kept = {key: value for key, value in tree.items() if key not in NOT_IDENTITY}
+    if FILE_CHECKSUM in tree:
+        kept["dataset"] = {key: value for key, value in tree["dataset"].items() if key != "path"}
     kept["trainer"] = {key: value for key, value in tree["trainer"].items() if key not in WHERE_IT_RUNS}
     for optional in ("callbacks", "scheduler"):  # runs made before these groups existed keep their hash
         if not kept.get(optional):

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from disvae.runs.identity import identity
+from disvae.runs.identity import FILE_CHECKSUM, identity
 
 Setting = str | int | float | bool | None
 
 HOW = ("split.", "trainer.", "eval_")
 """Beginnings of the settings that say how a run is trained and measured; tables show these settings last."""
 
-WHERE = "dataset.path"
-"""The one setting that is left out, because the place of the data does not distinguish runs."""
+LEFT_OUT = ("dataset.path", FILE_CHECKSUM)
+"""Settings of the data files that are left out; provenance.json has the checksum of the images of every run."""
 
 WEIGHTS = ("beta", "alpha", "capacity")
 """Weights with a schedule; on the command line they have no prefix `objective.`."""
@@ -24,7 +24,7 @@ def flat_settings(config: Mapping[str, Any]) -> dict[str, Setting]:
     """
     found: dict[str, Setting] = {}
     _flatten(identity(config), "", found)
-    return {name: value for name, value in found.items() if name != WHERE}
+    return {name: value for name, value in found.items() if name not in LEFT_OUT}
 
 
 def _flatten(node: Mapping[str, Any], above: str, found: dict[str, Setting]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from disvae.runs.tags import titled
+from disvae.runs.tags import enough_images, titled
 
 COLUMNS = {"train": "last batch", "val": "validation", "held_out": "held out"}
 """Column headings by stage, which is the first part of the tag of a term."""
@@ -120,6 +120,29 @@ def _score(of: Mapping[str, float | None] | None) -> Cell:
         return number_cell(None)
     low, high = of["low"], of["high"]
     return number_cell(of["value"], number(of["value"], None if low is None or high is None else (high - low) / 2))
+
+
+def needed_images(entries: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many images each metric needs that has fewer, by its label."""
+    found = {}
+    for label, entry in entries.items():
+        N, population = entry["protocol"].get("samples"), entry["protocol"].get("population")
+        enough = enough_images(label)
+        if N is not None and min(enough, population or enough) > N:
+            found[label] = enough
+    return found
+
+
+def few_images(needed: Mapping[str, int]) -> list[str]:
+    """Return a line for each number of images in `needed`, with the metrics that need as many and have fewer."""
+    lines = []
+    for enough in sorted(set(needed.values())):
+        whose = ", ".join(label for label, n in needed.items() if n == enough)
+        lines.append(
+            f"few images: {whose}: with fewer than {enough:,} images these scores may be more than 0.02 from those "
+            "of all images, whatever their intervals are (docs/metrics.md)"
+        )
+    return lines
 
 
 def failures(entries: Mapping[str, Any]) -> list[str]:

@@ -58,6 +58,11 @@ def without_labels(tag: str) -> bool:
     return bool((facts("metric", _metric(tag)) or {}).get("unsupervised"))
 
 
+def enough_images(label: str) -> int:
+    """Return from how many images on the scores of a metric are within 0.02 of those of all images; 0 if from any."""
+    return int((facts("metric", label.partition("-")[0]) or {}).get("enough_images", 0))
+
+
 def said(tag: str) -> str:
     """Return in words whether higher or lower values of a tag are better."""
     return {1: "higher is better", -1: "lower is better", 0: "neither end is better"}[better(tag)]

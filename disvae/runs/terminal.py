@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from disvae.runs.folder import Run
-from disvae.runs.tables import Table, failures, scores_table, terms_table
+from disvae.runs.tables import Table, failures, few_images, needed_images, scores_table, terms_table
 from disvae.runs.verdict import verdict
 from disvae.system.duration import duration
 
-INTERVAL = "± half the 95 % confidence interval"
+INTERVAL = "± half the 95 % confidence interval, for this number of images"
 """Caption that explains the ± in tables."""
 
 
@@ -76,6 +76,8 @@ def print_scores(
         if how.get("constant_latents"):
             constant = f"{how['constant_latents']} of {how['latents']} latents are constant"
             screen.print(f"{constant}: they carry no information and add 0 to the scores", highlight=False)
+        for line in few_images(needed_images(entries)):
+            screen.print(line, highlight=False)
         for line in failures(entries):
             screen.print(f"failed: {line}", highlight=False)
         screen.print(f"computed with: {computed_how(entries)}", highlight=False)

@@ -43,7 +43,8 @@ def compared(entries: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
     `entries` has the structure of one stage of scores.json. A metric's YAML names its headline score.
     """
-    above, others = [], []
+    above: list[str] = []
+    others: list[str] = []
     for label, entry in entries.items():
         name = (facts("metric", label.partition("-")[0]) or {}).get("headline")
         sources = entry["scores"].get(name, {})

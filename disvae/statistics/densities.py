@@ -1,5 +1,6 @@
 """Densities of the prior and of q(z) = (1/N) sum_n q(z|x_n), along one latent and over a plane of two."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -37,7 +38,7 @@ def density_of_latent(dist: Distribution, d: int, places: Tensor) -> Tensor | No
     It is None if no marginals are known.
     """
     dist_d = prior_marginals(dist)
-    return None if dist_d is None else _of_latent(dist_d, d).log_prob(places[:, None]).exp().mean(1)
+    return None if dist_d is None else _of_latent(dist_d, d, places).mean(1)
 
 
 def density_of_pair(dist: Distribution, pair: Pair, first: Tensor, second: Tensor) -> Tensor:
@@ -68,11 +69,30 @@ def _each(dist: Distribution, pair: Pair, first: Tensor, second: Tensor) -> tupl
     dist_d = factorised(dist)
     if dist_d is None:
         raise ValueError(f"latents must be independent or jointly Gaussian, got {type(dist).__name__}")
-    each = [_of_latent(dist_d, d).log_prob(line[:, None]).exp() for d, line in zip(pair, (first, second), strict=True)]
-    return each[0], each[1]
+    return _of_latent(dist_d, pair[0], first), _of_latent(dist_d, pair[1], second)
 
 
-def _of_latent(dist_d: Distribution, d: int) -> Distribution:
+def _of_latent(dist_d: Distribution, d: int, places: Tensor) -> Tensor:
+    """Return densities (P, N) of latent d at `places` (P,), for independent latents (batch (..., D))."""
+    if _is_made_of_parameters(dist_d):
+        return _latent(dist_d, d).log_prob(places[:, None]).exp()
+    shape = dist_d.batch_shape
+    log_density = dist_d.log_prob(places.view(-1, *(1 for _ in shape)).expand(-1, *shape))  # of the other latents, too
+    return log_density[..., d].reshape(len(places), -1).exp().nan_to_num(0.0)  # NaN: outside of the support
+
+
+def _is_made_of_parameters(dist: Distribution) -> bool:
+    """Return whether the parameters of a distribution are all that its class takes, so that some of it can be made."""
+    if isinstance(dist, MixtureSameFamily):
+        return _is_made_of_parameters(dist.component_distribution)
+    try:
+        named = set(dist.arg_constraints)
+    except NotImplementedError:
+        return False
+    return named == inspect.signature(type(dist)).parameters.keys() - {"validate_args"}
+
+
+def _latent(dist_d: Distribution, d: int) -> Distribution:
     """Return latent d, batch (N,), of independent latents (batch (..., D)); N = 1 for a single code."""
     if isinstance(dist_d, MixtureSameFamily):
         logits = dist_d.mixture_distribution.logits[..., d, :]  # (..., K)

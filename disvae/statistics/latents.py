@@ -94,8 +94,11 @@ def along(code: Tensor, d: int, places: Tensor) -> Tensor:
 
 
 def scales(pz: Distribution) -> Tensor:
-    """Return the width (D,) of p(z): its standard deviation, or half of what holds 68 % if that is not finite."""
-    std: Tensor = pz.variance.sqrt()
+    """Return the width (D,) of p(z): its standard deviation, or half of what holds 68 % if that is unknown."""
+    try:
+        std: Tensor = pz.variance.sqrt()
+    except NotImplementedError:
+        std = torch.full(pz.event_shape, torch.nan)
     if std.isfinite().all():
         return std
     with seeded():

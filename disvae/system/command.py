@@ -26,6 +26,18 @@ def paths(arguments: Sequence[str], key: str) -> tuple[list[Path], list[str]]:
     return found, overrides
 
 
+def option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+    """Return the value of NAME=VALUE among the arguments (None: it is not given), and the other arguments.
+
+    Raises:
+        ConfigError: the option has no value or is given twice.
+    """
+    values = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{name}=")]
+    if len(values) > 1 or "" in values:
+        raise ConfigError(f"{name} must have one value, got {', '.join(values) or 'none'}; type {name}=PATH")
+    return next(iter(values), None), [argument for argument in arguments if not argument.startswith(f"{name}=")]
+
+
 def asks_help(arguments: Sequence[str]) -> bool:
     """Return whether one of the arguments is -h or --help."""
     return any(argument in ("-h", "--help") for argument in arguments)

@@ -1,8 +1,11 @@
 """A run that somebody wants, and what remains to be done for it. Imports no torch."""
 
 import difflib
+import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from disvae.config import ConfigError, check_choices, check_settings, check_values, nodes, resolved
+from disvae.instantiate import make
 from disvae.runs.folder import Run, readable
+from disvae.runs.identity import FILE_CHECKSUM
 from disvae.training.defaults import changes, check_experiment
 
 Report = Callable[[str, int], None]
@@ -28,6 +33,36 @@ def packable(config: Mapping[str, Any]) -> bool:
     """
     alone = config["callbacks"] or config.get("scheduler") or set(config["logger"]) - {"tensorboard"}
     return not alone and config["trainer"]["precision"] != "bf16-mixed"
+
+
+def _checksum(path: str, names: Sequence[str]) -> str:
+    """Return the checksum of the data at dataset.path, of which the dataset reads the files `names` if it is a folder.
+
+    Raises:
+        ConfigError: the data cannot be read.
+    """
+    from disvae.data.checksum import path_checksum  # imports numpy, which a dataset without files does not need
+
+    try:
+        return path_checksum(Path(path).expanduser(), names)
+    except OSError as error:
+        raise ConfigError(
+            f"dataset.path={path} cannot be read ({error}); type the path of your data: dataset.path=PATH"
+        ) from error
+
+
+def _used(run: Run, config: Mapping[str, Any]) -> bool:
+    """Return whether a run that was made before configurations held FILE_CHECKSUM has the images of `config`."""
+    if not run.path.exists():
+        return False
+    former, now = run.data_checksum(), config[FILE_CHECKSUM]
+    return former in (None, now) or former == _content(json.dumps(config["dataset"]), now)
+
+
+@functools.cache
+def _content(dataset: str, file_checksum: str) -> str:
+    """Return the checksum of a dataset's images and factors, which are read once for each `file_checksum`."""
+    return str(make(json.loads(dataset), "dataset").checksum)
 
 
 @dataclass(frozen=True)
@@ -60,7 +95,12 @@ class Job:
         check_settings(cfg, overrides, choices["objective"])
         check_experiment(cfg, choices)
         config = resolved(cfg)
-        run = Run.find(Path(cfg.out), choices["dataset"], "", config)
+        find = partial(Run.find, Path(cfg.out), choices["dataset"], "")
+        run = find(config)
+        if isinstance(path := cfg.dataset.get("path"), str):
+            known = config | {FILE_CHECKSUM: _checksum(path, cfg.dataset.get("files") or ())}
+            if find(known).path.exists() or not _used(run, known):
+                run, config = find(known), known
         if not run.path.exists():
             run = Run(run.path.with_name(readable(changes(cfg, choices), ()) + run.path.name))
         return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)

@@ -154,6 +154,27 @@ def test_settings_of_a_dataset_that_differ_make_two_and_name_them():
     assert [each.dataset for each in compare(rows)] == ["sprites, dataset.scales=2", "sprites, dataset.scales=6"]
 
 
+def test_runs_of_other_images_are_compared_apart_whatever_their_settings_say():
+    one, other = ({"dataset.checksum": f"sha256:{digits}"} for digits in ("00000001", "00000002"))
+    early = row(3, state="failed")  # it ended before it read its images
+    rows = [
+        row(1, 0, mig=0.1, settings=one),
+        row(1, 1, mig=0.2, settings=other),
+        row(1, 2, mig=0.3, settings=one),
+        early,
+    ]
+    found = compare(rows)
+    assert [each.dataset for each in found] == [f"sprites, dataset.checksum=sha256:0000000{i}" for i in (1, 2)]
+    assert [len(each.finished) for each in found] == [2, 1]
+    assert found[0].failed == (early,)
+    assert [len(each.finished) for each in compare(rows, {"dataset.checksum": ["sha256:00000002"]})] == [1]
+    (same,) = compare([row(1, 0, mig=0.1, settings=one), early])
+    assert same.dataset == "sprites"
+    scales = [one | {"dataset.scales": 2.0}, other | {"dataset.scales": 6.0}]
+    apart = compare([row(1, 0, mig=0.1, settings=each) for each in scales])
+    assert [each.dataset for each in apart] == ["sprites, dataset.scales=2", "sprites, dataset.scales=6"]
+
+
 def test_a_job_without_a_run_goes_with_its_dataset_or_the_only_one():
     job = Row("beta=9", None, "failed", error="no", settings={"beta": 9.0}, typed=True)
     (found,) = compare([row(1, mig=0.1), job])

@@ -1,8 +1,11 @@
 """A dataset brings the network and settings that fit it, and the command line has the last word."""
 
 import pytest
+import yaml
 
 from disvae.config import conf_dir
+from disvae.data import pictures
+from disvae.dataset import fashion_mnist, mnist, smallnorb
 
 WITH_SETTINGS = ["clusters", "fashion_mnist", "shapes3d"]
 
@@ -48,6 +51,20 @@ def test_fashion_mnist_has_mathieus_settings(composed):
 
 def test_likelihood_without_a_scale_goes_with_colour_images(composed):
     assert set(composed("dataset=shapes3d", "likelihood=bernoulli").likelihood) == {"_target_"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "names"),
+    [
+        ("fashion_mnist", fashion_mnist.FILES),
+        ("mnist", mnist.FILES),
+        ("smallnorb", smallnorb.FILES),
+        ("images", pictures.PATTERNS),
+    ],
+)
+def test_the_files_that_are_read_decide_a_runs_hash(dataset, names):
+    node = yaml.safe_load((conf_dir() / "dataset" / f"{dataset}.yaml").read_text())["dataset"]
+    assert node["files"] == list(names)
 
 
 @pytest.mark.parametrize("path", sorted((conf_dir() / "dataset").glob("*.yaml")), ids=lambda path: path.stem)

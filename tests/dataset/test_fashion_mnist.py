@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from disvae.data.download import file_checksum
+from disvae.data.checksum import file_checksum
 from disvae.dataset import fashion_mnist
 from disvae.dataset.fashion_mnist import FILES, FashionMNIST
 

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-from disvae.data.download import file_checksum
+from disvae.data.checksum import file_checksum
 from disvae.dataset.fashion_mnist import NAMES, FashionMNIST
 from disvae.dataset.mnist import FILES, MNIST
 

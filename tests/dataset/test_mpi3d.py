@@ -14,7 +14,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), dtype=np.uin
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("DISVAE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(image_array, "BLOCK_BYTES", 7 * IMAGES[0].size)  # several blocks, the last not full
+    monkeypatch.setattr(image_array, "BYTES_AT_ONCE", 7 * IMAGES[0].size)  # several blocks, the last not full
 
 
 def test_images_are_in_the_order_of_the_grid(tmp_path, monkeypatch):

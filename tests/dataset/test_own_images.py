@@ -156,7 +156,7 @@ def test_too_few_pictures(tmp_path):
     assert "must be a folder of pictures, or an .npz" in refusal()
     assert "got /none" in refusal(path="/none")
     (tmp_path / "mine").mkdir()
-    assert "at least 2 pictures (.png, .jpg" in refusal(path=str(tmp_path / "mine"))
+    assert "at least 2 pictures (*.png, *.jpg" in refusal(path=str(tmp_path / "mine"))
     one = save(tmp_path / "mine" / "a.png", GREY[0])
     assert "with 1" in refusal(path=str(tmp_path / "mine"))
     one.with_name("b.png").write_text("no picture")
@@ -214,12 +214,11 @@ def test_labels_and_factors_come_with_names(tmp_path, name):
     assert data.factors.dtype == np.int64
 
 
-def test_a_continuous_factor_keeps_its_values(tmp_path, caplog):
+def test_a_continuous_factor_keeps_its_values(tmp_path):
     factors = np.stack([np.arange(6) % 2, np.linspace(0, 1, 6)], axis=1)
     data = OwnImages(write(tmp_path / "a.npz", images=GREY, factors=factors))
     assert np.array_equal(data.factors, factors)
     assert data.factor_sizes == (2, 0)
-    assert "factor factor1 is continuous: type score.bins=20" in caplog.text
 
 
 @pytest.mark.parametrize(

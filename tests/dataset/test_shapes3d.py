@@ -30,7 +30,7 @@ def own_cache(monkeypatch, tmp_path):
 
 
 def test_images_are_channel_first_and_labels_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_array, "BLOCK_BYTES", 7 * IMAGES[0].size)
+    monkeypatch.setattr(image_array, "BYTES_AT_ONCE", 7 * IMAGES[0].size)
     data = Shapes3D(write(tmp_path / "3dshapes.h5"))
     assert data.x_shape == (3, 64, 64)
     assert np.array_equal(data.images.data.numpy(), IMAGES.transpose(0, 3, 1, 2))

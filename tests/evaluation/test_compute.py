@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from disvae.config import ConfigError
 from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL, compute_scores
 from disvae.metric import Metric, ModelMetric, NotApplicable
@@ -67,6 +68,13 @@ class NeedsPosterior(OfPosterior):
     needs = ("posterior",)
 
 
+class Classes(Metric):
+    """The number of classes of the first of two factors."""
+
+    def score(self, codes, factors, names, seed):
+        return {"classes": float(len(np.unique(factors[:, 0])))}
+
+
 def encoding(seed: int = 0, K: int = 2, population: int | None = None) -> Encoding:
     rng = np.random.default_rng(seed)
     return Encoding(
@@ -80,6 +88,18 @@ def encoding(seed: int = 0, K: int = 2, population: int | None = None) -> Encodi
 def scored(metric, source=None, *, repeats=5, seed=0, named=(), **others):
     sources = {MODEL: [source or encoding()], **others}
     return compute_scores({"m": metric}, sources, repeats=repeats, seed=seed, named=named)
+
+
+def test_continuous_factors_are_scored_in_classes_only_where_that_is_asked_for():
+    source = replace(encoding(), factors=np.random.default_rng(1).random((N, 2)))
+    (reason,) = scored(Classes(), source, named=["m"])["m"].failed.values()
+    assert reason == "factor a is continuous: type score.bins=20 to score it in 20 classes"
+    assert not scored(Classes(), source)
+    assert scored(Mean(), source)["m"].scores["mean"], "a metric of codes alone does not read them"
+    of_bins = compute_scores({"m": Classes()}, {MODEL: [source]}, repeats=0, seed=0, named=(), bins=20)
+    assert of_bins["m"].scores["classes"][MODEL].value == 20
+    with pytest.raises(ConfigError, match=r"score.bins=20 has no effect: no factor is continuous; leave it out"):
+        compute_scores({"m": Classes()}, {MODEL: [encoding()]}, repeats=0, seed=0, named=(), bins=20)
 
 
 def test_the_spread_of_random_halves_is_the_standard_error():

@@ -32,10 +32,17 @@ class Given(Dataset):
 def view_of_images() -> Callable[..., FigureData]:
     """A view of a VAE on all of the images (N, C, H, W), in their order."""
 
-    def make(vae: VAE, x: Tensor, factors: dict[str, np.ndarray] | None = None, **more: Any) -> FigureData:
+    def make(
+        vae: VAE,
+        x: Tensor,
+        factors: dict[str, np.ndarray] | None = None,
+        class_names: dict[str, tuple[str, ...]] | None = None,
+        **more: Any,
+    ) -> FigureData:
         named = factors or {}
         columns = np.stack(list(named.values()), 1) if named else np.zeros((len(x), 0), np.int64)
         dataset, rows = Given(x, columns, tuple(named)), torch.arange(len(x))
+        dataset.class_names = class_names or {}
         return FigureData(encoding_of(vae.eval(), encode(vae, dataset.images, rows), dataset, rows), **more)
 
     return make

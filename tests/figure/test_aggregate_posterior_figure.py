@@ -1,10 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from matplotlib.collections import EllipseCollection
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
-from torch.distributions import MultivariateNormal
+from torch.distributions import (
+    Dirichlet,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    TanhTransform,
+    TransformedDistribution,
+)
 
 from disvae.build import make_vae
 from disvae.config import resolved
@@ -119,3 +128,15 @@ def test_bands_and_lines_hold_the_shares_that_they_name(encoded):
 def test_one_latent_has_no_plane(encoded):
     with pytest.raises(NotDrawable, match="z_dim must be at least 2, got 1"):
         aggregate_posterior(*encoded(np.zeros((50, 1))))
+
+
+def test_a_prior_without_a_variance_is_drawn_and_one_without_known_densities_is_named(encoded):
+    vae, view = encoded(np.random.default_rng(0).normal(size=(30, 2)))
+    latents = TransformedDistribution(
+        Normal(torch.zeros(2), 1.0, validate_args=False), [TanhTransform()], validate_args=False
+    )
+    bounded = replace(view, encoding=replace(view.encoding, prior=Independent(latents, 1, validate_args=False)))
+    assert "times as wide as the prior" in aggregate_posterior(vae, bounded).get_suptitle()
+    dirichlet = replace(view, encoding=replace(view.encoding, prior=Dirichlet(torch.ones(2), validate_args=False)))
+    with pytest.raises(NotDrawable, match=r"densities in a plane are not known: .* got Dirichlet"):
+        aggregate_posterior(vae, dirichlet)

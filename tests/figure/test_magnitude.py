@@ -35,3 +35,11 @@ def test_codes_without_classes_have_no_picture(encoded):
     for factors in (None, {"still": np.zeros(40, int)}):
         with pytest.raises(NotDrawable, match="must have factors or labels"):
             magnitude(*encoded(np.ones((40, 2)), factors))
+
+
+def test_classes_have_their_names(encoded):
+    label = np.arange(100) % 2
+    codes = np.random.default_rng(0).normal(size=(100, 3))
+    vae, view = encoded(codes, {"class": label}, class_names={"class": ("coat", "bag")})
+    shown = [text.get_text() for text in magnitude(vae, view).axes[0].get_yticklabels()]
+    assert shown == ["class coat", "class bag"]

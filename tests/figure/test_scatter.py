@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -60,3 +62,13 @@ def test_of_several_factors_the_one_that_is_known_best_gives_the_colours(encoded
 def test_one_latent_has_no_pairs(encoded):
     with pytest.raises(NotDrawable, match="z_dim must be at least 2"):
         scatter(*encoded(CODES[:, :1]))
+
+
+def test_classes_have_their_names_whatever_these_are(encoded):
+    label = np.arange(300) % 3
+    names = {"label": ("_sneaker", "$\\frac{bag$", "a name of more characters than fit")}
+    vae, view = encoded(CODES + label[:, None], {"label": label}, class_names=names)
+    figure = scatter(vae, view)
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == ["_sneaker", "\\$\\frac{bag\\$", "a name of more characte…"]
+    figure.savefig(io.BytesIO())  # a formula that is none would raise here

@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from torch.distributions import Independent, MultivariateNormal, Normal, StudentT
+from torch.distributions import (
+    Independent,
+    MultivariateNormal,
+    Normal,
+    StudentT,
+    TanhTransform,
+    TransformedDistribution,
+)
 
 from disvae.objective.dip_vae import DIPVAE, covariance
 
@@ -53,6 +60,9 @@ def test_priors_without_a_variance_are_refused(draw):
     with pytest.raises(ValueError, match="prior must have a finite variance"):
         dip.check(draw(pz=Independent(StudentT(torch.full((3,), 2.0)), 1)))
     dip.check(draw(pz=Independent(StudentT(torch.full((3,), 3.0)), 1)))
+    bounded = TransformedDistribution(Normal(torch.zeros(3), 1.0), [TanhTransform()], validate_args=False)
+    with pytest.raises(ValueError, match=r"prior must have a variance for objective=dip_vae, .* type prior=gaussian"):
+        dip.check(draw(pz=Independent(bounded, 1, validate_args=False)))
 
 
 @pytest.mark.parametrize(("setting", "value"), [("kind", "III"), ("lambda_od", -1), ("lambda_d", -1)])

@@ -2,7 +2,18 @@
 
 from rich.console import Console
 
-from disvae.runs.tables import Cell, Head, Table, failures, number, scores_table, terms_table
+from disvae.runs.tables import (
+    Cell,
+    Head,
+    Table,
+    failures,
+    few_images,
+    needed_images,
+    number,
+    scores_table,
+    terms_table,
+)
+from disvae.runs.tags import enough_images
 from disvae.runs.terminal import rich_table
 
 MODEL = {"value": 0.25, "se": 0.01, "low": 0.23, "high": 0.27}
@@ -67,3 +78,20 @@ def test_the_terminal_shows_every_cell_as_it_is():
         ["pca", "0.05"],
     ]
     assert "group [bold]" in capture.get()
+
+
+def test_metrics_that_need_more_images_are_named_unless_all_images_were_scored():
+    def entry(samples, population):
+        return {"protocol": {"samples": samples, "population": population}}
+
+    enough = enough_images("mig")
+    assert needed_images({"mig-bins40": entry(enough - 1, 700_000), "sparsity": entry(5, 700_000)}) == {
+        "mig-bins40": enough
+    }
+    assert not needed_images({"mig": entry(enough, 700_000)})
+    assert not needed_images({"mig": entry(400, 400)}), "they are all images"
+    assert needed_images({"mig": entry(400, None)}) == {"mig": enough}, "codes of a file have no known population"
+    assert not needed_images({"udr": {"protocol": {}}})
+    first, second = few_images({"sap": 2000, "mig": 5000, "irs": 2000})
+    assert first.startswith("few images: sap, irs: with fewer than 2,000 images")
+    assert second.startswith("few images: mig: with fewer than 5,000 images")

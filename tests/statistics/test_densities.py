@@ -8,6 +8,8 @@ from torch.distributions import (
     MixtureSameFamily,
     MultivariateNormal,
     Normal,
+    TanhTransform,
+    TransformedDistribution,
 )
 
 from disvae.distribution.student_t import StudentT
@@ -80,6 +82,19 @@ def test_a_covariance_turns_the_plane():
         density_of_pair(dist, (2, 0), X, Y).double(), torch.from_numpy(expected).view(101, 121), rtol=1e-3, atol=1e-6
     )
     torch.testing.assert_close(covariance_of_pair(dist, (2, 0))[0], torch.tensor([[1.5, 0.8], [0.8, 1.0]]))
+
+
+def test_a_distribution_that_cannot_be_taken_apart_has_densities_too():
+    latents = TransformedDistribution(
+        Normal(0.3 * random(3), 0.4, validate_args=False), [TanhTransform()], validate_args=False
+    )
+    places = torch.linspace(-1.5, 1.5, 3001)
+    densities = [density_of_latent(Independent(latents, 1), d, places) for d in range(3)]
+    torch.testing.assert_close(torch.stack([each.sum() / 1000 for each in densities]), torch.ones(3), rtol=0, atol=0.01)
+    torch.testing.assert_close(densities[1][1600], latents.log_prob(places[1600])[1].exp())
+    assert densities[0][0] == 0, "it is outside of the support"
+    plane = density_of_pair(Independent(latents, 1), (2, 0), places, places)
+    torch.testing.assert_close(plane, densities[2][:, None] * densities[0])
 
 
 def test_what_has_no_known_latents_is_refused():

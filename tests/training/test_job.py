@@ -1,8 +1,15 @@
-"""What remains to be done for a run, and which of its results a job returns."""
+"""What remains to be done for a run, by which data it is known, and which of its results a job returns."""
 
+import shutil
+
+import h5py
+import numpy as np
 import pytest
 
 from disvae.config import ConfigError
+from disvae.instantiate import make
+from disvae.runs.folder import digest
+from disvae.runs.identity import FILE_CHECKSUM
 from disvae.training.job import Job
 
 
@@ -57,3 +64,55 @@ def test_scores_remain_for_a_finished_run_that_lacks_a_metric_somebody_typed(job
     entry = {"scores": {}, "protocol": {}}
     job().run.save_scores({"metric": {"sparsity": entry}})
     assert job("metric=[sparsity]").remaining() == ""
+
+
+def write_sprites(path, value: int) -> None:
+    """Write six images with the layout of dSprites."""
+    with h5py.File(path, "w") as file:
+        file["imgs"] = np.full((6, 64, 64), value, np.uint8)
+        file["latents/classes"] = np.eye(6, dtype=np.int64)
+
+
+@pytest.fixture
+def of_file(composed, tmp_path):
+    """Return a function that makes the job of a data file of sprites."""
+
+    def make(path) -> Job:
+        cfg = composed("dataset=dsprites", f"dataset.path={path}", f"out={tmp_path / 'out'}")
+        return Job.of(cfg, (), {"objective": "beta_vae", "dataset": "dsprites"})
+
+    return make
+
+
+def test_a_run_is_known_by_its_data_wherever_they_are(of_file, tmp_path, monkeypatch):
+    write_sprites(tmp_path / "a.h5", 0)
+    shutil.copy(tmp_path / "a.h5", tmp_path / "copy.h5")
+    monkeypatch.chdir(tmp_path)
+    finish(first := of_file(tmp_path / "a.h5"), val__elbo=-2.5)
+    assert of_file("a.h5").run == of_file("copy.h5").run == first.run
+    assert of_file("copy.h5").remaining() == ""
+    write_sprites(tmp_path / "a.h5", 1)
+    assert of_file("a.h5").run != first.run
+    assert of_file("a.h5").remaining() == "training"
+    with pytest.raises(ConfigError, match=r"^dataset\.path=gone\.h5 cannot be read \(.*\); type the path of your data"):
+        of_file("gone.h5")
+
+
+def test_a_run_that_was_known_by_its_path_is_found_if_its_data_are_there(of_file, tmp_path):
+    write_sprites(tmp_path / "a.h5", 0)
+    new = of_file(tmp_path / "a.h5")
+    legacy = {key: value for key, value in new.config.items() if key != FILE_CHECKSUM}
+    folder = new.run.path.with_name(f"defaults-{digest(legacy)}")
+    folder.mkdir(parents=True)
+    assert of_file(tmp_path / "a.h5").config == legacy, "it was stopped before it read its data"
+    for checksum, path in ((new.config[FILE_CHECKSUM], folder), (content_of(legacy), folder), ("other", new.run.path)):
+        (folder / "provenance.json").write_text(f'{{"sessions": [{{"data_checksum": "{checksum}"}}]}}')
+        assert of_file(tmp_path / "a.h5").run.path == path
+
+
+def content_of(config) -> str:
+    return make(config["dataset"], "dataset").checksum
+
+
+def test_drawn_data_have_no_checksum_of_a_file(job):
+    assert FILE_CHECKSUM not in job().config
