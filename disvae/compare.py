@@ -32,7 +32,7 @@ from disvae.comparison.results import Row, collect, typed_value
 from disvae.config import ConfigError
 from disvae.runs.settings import Setting
 from disvae.runs.tags import better, short
-from disvae.system.command import command, paths
+from disvae.system.command import command, paths, target
 from disvae.system.imports import loading
 
 log = logging.getLogger(__name__)
@@ -106,8 +106,8 @@ def _options(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[S
     where: dict[str, list[Setting]] = {}
     for override in overrides:
         key, _, value = override.partition("=")
-        if not value:
-            raise ConfigError(f"{override} has no value; type {key}=VALUE")
+        if not key or not value:
+            raise ConfigError(f"{override} lacks a name or a value; type {key or 'SETTING'}=VALUE")
         if key in OPTIONS:
             options[key] = value
         else:
@@ -147,9 +147,7 @@ def _target(name: str, given: str | None, places: Sequence[Path]) -> Path | None
     if given == "none":
         return None
     if given is not None:
-        if not Path(given).absolute().parent.is_dir() or Path(given).is_dir():
-            raise ConfigError(f"{name}={given} must be a file in an existing folder")
-        return Path(given)
+        return target(f"{name}={given}", name)
     if len(places) == 1 and places[0].is_file():
         return places[0].with_suffix({"csv": ".csv", "report": ".html"}[name])
     holding = [place.parent if place.is_file() or (place / "config.yaml").exists() else place for place in places]

@@ -3,8 +3,10 @@
 import difflib
 import functools
 import hashlib
+import importlib.util
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"
 NEUTRAL = {"beta": 1, "alpha": 0}
 """Values that are allowed for every objective, so that one sweep can span several objectives."""
 
-FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", "files")
+FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", "files", "needs")
 """Keys in the YAML of an option that describe the option. They are not passed to its class and not stored in runs.
 
 They are in the YAML because they are needed where importing the class, and torch with it, takes too long.
@@ -33,11 +35,24 @@ LISTS = ("metric", "figure", "callbacks", "logger")
 CONTROLS = ("untrained", "pca", "ica", "rotation")
 """Baselines: the untrained encoder, principal and independent components of the pixels, randomly rotated codes."""
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+"""Allowed devices; auto is a GPU if there is one."""
+
+MOST = 1_000_000
+"""The largest count of anything but steps: more rows, votes or trees take days, or all memory of a machine."""
+
+LONGEST = 1_000_000_000
+"""The largest number of steps; they take months."""
+
 PRECISIONS = ("32-true", "tf32", "bf16-mixed")
 """Allowed precisions: float32; TensorFloat-32 products on a GPU; bfloat16 in the networks only.
 
 float16 is missing because it needs loss scaling, and float64 because images are float32.
 """
+
+
+NO_NAME = re.compile(r"\s*(null|true|false|[+-]?(\d[\d.]*(e[+-]?\d+)?|inf|nan)|\{.*|)\s*", re.IGNORECASE)
+"""Values that Hydra does not read as the name of an option."""
 
 
 class ConfigError(ValueError):
@@ -56,12 +71,19 @@ def options(group: str) -> list[str]:
 
 
 @functools.cache
+def read_conf(name: str) -> dict[str, Any]:
+    """Return the content of conf/NAME.yaml as it is written, without Hydra's own keys `defaults` and `hydra`."""
+    text = (conf_dir() / f"{name}.yaml").read_text(encoding="utf-8")
+    node = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return {str(key): value for key, value in (node or {}).items() if key not in ("defaults", "hydra")}
+
+
+@functools.cache
 def facts(group: str, option: str) -> dict[str, Any] | None:
     """Return the FACTS in the YAML of an option, or None if the group has no such option."""
     if option not in options(group):
         return None
-    text = (conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
-    node = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    node = read_conf(f"{group}/{option}")
     return {key: node[key] for key in FACTS if key in node}
 
 
@@ -77,8 +99,51 @@ def _number(key: str, value: Any, *, least: float, whole: bool, most: float = ma
     kind = "a whole number" if whole else "a finite number"
     is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not least <= value <= most:
-        bound = f">= {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-        raise ConfigError(f"{key} must be {kind} {bound}, got {value!r}")
+        bound = f">= {least:g}" if most == math.inf else f"from {least:g} to {most:{',d' if whole else 'g'}}"
+        raise ConfigError(f"{key} must be {kind} {bound}, got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """Return a value of a configuration for an error message, in one line that is not too long."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=False)
+    return "null" if value is None else textwrap.shorten(repr(value), 100, placeholder="...")
+
+
+def _names(key: str, value: Any, allowed: Sequence[str], otherwise: str = "") -> None:
+    """Raise ConfigError unless a value is a list of allowed names, or the one name that is allowed instead."""
+    if otherwise and value == otherwise:
+        return
+    if not isinstance(value, Sequence) or isinstance(value, str) or any(name not in allowed for name in value):
+        alternative = f"{otherwise} or " if otherwise else ""
+        raise ConfigError(f"{key} must be {alternative}a list of {', '.join(allowed)}, got {_shown(value)}")
+
+
+def _check_section(cfg: Any, section: str, default: Iterable[Any], *, open_to_others: bool = False) -> None:
+    """Raise ConfigError unless `cfg[section]` is a mapping with the keys of `default`, and with no others."""
+    if not isinstance(cfg[section], Mapping) and not OmegaConf.is_dict(cfg[section]):
+        raise ConfigError(f"{section} is a group of settings, {section}.NAME=VALUE, got {_shown(cfg[section])}")
+    names = list(map(str, default))
+    for name in names:
+        if name not in cfg[section]:
+            raise ConfigError(f"{section}.{name} is missing: leave out what removes it")
+    for name in map(str, cfg[section]):
+        if name not in names and not open_to_others:
+            raise ConfigError(f"{section}.{name} is not a setting; there are {', '.join(names)}")
+
+
+def _check_sections(cfg: DictConfig) -> None:
+    """Raise ConfigError unless every group and every section of conf/config.yaml is there, with its own settings."""
+    for key in sorted(own_keys() - {"experiment", "hydra", "scheduler", *LISTS}):
+        if key not in cfg:
+            raise ConfigError(f"{key} is missing: leave out what removes it")
+    for section in ("split", "launcher", "schedule"):
+        _check_section(cfg, section, read_conf("config")[section])
+    _check_section(cfg, "trainer", read_conf("trainer/default"), open_to_others=True)
+    if not isinstance(cfg.out, str) or not cfg.out:
+        raise ConfigError(f"out must be a folder, out=PATH, got {_shown(cfg.out)}")
+    if not OmegaConf.is_list(cfg.zip):
+        raise ConfigError(f"zip must be a list of axes, as in zip=[beta,alpha], got {_shown(cfg.zip)}")
 
 
 def check_values(cfg: DictConfig) -> None:
@@ -87,12 +152,14 @@ def check_values(cfg: DictConfig) -> None:
     Raises:
         ConfigError: a value is wrong; the message names the key, what it must be and what it is.
     """
+    _check_sections(cfg)
     for key in ("beta", "alpha"):
         _number(key, cfg[key], least=0, whole=False)
-    for key in ("z_dim", "batch_size", "steps", "eval_every", "log_every", "checkpoint_every"):
-        _number(key, cfg[key], least=1, whole=True)
-    for key in ("eval_images", "eval_samples"):
-        _number(key, cfg[key], least=2, whole=True)
+    for key in ("steps", "eval_every", "log_every", "checkpoint_every"):
+        _number(key, cfg[key], least=1, whole=True, most=LONGEST)
+    for key, least, most in (("z_dim", 1, 10_000), ("batch_size", 1, MOST), ("eval_images", 2, MOST),
+                             ("eval_samples", 2, 100_000)):  # fmt: skip
+        _number(key, cfg[key], least=least, whole=True, most=most)
     _number("seed", cfg.seed, least=0, whole=True, most=2**32 - 1)
     for key in ("validation", "held_out"):
         if cfg.split[key] is None and key == "held_out":
@@ -103,18 +170,22 @@ def check_values(cfg: DictConfig) -> None:
     for key in ("force", "report"):
         if not isinstance(cfg[key], bool):
             raise ConfigError(f"{key} must be true or false, got {cfg[key]!r}")
-    if cfg.final != "all" and (isinstance(cfg.final, str) or set(cfg.final) - set(options("metric"))):
-        raise ConfigError(f"final must be all or a list of {', '.join(options('metric'))}, got {cfg.final}")
-    figures = cfg.final_figures
-    if figures != "all" and (isinstance(figures, str) or set(figures) - set(options("figure"))):
-        raise ConfigError(f"final_figures must be all or a list of {', '.join(options('figure'))}, got {figures}")
+    _names("final", cfg.final, options("metric"), otherwise="all")
+    _names("final_figures", cfg.final_figures, options("figure"), otherwise="all")
+    for name in map(str, cfg.get("logger") or ()):
+        package = (facts("logger", name) or {}).get("needs")
+        if package and importlib.util.find_spec(package) is None:
+            raise ConfigError(f"logger={name} needs the package {package}: type pip install {package}")
     _check_trainer(cfg.trainer)
     _check_launcher(cfg.launcher)
     _check_optimize(cfg)
-    check_score(cfg.score)
+    check_score(cfg)
 
 
 def _check_trainer(trainer: Mapping[str, Any]) -> None:
+    if trainer["accelerator"] not in ACCELERATORS:
+        allowed = ", ".join(ACCELERATORS)
+        raise ConfigError(f"trainer.accelerator must be one of {allowed}, got {_shown(trainer['accelerator'])}")
     if trainer["precision"] not in PRECISIONS:
         raise ConfigError(f"trainer.precision must be {', '.join(PRECISIONS)}, got {trainer['precision']!r}")
     if devices(trainer) != 1:
@@ -133,11 +204,11 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
 
 def _check_launcher(launcher: Mapping[str, Any]) -> None:
     if launcher["processes"] != "auto":
-        _number("launcher.processes (or auto)", launcher["processes"], least=1, whole=True)
+        _number("launcher.processes (or auto)", launcher["processes"], least=1, whole=True, most=10_000)
     if launcher["pack"] != "auto":
-        _number("launcher.pack (or auto)", launcher["pack"], least=1, whole=True)
-    _number("launcher.per_device", launcher["per_device"], least=1, whole=True)
-    _number("launcher.retries", launcher["retries"], least=0, whole=True)
+        _number("launcher.pack (or auto)", launcher["pack"], least=1, whole=True, most=10_000)
+    _number("launcher.per_device", launcher["per_device"], least=1, whole=True, most=1000)
+    _number("launcher.retries", launcher["retries"], least=0, whole=True, most=1000)
 
 
 def _check_optimize(cfg: DictConfig) -> None:
@@ -155,24 +226,24 @@ def _check_optimize(cfg: DictConfig) -> None:
         )
 
 
-def check_score(score: Mapping[str, Any]) -> None:
+def check_score(cfg: Any) -> None:
     """Check types and values of the settings in `score`.
 
     Raises:
         ConfigError: a value is wrong; the message names the key, what it must be and what it is.
     """
+    _check_section(cfg, "score", read_conf("score"))
+    score = cfg["score"]
     for key, allowed in (("images", ("validation", "held_out", "all")), ("codes", ("mean", "sample"))):
         if score[key] not in allowed:
             raise ConfigError(f"score.{key} must be {' or '.join(allowed)}, got {score[key]!r}")
     if not isinstance(score["transport"], bool):
         raise ConfigError(f"score.transport must be true or false, got {score['transport']!r}")
-    _number("score.repeats", score["repeats"], least=2, whole=True)
+    _number("score.repeats", score["repeats"], least=2, whole=True, most=10_000)
     if score["bins"] is not None:
         _number("score.bins", score["bins"], least=2, whole=True, most=1000)
     _number("score.seed", score["seed"], least=0, whole=True, most=2**32 - 1)
-    controls = score["controls"]
-    if isinstance(controls, str) or controls is None or set(controls) - set(CONTROLS):
-        raise ConfigError(f"score.controls must be a list of {', '.join(CONTROLS)}, got {controls}")
+    _names("score.controls", score["controls"], CONTROLS)
 
 
 @functools.cache
@@ -212,8 +283,10 @@ def check_names(arguments: Iterable[str]) -> None:
         path = re.search(r"[/\\$]|\.\.", value)
         none = equals and values & ({""} if group in NULLABLE else {"", "null"}) and group not in LISTS
         several = value.startswith("[") and group not in (*LISTS, "experiment")
-        if group.partition("/")[0].casefold() in families and (path or none or several):
-            raise ConfigError(f"{group} must be one of {', '.join(options(group))}, got {value!r}")
+        no_name = "[[" in value or (equals and NO_NAME.fullmatch(value) and not (group in NULLABLE and value == "null"))
+        if group.partition("/")[0].casefold() in families and (path or none or several or no_name):
+            allowed = ", ".join(options(group)) or "settings, hydra.NAME=VALUE"
+            raise ConfigError(f"{group} must be one of {allowed}, got {value!r}")
 
 
 def check_lists(overrides: Iterable[str]) -> None:
@@ -290,8 +363,7 @@ def _node(tree: Any, dotted: str) -> Any:
 @functools.cache
 def own_keys() -> frozenset[str]:
     """Return the top-level keys of conf/, settings and groups; other keys are variables that a user adds."""
-    settings = {str(key) for key in OmegaConf.load(conf_dir() / "config.yaml")}
-    return frozenset(groups() | {"score"} | settings - {"defaults"})
+    return frozenset(groups() | {"score", *read_conf("config")})
 
 
 def read_keys(cfg: DictConfig) -> set[str]:
@@ -391,5 +463,5 @@ def devices(trainer: Mapping[str, Any]) -> int:
     """Return the number of devices that a run trains on, or 0 if the machine decides."""
     chosen = trainer["devices"]
     if isinstance(chosen, Sequence) and not isinstance(chosen, str):
-        return len(set(chosen))
+        return len(set(chosen)) if all(type(number) is int and number >= 0 for number in chosen) else 0
     return int(chosen) if str(chosen).isdigit() else 0

@@ -21,11 +21,10 @@ SIGTERM.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
-from disvae.system.command import command, paths
+from disvae.system.command import command, option, paths, target
 from disvae.system.imports import loading
 
 USAGE = "python -m disvae.encode outputs/DATASET/RUN IMAGES out=codes.h5"
@@ -37,16 +36,16 @@ def encode_file(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: an argument or an image is wrong; the message says what to type.
     """
-    found, overrides = paths([argument.removeprefix("images=") for argument in arguments], "run")
-    options = {"out": "", "skip_broken": "false"}
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key not in options or not value or (key == "skip_broken" and value not in ("true", "false")):
-            raise ConfigError(f"{override} is not an option: type {USAGE}, or skip_broken=true")
-        options[key] = value
+    out, others = option(arguments, "out")
+    skip, others = option(others, "skip_broken")
+    found, overrides = paths([argument.removeprefix("images=") for argument in others], "run")
+    if overrides or skip not in (None, "true", "false"):
+        wrong = overrides[0] if overrides else f"skip_broken={skip}"
+        raise ConfigError(f"{wrong} is not an option: type {USAGE}, or skip_broken=true")
     if len(found) != 2:
         raise ConfigError(f"name a run and its images: {USAGE}")
     folder, images = found
+    file = target(f"out={out or f'{images.resolve().stem}-codes.h5'}", "out")
     Run(folder).check_trained()
     if not images.exists():
         raise ConfigError(f"{images} does not exist; name a folder of pictures, or a file with an array `images`")
@@ -57,10 +56,9 @@ def encode_file(arguments: Sequence[str]) -> None:
         from disvae.evaluation.run_encodings import device_of
 
     trained = load(folder, device=str(device_of(Run(folder).config())))
-    pixels, arrays = read_images(images, trained.x_shape, skip_broken=options["skip_broken"] == "true")
-    target = Path(options["out"] or f"{images.resolve().stem}-codes.h5")
-    codes_file.write(target, encoded(trained, pixels) | arrays)
-    print(f"Written: {target} ({len(pixels):,} images)")
+    pixels, arrays = read_images(images, trained.x_shape, skip_broken=skip == "true")
+    codes_file.write(file, encoded(trained, pixels) | arrays)
+    print(f"Written: {file} ({len(pixels):,} images)")
 
 
 def main() -> None:

@@ -206,6 +206,8 @@ class DensityRatio(nn.Module):
         super().__init__()
         if layers < 1 or width < 1:
             raise ValueError(f"layers and width must be at least 1, got {layers} and {width}")
+        if layers * width**2 > 10**9:
+            raise ValueError(f"layers times width squared must be at most 1e9 weights, got {layers} and {width}")
         sizes = [z_dim] + [width] * layers
         hidden = [m for i, o in pairwise(sizes) for m in (nn.Linear(i, o), nn.LeakyReLU(0.2))]
         self.net = nn.Sequential(*hidden, nn.Linear(width, 2))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
-from disvae.system.command import command, paths
+from disvae.system.command import command, option, paths
 from disvae.system.imports import loading
 
 ALLOWED = ("pt2", "onnx", "safetensors")
@@ -31,14 +31,12 @@ def export_run(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: an argument is wrong, a package is missing, or a file does not compute the same.
     """
-    folders, overrides = paths(arguments, "run")
-    options = {"format": "pt2", "out": ""}
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key not in options or not value:
-            raise ConfigError(f"{override} is not an option; the options are format={','.join(ALLOWED)} and out=FOLDER")
-        options[key] = value
-    formats = options["format"].strip("[]").split(",")
+    out, others = option(arguments, "out")
+    named, others = option(others, "format")
+    folders, overrides = paths(others, "run")
+    if overrides:
+        raise ConfigError(f"{overrides[0]} is not an option; the options are format={','.join(ALLOWED)} and out=FOLDER")
+    formats = (named or "pt2").strip("[]").split(",")
     if unknown := [name for name in formats if name not in ALLOWED]:
         raise ConfigError(f"format must be one or several of {','.join(ALLOWED)}, got {', '.join(unknown)}")
     if len(folders) != 1:
@@ -49,8 +47,8 @@ def export_run(arguments: Sequence[str]) -> None:
         from disvae.api.networks import export_networks
         from disvae.api.trained import load
 
-    target = Path(options["out"]) if options["out"] else run.path / "export"
-    for path in export_networks(load(run), target, formats):
+    folder = Path(out).expanduser() if out else run.path / "export"
+    for path in export_networks(load(run), folder, formats):
         print(f"Written: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -8,6 +8,7 @@ of that class or function. No other module is imported, because importing a modu
 import collections.abc
 import importlib
 import inspect
+import math
 import re
 import reprlib
 import types
@@ -17,13 +18,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Union, get_args, get_origin
 
-from disvae.config import ConfigError
+from disvae.config import LONGEST, MOST, ConfigError
 
 PACKAGES = ("disvae",)
 """Packages that a `_target_` may refer to: the options of a family are the modules of PACKAGE.FAMILY."""
 
 ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 """Kinds of parameters that are not settings: *args and **kwargs."""
+
+
+LARGEST = {"seed": 2**32 - 1, "steps": LONGEST, "every": LONGEST}
+"""The largest value of whole numbers that are no counts, by the name of the setting."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,14 @@ class _Part:
         return partial(self.target, **built)
 
     def build(self, **arguments: Any) -> Any:
-        """Build and return the object, or raise ConfigError if it refuses a value."""
+        """Build and return the object, or raise ConfigError if it refuses a value or is larger than the memory."""
         try:
             return self.function()(**arguments)
-        except (ValueError, OSError) as error:
-            raise error if isinstance(error, ConfigError) else ConfigError(f"{self.key}: {error}") from error
+        except (ValueError, OSError, OverflowError, MemoryError, RuntimeError) as error:  # torch: RuntimeError
+            if isinstance(error, ConfigError):
+                raise
+            reason = str(error).partition("\n")[0] or "not enough memory"
+            raise ConfigError(f"{self.key}: {reason}") from error
 
 
 def make(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:
@@ -55,6 +63,15 @@ def make(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:
             refuses a value.
     """
     return _checked(node, key.partition(".")[0], key, given=arguments).build(**arguments)
+
+
+def check_node(node: Mapping[str, Any], key: str, *given: str) -> None:
+    """Check the resolved node at `key` and build nothing; a caller that builds it passes the arguments `given`.
+
+    Raises:
+        ConfigError: the target is not in its family, a key is not a setting, or a value has the wrong type.
+    """
+    _checked(node, key.partition(".")[0], key, given=given)
 
 
 def prepared(node: Mapping[str, Any], key: str, positional: int) -> Callable[..., Any]:
@@ -91,8 +108,9 @@ def _checked(node: Any, family: str, key: str, positional: int = 0, given: Colle
             raise ConfigError(f"{where} is not a setting of {target.__name__}, which has {', '.join(own) or 'none'}")
         inner = next(filter(None, map(_family, _options(kind))), "")
         if inner and isinstance(value, Mapping):
-            settings[name] = _checked(value, inner, where)
+            settings[name] = _checked(value, inner, inner if inner == name else f"{inner}.{name}")
         elif _fits(value, kind):
+            _check_size(where, value, kind)
             settings[name] = value
         elif inner:
             raise ConfigError(f"{where} is a {inner}, not {_short(value)}: type {name}={_short(value).strip(chr(39))}")
@@ -102,6 +120,19 @@ def _checked(node: Any, family: str, key: str, positional: int = 0, given: Colle
     if missing:
         raise ConfigError(f"{key}.{missing[0]} is missing: {target.__name__} needs {', '.join(missing)}")
     return _Part(key, target, settings)
+
+
+def _check_size(key: str, value: Any, kind: Any) -> None:
+    """Raise ConfigError for a number that is not finite, or a count for which no machine has the time or the memory."""
+    if isinstance(value, list):
+        for item in value:
+            _check_size(key, item, get_args(kind)[0] if get_args(kind) else kind)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key} must be a finite number, got {value}")
+    elif isinstance(value, int) and float not in _options(kind):
+        most = LARGEST.get(key.rpartition(".")[2], MOST)
+        if abs(value) > most:
+            raise ConfigError(f"{key} must be at most {most:,}, because more takes days or all memory, got {value}")
 
 
 def _target(path: Any, family: str, key: str) -> Callable[..., Any]:
@@ -156,12 +187,19 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) if kind in (bool, str) else not (_family(kind) or isinstance(value, (Mapping, list)))
 
 
+SEVERAL = {float: "numbers", int: "whole numbers", bool: "true or false", str: "names"}
+"""Several values of a type in words."""
+
+
 def _say(kind: Any) -> str:
     """Return an annotation in words, for an error message."""
     if get_origin(kind) is Literal:
         return " or ".join(map(repr, get_args(kind)))
     if len(_options(kind)) > 1:
         return " or ".join(map(_say, _options(kind)))
+    if get_origin(kind) in (list, tuple, collections.abc.Sequence):
+        item = get_args(kind)[0]
+        return f"a list of {f'lists of {SEVERAL[get_args(item)[0]]}' if get_args(item) else SEVERAL[item]}"
     names = {
         float: "a number", int: "a whole number", bool: "true or false", str: "a name", type(None): "null",
         Any: "a single value",

@@ -9,11 +9,10 @@ The exit status is 2 for a wrong argument.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
-from disvae.system.command import command, paths
+from disvae.system.command import command, paths, target
 
 
 def report(arguments: Sequence[str]) -> None:
@@ -23,13 +22,13 @@ def report(arguments: Sequence[str]) -> None:
         ConfigError: an argument is wrong, or a page cannot be written.
     """
     folders, overrides = paths(arguments, "run")
-    targets = [override.removeprefix("out=") for override in overrides if override.startswith("out=")]
+    targets = [target(override, "out") for override in overrides if override.startswith("out=")]
     unknown = [override for override in overrides if not override.startswith("out=")]
     if unknown:
         raise ConfigError(f"{', '.join(unknown)} is not an option; the only option is out=FILE")
     if not folders:
         raise ConfigError("name the folder of a run: python -m disvae.report outputs/DATASET/RUN")
-    if targets and (len(folders) > 1 or len(targets) > 1 or not targets[0]):
+    if targets and (len(folders) > 1 or len(targets) > 1):
         raise ConfigError("out=FILE works with one run only: name one run and one file")
     runs = [Run(folder) for folder in folders]
     for run in runs:
@@ -38,7 +37,7 @@ def report(arguments: Sequence[str]) -> None:
     from disvae.pictures.run_page import write_page
 
     for run in runs:
-        print(f"Written: {write_page(run, Path(targets[0]) if targets else run.report)}")
+        print(f"Written: {write_page(run, targets[0] if targets else run.report)}")
 
 
 def main() -> None:

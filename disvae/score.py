@@ -25,7 +25,7 @@ from typing import Any
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
 from disvae.runs.atomic import write_atomically
-from disvae.system.command import command, paths
+from disvae.system.command import command, paths, target
 from disvae.system.help import score_help
 from disvae.system.imports import loading
 
@@ -41,9 +41,7 @@ def score(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: an argument or an array is wrong; the message says what it must be.
     """
-    targets = [argument.removeprefix("json=") for argument in arguments if argument.startswith("json=")]
-    if (targets and not Path(targets[0]).parent.is_dir()) or targets == [""]:
-        raise ConfigError(f"json={targets[0]} must be a file in an existing folder")
+    targets = [target(argument, "json") for argument in arguments if argument.startswith("json=")]
     files, overrides = paths([argument for argument in arguments if not argument.startswith("json=")], "codes")
     if len(files) != 1 or len(targets) > 1:
         raise ConfigError("name one file of codes: python -m disvae.score codes.h5")
@@ -54,11 +52,11 @@ def score(arguments: Sequence[str]) -> None:
     scores = score_file(files[0], chosen, how)
     from disvae.runs.terminal import console, print_scores
 
-    print_scores(scores, console(), details=targets[0] if targets else "json=PATH")
+    print_scores(scores, console(), details=str(targets[0]) if targets else "json=PATH")
     if not any(entry["scores"] for scored in scores.values() for entry in scored.values()):
         raise ConfigError("no metric could be computed: see the reasons above")
     if targets:
-        write_atomically(Path(targets[0]), json.dumps(scores, indent=1) + "\n")
+        write_atomically(targets[0], json.dumps(scores, indent=1) + "\n")
 
 
 def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,11 +24,12 @@ from omegaconf.errors import OmegaConfBaseException
 from disvae.config import ConfigError, check_lists, check_names, conf_dir, spelled
 from disvae.sweep.axes import expand
 from disvae.sweep.engine import check_installed
-from disvae.system.command import asks_help, prepare_process
+from disvae.system.command import asks_help, one_line, prepare_process, refusals
 from disvae.system.help import help_text
+from disvae.system.overrides import in_words, ordered, translated, typed
 from disvae.system.signals import Interrupted
 from disvae.training.job import Job, JobFailed
-from disvae.training.run_job import do, say_result
+from disvae.training.run_job import do, parts_of, say_result
 
 
 def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, brief: bool) -> float | None:
@@ -46,8 +47,9 @@ def train(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any],
 
         preview_schedules(cfg, Path(cfg.out))
         return None
+    parts = parts_of(job)  # a wrong setting leaves no folder
     job = job.claimed()
-    do(job, brief=brief)
+    do(job, brief=brief, parts=parts)
     say_result(job, brief=brief)
     return job.result()
 
@@ -58,20 +60,25 @@ def _job(cfg: DictConfig) -> float | None:
     An engine such as Ray or Slurm calls it in another process; there every error is reported to the sweep.
     """
     job = HydraConfig.get()
+    overrides = typed(job.overrides.task)
     by_engine = job.mode == RunMode.MULTIRUN and job.runtime.choices["hydra/launcher"] != "basic"
     _set_up()
     try:
         if by_engine:
             os.chdir(job.runtime.cwd)  # the paths of the sweep are relative to it
-        return train(cfg, list(job.overrides.task), job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
-    except (ConfigError, OmegaConfBaseException) as error:  # OmegaConf: a reference to nothing, or a missing value
+        return train(cfg, overrides, job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
+    except ConfigError as error:
         status, message = 2, f"disvae: {error}"
+    except OmegaConfBaseException as error:  # a reference to nothing, or a missing value
+        status, message = 2, f"disvae: {in_words(error, overrides)}"
     except KeyboardInterrupt:
         status, message = 130, "disvae: stopped before anything was trained"
     except Interrupted as error:
         status, message = 128 + error.signum, f"disvae: {error}; what was computed is kept"
     except Exception as error:
         status, message = getattr(error, "exit_status", 0), f"disvae: {error}"
+        if isinstance(error, OSError) and error.filename is not None:
+            status, message = 2, f"disvae: {one_line(error)}"
         if not status and not by_engine:
             raise
         if not status:
@@ -90,22 +97,22 @@ def _set_up() -> None:
 
 def main() -> None:
     """Run the training command line."""
-    if asks_help(sys.argv[1:]):
-        program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
-        print(help_text(program))
-        return
-    try:
-        sys.argv[1:] = [spelled(expand(argument)) for argument in sys.argv[1:]]
+    _set_up()
+    with refusals():
+        if asks_help(sys.argv[1:]):
+            program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
+            print(help_text(program))
+            return
+        sys.argv[1:] = [spelled(expand(argument)) for argument in ordered(sys.argv[1:])]
         check_lists(sys.argv[1:])
         check_names(sys.argv[1:])
         check_installed(sys.argv[1:])
-        if any(argument.startswith("--e") for argument in sys.argv[1:]):  # argparse accepts abbreviations
-            raise ConfigError("--experimental-rerun would run code in a pickle: repeat the run's own command")
-    except ConfigError as error:
-        print(f"disvae: {error}", file=sys.stderr)
-        sys.exit(2)
-    _set_up()
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_job)()
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises its errors and does not print them
+        with translated(sys.argv[1:]):
+            try:
+                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_job)()
+            except JobFailed:  # a job of Hydra's own launcher, which has said why
+                sys.exit(1)
 
 
 if __name__ == "__main__":

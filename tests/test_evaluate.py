@@ -216,7 +216,7 @@ BAD = [
     (["RUN", "metric=[mig]", "metric.mig.bin=3"], "bin"),
     (["RUN", "metric=[mig]", "metric.mig.bins=1"], "bins must be at least 2, got 1"),
     (["RUN", "metric=[mig]", "metric.mig.bins=many"], "metric.mig.bins must be a whole number, got 'many'"),
-    (["RUN", "score.repeats=1"], "score.repeats must be a whole number >= 2, got 1"),
+    (["RUN", "score.repeats=1"], "score.repeats must be a whole number from 2 to 10,000, got 1"),
     (["RUN", "score.controls=[noise]"], "score.controls must be a list of untrained, pca, ica, rotation"),
     (["RUN", "score.images=test"], "score.images must be validation or held_out or all, got 'test'"),
     (["RUN", "beta=4"], "beta"),

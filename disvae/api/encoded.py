@@ -11,6 +11,7 @@ from torch.distributions import Distribution, Independent
 from disvae.api.trained import TrainedVAE
 from disvae.config import ConfigError
 from disvae.data import array_file, image_array, pictures
+from disvae.data.checksum import visible_files
 from disvae.dataset import Images
 from disvae.encoding import ROWS, encode, means, samples
 from disvae.estimators import kl
@@ -33,9 +34,9 @@ def read_images(
     blocks: list[np.ndarray] = []
     try:
         if path.is_dir():
-            names = pictures.find(path)
+            names = sorted(visible_files(path, pictures.PATTERNS))
             if not names:
-                raise ConfigError(f"{path} must hold pictures ({', '.join(pictures.SUFFIXES)}), got none")
+                raise ConfigError(f"{path} must hold pictures ({', '.join(pictures.PATTERNS)}), got none")
             read = pictures.decode(path, names, size=size, channels=C, skip_broken=skip_broken, write=blocks.append)
             arrays = {"names": np.array([names[i] for i in read.kept], dtype=str)}
         else:

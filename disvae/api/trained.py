@@ -99,12 +99,17 @@ class TrainedVAE:
         with torch.no_grad():
             return self.vae.decode(codes)
 
-    def dataset(self) -> "Dataset":
-        """Return the dataset of the run, read or drawn now: `.images.take(rows)`, `.factors`, `.factor_names`."""
-        from disvae.instantiate import make
+    def dataset(self, path: str | None = None) -> "Dataset":
+        """Return the dataset of the run, read or drawn now: `.images.take(rows)`, `.factors`, `.factor_names`.
 
-        dataset: Dataset = make(self.config["dataset"], "dataset")
-        return dataset
+        `path` says where the data are now, if they have moved.
+
+        Raises:
+            ConfigError: the data cannot be read, or they are not the data of the run.
+        """
+        from disvae.evaluation.run_encodings import dataset_of
+
+        return dataset_of(self.run, path)
 
     @property
     def _device(self) -> "torch.device":

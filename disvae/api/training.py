@@ -3,22 +3,22 @@
 import gc
 import signal
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
 from disvae.api.overrides import as_override
 from disvae.api.trained import TrainedRun
 from disvae.config import ConfigError, check_lists, check_names, spelled
 from disvae.system.command import let_threads_sleep
 from disvae.system.compose import composing
+from disvae.system.overrides import check_forms, translated
 from disvae.system.signals import Interrupted
 from disvae.training.job import Job
-from disvae.training.run_job import do, say_result
+from disvae.training.run_job import do, parts_of, say_result
 
 _TRAINING = threading.RLock()
 """Trainings share torch's random numbers, so those of several threads wait for each other."""
@@ -40,29 +40,32 @@ def train(*overrides: str, brief: bool = False, **settings: Any) -> TrainedRun:
         job, frozen = _job(typed), gc.get_freeze_count()
         let_threads_sleep()
         try:
-            do(job, brief=brief)
+            parts = parts_of(job)  # a wrong setting leaves no folder
+            job = job.claimed()
+            do(job, brief=brief, parts=parts)
         except (Interrupted, RuntimeError) as error:
             stopped = error.signum if isinstance(error, Interrupted) else getattr(error, "exit_status", 0) - 128
             if stopped == signal.SIGINT:
                 raise KeyboardInterrupt(str(error)) from error
             raise
         finally:
-            if not frozen:  # `do` freezes what it imports and all else that lives, which is right in a command only
+            if not frozen:  # imports are frozen with all else that lives, which is right in a command only
                 gc.unfreeze()
         say_result(job, brief=brief)
     return TrainedRun(job.run.path)
 
 
-def _job(overrides: list[str]) -> Job:
-    """Return the job of these overrides, with its folder made.
+def _job(overrides: Sequence[str]) -> Job:
+    """Return the checked job of these overrides.
 
     Raises:
-        ConfigError: a setting is wrong, or the folder cannot be made.
+        ConfigError: a setting is wrong; the message says what to type.
     """
     overrides = list(map(spelled, overrides))
+    check_forms(overrides)
     check_lists(overrides)
     check_names(overrides)
-    try:
+    with translated(overrides):
         for override in OverridesParser.create().parse_overrides(overrides):
             if override.is_sweep_override():
                 raise ConfigError(
@@ -72,8 +75,6 @@ def _job(overrides: list[str]) -> Job:
         with composing():
             cfg = compose("config", overrides=overrides, return_hydra_config=True)
             job = Job.of(cfg, overrides, cfg.hydra.runtime.choices)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
     if cfg.preview is not None:
         raise ConfigError("preview=schedule trains nothing: type python -m disvae.train preview=schedule")
-    return replace(job.claimed(), call=f"disvae.train({', '.join(map(repr, overrides))})")
+    return replace(job, call=f"disvae.train({', '.join(map(repr, overrides))})")

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from disvae.config import PRECISIONS, ConfigError, check_values, options, resolved
 from disvae.system.compose import composing
+from disvae.system.overrides import check_forms, translated
 
 PARTS = {
     "reference": "A step of a plain loop and of this package: β-VAE, Burgess network, sprites",
@@ -37,11 +36,9 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: an override has a key or a value that does not exist.
     """
-    try:
-        with composing():
-            return compose(name, overrides=list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error
+    check_forms(overrides)
+    with translated(overrides), composing():
+        return compose(name, overrides=list(overrides))
 
 
 def configuration(overrides: Sequence[str]) -> dict[str, Any]:

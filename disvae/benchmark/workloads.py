@@ -9,13 +9,13 @@ import pytorch_lightning as pl
 
 from disvae.benchmark.measure import Runner
 from disvae.benchmark.settings import configuration
-from disvae.evaluation.run_encodings import device_of
 from disvae.runs.folder import Run
 from disvae.training.callbacks import StopOnSignal
 from disvae.training.cuda_graph import WholeStep
 from disvae.training.data_module import StepRows
 from disvae.training.job import Job
 from disvae.training.loop import Training
+from disvae.training.parts import prepare
 from disvae.training.run_trainer import RunTrainer
 from disvae.training.trainer import set_up
 
@@ -38,8 +38,9 @@ def training_of(folder: Path, *runs: Overrides) -> Training:
     trainers: list[RunTrainer] = []
     for overrides in runs:
         config = configuration((*NOTHING_ELSE, *overrides))
-        trainer = RunTrainer(Job(Run(Path(tempfile.mkdtemp(dir=folder))), config, brief=True), device_of(config))
-        trainer.build(trainers[0].built.dataset if trainers else None)
+        job = Job(Run(Path(tempfile.mkdtemp(dir=folder))), config, brief=True)
+        trainer = RunTrainer(job, prepare(job, trainers[0].built.dataset if trainers else None))
+        trainer.build()
         trainers.append(trainer)
     return Training(trainers, StopOnSignal())
 

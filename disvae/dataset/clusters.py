@@ -10,6 +10,7 @@ from disvae.dataset import Dataset, Images
 
 RADIAL_STD, LATERAL_STD, TWIST = 0.3, 0.1, 0.25  # Mathieu et al. 2019, section 5 (clustering)
 BLOB_STD = 0.1
+LARGEST = 1_000_000  # points
 
 
 class Clusters(Dataset):
@@ -26,6 +27,8 @@ class Clusters(Dataset):
             raise ValueError(f"kind must be pinwheel or blobs, got {kind}")
         if min(clusters, points) < 1:
             raise ValueError(f"clusters and points must be positive, got {clusters} and {points}")
+        if clusters * points > LARGEST:
+            raise ValueError(f"clusters times points must be at most {LARGEST:,}, got {clusters} times {points}")
         rng = np.random.default_rng(seed)
         group = np.repeat(np.arange(clusters), points)
         noise = rng.standard_normal((len(group), 2))

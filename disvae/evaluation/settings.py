@@ -5,6 +5,7 @@ from typing import Any
 
 from disvae.config import ConfigError, check_lists, check_names, check_score
 from disvae.system.compose import composing
+from disvae.system.overrides import check_forms, translated
 
 
 def scoring_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -14,22 +15,19 @@ def scoring_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str
         ConfigError: an override has a key or a value that does not exist.
     """
     from hydra import compose
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
+    check_forms(overrides)
     check_lists(overrides)
     check_names(overrides)
-    try:
+    with translated(overrides):
         with composing():
             cfg = compose("evaluate", overrides=list(overrides))
         tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; see --help") from error
     assert isinstance(tree, dict)
     if tree.keys() - {"metric", "figure", "score"}:
         raise ConfigError(
             f"{', '.join(map(str, tree.keys() - {'metric', 'figure', 'score'}))} is not a setting; see --help"
         )
-    check_score(tree["score"])
+    check_score(tree)
     return tree.get("metric", {}), tree.get("figure", {}), tree["score"]

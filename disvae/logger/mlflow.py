@@ -4,10 +4,7 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger
 
-from disvae.logger import require
-
 
 def mlflow(folder: Path, step: int, experiment: str, tracking_uri: str | None) -> Logger:
     """Return Lightning's logger for MLflow; without `tracking_uri` MLflow's own default holds."""
-    require("mlflow", "mlflow")
     return MLFlowLogger(experiment_name=experiment, run_name=folder.name, tracking_uri=tracking_uri)

@@ -34,6 +34,8 @@ class AggregatePosterior(ModelMetric):
     def __init__(self, *, samples: int) -> None:
         if samples < 2:
             raise ValueError(f"samples must be at least 2, got {samples}")
+        if samples > 100_000:
+            raise ValueError(f"samples must be at most 100,000: each is scored under all encodings, got {samples}")
         self.samples = samples
 
     @torch.no_grad()

@@ -40,6 +40,8 @@ class DCI(Metric):
         for name, value in (("trees", trees), ("leaf", leaf)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if trees > 10_000:
+            raise ValueError(f"trees must be at most 10,000, because a factor of 10 takes hours, got {trees}")
         if rows is not None and rows < self.samples:
             raise ValueError(f"rows must be at least {self.samples}, or null, got {rows}")
         if processes is not None and processes < 1:

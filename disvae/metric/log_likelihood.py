@@ -33,6 +33,8 @@ class LogLikelihood(ModelMetric):
             raise ValueError(f"images must be at least 2, got {images}")
         if samples < 1:
             raise ValueError(f"samples must be positive, got {samples}")
+        if samples > 100_000:
+            raise ValueError(f"samples must be at most 100,000, because each image is decoded so often, got {samples}")
         self.images = images
         self.samples = samples
 

@@ -16,6 +16,8 @@ def perceptron(widths: Sequence[int], activation: Activation) -> nn.Sequential:
     """Return linear layers of widths[0] to widths[-1] units with the activation between them."""
     if not all(width > 0 for width in widths):
         raise ValueError(f"widths of layers must be positive, got {list(widths)}")
+    if max(widths) > 100_000:
+        raise ValueError(f"widths of layers must be at most 100,000, or weights fill the memory, got {max(widths)}")
     if activation not in ("relu", "tanh"):
         raise ValueError(f"activation must be relu or tanh, got {activation}")
     layers: list[nn.Module] = []

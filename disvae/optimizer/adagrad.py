@@ -11,10 +11,10 @@ def adagrad(params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, eps:
     """Return Adagrad over parameters or groups; a group's own lr replaces the one given here.
 
     Raises:
-        ValueError: lr is not positive, or a group has settings of Adam, such as a discriminator's betas.
+        ValueError: lr or eps is not positive, or a group has settings of Adam, such as a discriminator's betas.
     """
-    if not lr > 0:
-        raise ValueError(f"lr must be positive, got {lr}")
+    if not (lr > 0 and eps > 0):
+        raise ValueError(f"lr and eps must be positive, got {lr} and {eps}")
     groups: list[Any] = [{**p, "params": list(p["params"])} if isinstance(p, dict) else p for p in params]
     for group in groups:
         if isinstance(group, dict) and "betas" in group:

@@ -14,10 +14,10 @@ def adam(
     params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, betas: list[float], eps: float, amsgrad: bool
 ) -> torch.optim.Adam:
     """Return Adam over parameters or groups; a group's own lr, betas, ... replace those given here."""
-    if not lr > 0:
-        raise ValueError(f"lr must be positive, got {lr}")
-    if len(betas) != 2:
-        raise ValueError(f"betas must be two numbers, got {list(betas)}")
+    if not (lr > 0 and eps > 0):
+        raise ValueError(f"lr and eps must be positive, got {lr} and {eps}")
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas must be two numbers in [0, 1), got {list(betas)}")
     groups: list[Any] = [{**p, "params": list(p["params"])} if isinstance(p, dict) else p for p in params]
     tensors = [tensor for group in groups for tensor in (group["params"] if isinstance(group, dict) else [group])]
     devices = {tensor.device.type for tensor in tensors}

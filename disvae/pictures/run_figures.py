@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import os
 import socket
 import time
@@ -34,8 +35,8 @@ log = logging.getLogger(__name__)
 EVENTS = ".figures"
 """Suffix of the event file that holds the pictures drawn after training."""
 
-COUNTS = ("most", "side", "pairs", "images", "steps")
-"""Settings of figures that count something: with a count of 0 the picture would be empty."""
+COUNTS = {"most": math.inf, "images": math.inf, "side": 100, "pairs": 1000, "steps": 1000}
+"""Settings of figures that count something, and the most that a picture can show; with 0 it would be empty."""
 
 
 class Draws(Protocol):
@@ -64,10 +65,10 @@ def choose_figures(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_
     """
     found = nodes("figure", chosen, options("figure") if final == "all" else final)
     for label, node in found.items():
-        for name in COUNTS:
-            if isinstance(node.get(name), int) and node[name] < 1:
-                key = f"figure.{label.partition('-')[0]}.{name}"
-                raise ConfigError(f"{key} must be at least 1, got {node[name]}")
+        for name, most in COUNTS.items():
+            if isinstance(node.get(name), int) and not 1 <= node[name] <= most:
+                bound = "at least 1" if node[name] < 1 else f"at most {most}, because more cannot be seen"
+                raise ConfigError(f"figure.{label.partition('-')[0]}.{name} must be {bound}, got {node[name]}")
     typed = nodes("figure", {} if by_default else chosen, [] if final == "all" else final)
     figures = {label: prepared(node, f"figure.{label.partition('-')[0]}", 2) for label, node in found.items()}
     return Pictures(figures, set(typed))

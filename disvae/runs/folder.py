@@ -18,6 +18,7 @@ Only files with these names are ever removed. With force=true a run is repeated 
 old files stay until the repeat is finished.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -291,6 +292,14 @@ class Run:
             for path in folder.iterdir()
             if re.fullmatch(form.format(f"({names})"), path.name)
         ]
+
+    def withdraw(self) -> None:
+        """Remove the folder of a run that was refused before it began, unless it holds more than a log."""
+        if {path.name for path in self.path.glob("*")} <= {".lock", "log.txt"}:
+            with contextlib.suppress(OSError):  # another process writes there
+                for name in ("log.txt", ".lock"):
+                    (self.path / name).unlink(missing_ok=True)
+                self.path.rmdir()
 
     def settle(self) -> None:
         """Remove half-written files, and replace the results of the run by those of a finished repeat.

@@ -23,6 +23,7 @@ from disvae.sweep.pool import Context, Pool, process_context
 from disvae.sweep.record import Sweep, SweepJob
 from disvae.sweep.view import summary, view
 from disvae.system import machine
+from disvae.system.overrides import in_words, typed
 from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job, JobFailed
 
@@ -76,16 +77,19 @@ class Launcher:
                 entry.config = config
                 if config.preview is not None:
                     raise ConfigError("preview=schedule draws the schedules of one run: leave -m out")
-                overrides, choices = config.hydra.overrides.task, config.hydra.runtime.choices
-                entry.job = Job.of(config, list(overrides), dict(choices))
-                name = seen.setdefault(digest(entry.job.config), entry.name)
-                entry.twin = name if name != entry.name else ""
+                choices = config.hydra.runtime.choices
+                entry.job = Job.of(config, typed(config.hydra.overrides.task), dict(choices))
+                mark = digest(entry.job.config)
+                entry.twin = seen.get(mark, "")
+                seen.setdefault(mark, entry.name)
                 if not entry.job.remaining():
                     entry.state = "skipped"
                 elif self.started is None:  # early: its server imports torch while other jobs are composed
                     self.started = self._prepare(config)
-            except (ConfigError, OmegaConfBaseException, HydraException) as error:
+            except ConfigError as error:
                 entry.settle("failed", str(error))
+            except (OmegaConfBaseException, HydraException) as error:
+                entry.settle("failed", in_words(error, entry.overrides))
 
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
         config = self.context.config_loader.load_sweep_config(self.config, overrides)
@@ -112,7 +116,7 @@ class Launcher:
         """
         arguments = [
             argument
-            for argument in self.config.hydra.overrides.task
+            for argument in typed(self.config.hydra.overrides.task)
             if argument.lstrip("+~").partition("=")[0].partition(".")[0] not in NOT_OF_THE_SWEEP
         ]
         command = f"python -m disvae.train {shlex.join(sys.argv[1:])}"

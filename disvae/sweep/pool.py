@@ -226,6 +226,8 @@ class Pool:
             entry.settle("waiting", outcome.reason)
         else:
             entry.settle(outcome.kind, outcome.reason)
+            if outcome.kind == "failed" and not outcome.again and entry.job:
+                entry.job.run.withdraw()  # the sweep's record has the reason
         self.view.ended(entry)
         if entry.state == "waiting":
             self._alone(entry)

@@ -56,7 +56,7 @@ def do_jobs(jobs: Sequence[Job], connection: Connection, devices: Sequence[Devic
     """Run the jobs and send (number of a job, JobProgress or JobOutcome); a JobOutcome is the last of each job."""
     _print_to(Path(os.devnull))  # until a log is open
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        stream.reconfigure(line_buffering=True, encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     os.setsid()  # so that Ctrl-C reaches only the launcher, which tells this process
     tqdm.set_lock(threading.RLock())  # its default is a system semaphore, which outlives a killed process
     signal.signal(signal.SIGTERM, _leave)  # before and after the job, when there is nothing to save

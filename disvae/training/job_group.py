@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from filelock import BaseFileLock
 
 from disvae.dataset import Dataset
-from disvae.evaluation.run_encodings import device_of
 from disvae.system.signals import Interrupted
 from disvae.training.callbacks import StopOnSignal
 from disvae.training.job import Job, packable
 from disvae.training.loop import Training
 from disvae.training.packed.vmap_step import refusal, structure
+from disvae.training.parts import prepare
 from disvae.training.run_trainer import RunTrainer, Stopped
 from disvae.training.trainer import set_up
 
@@ -95,10 +95,11 @@ class JobGroup:
         if not job.force and job.run.finished():
             self._end(i, False)
             return
-        self.runs[i] = RunTrainer(job, device_of(job.config))
         name = json.dumps(job.config["dataset"], sort_keys=True)
-        self.runs[i].build(self.datasets.get(name))
-        self.datasets[name] = self.runs[i].built.dataset
+        parts = prepare(job, self.datasets.get(name))
+        self.datasets[name] = parts.built.dataset
+        self.runs[i] = RunTrainer(job, parts)
+        self.runs[i].build()
 
     def _alike(self) -> list[list[int]]:
         """Return the numbers of the runs that can be trained as one, group by group."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import pytorch_lightning as pl
 
-from disvae.evaluation.run_encodings import device_of
 from disvae.instantiate import make
 from disvae.training.callbacks import Figures, Scores, Seconds, StopOnSignal
 from disvae.training.checkpoint_io import AtomicCheckpointIO
@@ -14,13 +13,16 @@ from disvae.training.data_module import DataModule
 from disvae.training.job import Job
 from disvae.training.module import Diverged, VAEModule
 from disvae.training.packed.module import PackedCheckpointIO, PackedDataModule, PackedModule
+from disvae.training.parts import Parts, prepare
 from disvae.training.progress import Progress, Reporting
 from disvae.training.run_trainer import RunTrainer
 from disvae.training.trainer import set_up, trainer_of
 
 
-def train_run(job: Job) -> bool:
+def train_run(job: Job, parts: Parts | None = None) -> bool:
     """Train to the last step and score; the results are in the run's folder. Return False if it was finished already.
+
+    `parts` are those of `prepare`, which is called here if they are not given.
 
     Raises:
         ConfigError: the parts cannot go together, or a file cannot be read or written.
@@ -30,7 +32,7 @@ def train_run(job: Job) -> bool:
     with job.run.lock():
         if not job.force and job.run.finished():  # by another process, since somebody looked
             return False
-        run = RunTrainer(job, device_of(job.config))
+        run = RunTrainer(job, parts or prepare(job))
         try:
             with StopOnSignal() as stop:
                 run.build()
@@ -88,7 +90,11 @@ class Training:
         config = self.runs[0].config
         callbacks = [make(node, f"callbacks.{name}") for name, node in config["callbacks"].items()]
         for run in self.runs:
-            callbacks += [Scores(run.member, run.during), Figures(run.member, run.during_figures), run.checkpoints]
+            callbacks += [
+                Scores(run.member, run.parts.during),
+                Figures(run.member, run.parts.during_figures),
+                run.checkpoints,
+            ]
             if run.report:
                 callbacks.append(Reporting(run.tell))
         if not self.runs[0].brief and len(self.runs) == 1:

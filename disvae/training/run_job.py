@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from disvae.runs.terminal import print_result
 from disvae.runs.verdict import collapsed
@@ -10,11 +11,34 @@ from disvae.system.imports import loading
 from disvae.system.signals import interruptible
 from disvae.training.job import Job, Report
 
+if TYPE_CHECKING:
+    from disvae.training.parts import Parts
 
-def do(job: Job, *, brief: bool, report: Report | None = None) -> bool:
+
+def parts_of(job: Job) -> "Parts | None":
+    """Return the parts of a run that is to be trained, checked before its folder is made; None if it is trained.
+
+    Raises:
+        ConfigError: a setting is wrong, or the parts cannot go together.
+        InUse: another process trains this very run.
+    """
+    if job.remaining() != "training":
+        return None
+    with loading():
+        from disvae.training.parts import prepare
+        from disvae.training.trainer import set_up
+
+    with interruptible():
+        if job.run.path.is_dir():
+            job.run.lock().release()
+        set_up()
+        return prepare(job)
+
+
+def do(job: Job, *, brief: bool, report: Report | None = None, parts: "Parts | None" = None) -> bool:
     """Train or resume the job's run, or score and draw what is trained; return False if another process had done it.
 
-    `brief` shows no progress; `report` is called with it.
+    `brief` shows no progress; `report` is called with it; `parts` are those of `parts_of`, if it was called.
 
     Raises:
         ConfigError: the parts cannot go together, or a file cannot be read or written.
@@ -26,7 +50,7 @@ def do(job: Job, *, brief: bool, report: Report | None = None) -> bool:
         with loading():
             from disvae.training.loop import train_run
 
-        return train_run(replace(job, brief=brief, report=report))
+        return train_run(replace(job, brief=brief, report=report), parts)
     print(f"Already finished: {job.run.path} (force=true repeats it)")
     if remaining == "scores":
         _score(job, report)

@@ -10,25 +10,22 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
-from disvae.build import Built, build, count
+from disvae.build import Built, count
 from disvae.config import ConfigError
-from disvae.dataset import Dataset
-from disvae.evaluation.run_encodings import check
-from disvae.evaluation.run_scores import choose_metrics, evaluate_run
+from disvae.evaluation.run_scores import evaluate_run
 from disvae.instantiate import make
 from disvae.logger.tensorboard import TensorBoard
-from disvae.pictures.run_figures import choose_figures as choose_figures
 from disvae.pictures.run_figures import draw_run
 from disvae.runs import settings
 from disvae.runs.checkpoint import load
 from disvae.runs.provenance import provenance
 from disvae.runs.tensorboard import final, write_scores
 from disvae.system.signals import Interrupted
-from disvae.training.build_module import build_module
 from disvae.training.callbacks import Checkpoints, Member
 from disvae.training.job import Job
 from disvae.training.module import Diverged, VAEModule
-from disvae.training.starts import continue_from, load_weights, shorter
+from disvae.training.parts import Parts
+from disvae.training.starts import continue_from, shorter
 
 log = logging.getLogger(__name__)
 
@@ -83,19 +80,12 @@ def make_loggers(config: Mapping[str, Any], folder: Path, step: int) -> list[Log
 class RunTrainer:
     """What one process does for a run, from the moment it holds the run's folder."""
 
-    built: Built
-
-    def __init__(self, job: Job, device: torch.device) -> None:
+    def __init__(self, job: Job, parts: Parts) -> None:
         self.home, self.run = job.run, job.run.place(job.force)
         self.run.make()
         self.config, self.brief, self.report = job.config, job.brief, job.report
-        self.device, self.call = device, job.call
-        usual_metrics, usual_figures = not job.metrics_asked, not job.figures_asked
-        self.during = choose_metrics(self.config["metric"], [], by_default=usual_metrics).of_one()
-        self.at_end = choose_metrics(self.config["metric"], self.config["final"], by_default=usual_metrics).of_one()
-        shown, at_end = self.config["figure"], self.config["final_figures"]
-        self.during_figures = choose_figures(shown, [], by_default=usual_figures)
-        self.at_end_figures = choose_figures(shown, at_end, by_default=usual_figures)
+        self.parts, self.built, self.device = parts, parts.built, parts.device
+        self.call = job.call
         self.member = Member(self.run, self.config)
         self.checkpoints = Checkpoints(self.member)
         self.started = time.monotonic()
@@ -120,18 +110,17 @@ class RunTrainer:
         if self.report and self.member.live:
             self.report(activity, step)
 
-    def build(self, dataset: Dataset | None = None) -> None:
-        """Build the run's parts, around `dataset` if it is given, and go on from its last checkpoint.
+    def build(self) -> None:
+        """Set the parts up in the run's folder, and go on from its last checkpoint.
 
         Raises:
-            ConfigError: the parts cannot go together, the images have changed, or a file cannot be read or written.
+            ConfigError: the images have changed, or a file cannot be read or written.
         """
         self.tell("preparing", self.at_step)
         if self.checkpoint and not self.brief:
             print(f"Continuing from step {self.at_step:,} ({self.run.last})")
         self.run.mark("running", self.run.status()["step"])
         self.record = provenance(str(self.device), torch.get_num_threads(), self.call)
-        self.built = build(self.config, dataset)
         checksum = self.built.dataset.checksum
         if any(session.get("data_checksum") != checksum for session in self.former):
             remedy = "force=true starts it again" if self.run == self.home else "delete this folder to start it again"
@@ -145,14 +134,11 @@ class RunTrainer:
             print(
                 _describe(self.built, self.config, self.device), f"→ {self.home.path}{repeated}", sep="\n", flush=True
             )
-        if self.at_end.metrics:
-            check(self.built, self.config["score"])
-        module = build_module(self.config, self.built, self.device)
+        module = self.parts.module
         if self.checkpoint:
             module.load_state_dict(self.checkpoint["state_dict"])
             module.on_load_checkpoint(self.checkpoint)
         elif former := self.config.get("init_from"):
-            load_weights(module.vae, former)
             self.record["init_from"] = former
             self.write_record()
         self.member.module, self.member.data = module, self.built.data
@@ -184,11 +170,11 @@ class RunTrainer:
         """Score and draw the last weights into the run's folder; then the run is finished."""
         self.close_loggers()  # a later file of events follows
         started = time.monotonic()
-        if self.at_end.metrics:
+        if self.parts.at_end.metrics:
             if not self.brief:
-                print(f"Scoring by {len(self.at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
+                print(f"Scoring by {len(self.parts.at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
             self.tell("scoring", self.at_step)
-            said = evaluate_run(self.run, self.at_end, self.config["score"], built=self.built, device=self.device)
+            said = evaluate_run(self.run, self.parts.at_end, self.config["score"], built=self.built, device=self.device)
             if not self.brief and said:
                 print(said)
         else:
@@ -199,9 +185,9 @@ class RunTrainer:
         seconds = self.record.setdefault("seconds", {})
         seconds["scores"] = round(time.monotonic() - started, 1)
         started = time.monotonic()
-        if self.at_end_figures.figures:
+        if self.parts.at_end_figures.figures:
             self.tell("drawing", self.at_step)
-            draw_run(self.run, self.at_end_figures, built=self.built, device=self.device)
+            draw_run(self.run, self.parts.at_end_figures, built=self.built, device=self.device)
             seconds["pictures"] = round(time.monotonic() - started, 1)
         self.close()
         self.run.mark("finished", self.at_step)

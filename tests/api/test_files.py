@@ -63,7 +63,7 @@ def test_a_folder_of_pictures_is_encoded_with_names_and_resized(run, tmp_path):
         (["nowhere", "."], "nowhere is not the folder of a trained run"),
         (["RUN", ".", "size=3"], "size=3 is not an option"),
         (["RUN", ".", "skip_broken=yes"], "skip_broken=yes is not an option"),
-        (["RUN", "EMPTY"], r"must hold pictures \(\.png"),
+        (["RUN", "EMPTY"], r"must hold pictures \(\*\.png"),
     ],
 )
 def test_arguments_of_encode_that_cannot_be_are_refused(run, tmp_path, arguments, message):

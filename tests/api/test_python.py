@@ -86,7 +86,7 @@ def test_training_in_a_thread_makes_the_run_of_the_command_line(tmp_path, monkey
 
 @pytest.mark.parametrize("stop", [Interrupted(2), Stopped("SIGINT at step 5; the same command continues it", 130)])
 def test_the_stop_button_of_a_notebook_raises_what_python_raises(tmp_path, monkeypatch, stop):
-    def stopped(job, brief):
+    def stopped(job, brief, parts):
         raise stop
 
     monkeypatch.setattr(training, "do", stopped)
@@ -95,7 +95,7 @@ def test_the_stop_button_of_a_notebook_raises_what_python_raises(tmp_path, monke
 
 
 def test_a_diverged_run_raises_its_own_error(tmp_path, monkeypatch):
-    def diverges(job, brief):
+    def diverges(job, brief, parts):
         raise Stopped("training diverged at step 3", 4)
 
     monkeypatch.setattr(training, "do", diverges)

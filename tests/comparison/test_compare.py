@@ -132,7 +132,7 @@ def test_objectives_with_other_settings_stand_in_one_table(config, composed, tmp
         ("beta=3", "no run has beta=3; they have 1, 4"),
         ("udr=yes", "udr must be true or false, got yes"),
         ("csv=/nowhere/x.csv", "csv=/nowhere/x.csv must be a file in an existing folder"),
-        ("beta=", "beta= has no value; type beta=VALUE"),
+        ("beta=", "beta= lacks a name or a value; type beta=VALUE"),
     ],
 )
 def test_what_cannot_be_is_one_message(out, option, message):

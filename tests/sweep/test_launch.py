@@ -64,22 +64,19 @@ def test_every_job_that_can_be_is_done_and_every_other_says_why(sweep, composed)
     failed = {line.split(":")[1].strip(): line for line in output.splitlines() if line.startswith("failed: ")}
     assert len(failed) == 4
     assert "beta must be a finite number >= 0, got -1" in failed["beta=-1,z_dim=2,optimizer.lr=0.001,seed=1"]
-    assert "allocate" in failed["beta=1,z_dim=100000000000,optimizer.lr=0.001,seed=2"]
+    assert "z_dim must be a whole number" in failed["beta=1,z_dim=100000000000,optimizer.lr=0.001,seed=2"]
     assert "diverged" in failed["beta=1,z_dim=2,optimizer.lr=1000000,seed=3"]
     assert "IsADirectoryError" in failed["beta=1,z_dim=2,optimizer.lr=0.001,seed=4"]
     again = [line for line in output.splitlines() if "crashed, will be tried again" in line]
-    assert sorted("seed=2" in line for line in again) == [False, True], "the two crashes, once each"
-    assert "seed=4" in "".join(again)
+    assert ["seed=4" in line for line in again] == [True], "the crash, once"
     assert "Traceback" not in output
     assert sweep.processes() == []
 
     [record] = sweep.folder.glob("outputs/sweeps/*.json")
     jobs = Record.read(record).jobs
-    assert [job.run is None for job in jobs] == [False, True, False, False, False]
+    assert [job.run is None for job in jobs] == [False, True, True, False, False]
     assert "beta must be" in jobs[1].error
     assert "IsADirectoryError" in jobs[4].error, "a run that has no status of its own"
-    assert jobs[2].error is None
-    assert "Traceback" in (sweep.folder / "outputs" / jobs[2].run / "log.txt").read_text()
     before = (sweep.folder / "outputs" / jobs[0].run / "status.json").read_bytes()
 
     (folder / "log.txt").rmdir()

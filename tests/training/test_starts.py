@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from disvae.config import ConfigError, resolved, spelled, trained_weights
-from disvae.evaluation.run_encodings import device_of
 from disvae.runs.checkpoint import load, save
 from disvae.runs.curves import curves
 from disvae.runs.folder import Run
 from disvae.training.job import Job
 from disvae.training.loop import train_run
+from disvae.training.parts import prepare
 from disvae.training.run_trainer import RunTrainer
 from disvae.training.starts import load_weights, shorter
 
@@ -102,7 +102,7 @@ def test_a_run_whose_settings_depend_on_its_end_is_not_continued(composed, tmp_p
 def test_a_warm_start_takes_the_weights_and_says_where_they_come_from(composed, runs, tmp_path):
     source = runs["short"]
     job = job_of(composed, tmp_path, f"init_from={source.path}", "seed=1", "objective=beta_vae")
-    trainer = RunTrainer(job, device_of(job.config))
+    trainer = RunTrainer(job, prepare(job))
     trainer.build()
     assert trainer.at_step == 0
     weights = trainer.module.vae.state_dict()

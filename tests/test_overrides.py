@@ -1,0 +1,117 @@
+"""What a command line answers: whatever is typed, one line that names the setting, and no trace."""
+
+import os
+import random
+import re
+import sys
+import time
+
+import pytest
+
+from disvae import train
+from disvae.config import LISTS, conf_dir, options
+from disvae.system.overrides import known_settings
+
+NUMBER = int(os.environ.get("DISVAE_RANDOM_OVERRIDES", "25"))
+"""Number of random command lines; type DISVAE_RANDOM_OVERRIDES=500 for a thorough search."""
+
+SEED = int(os.environ.get("DISVAE_RANDOM_SEED", "0"))
+
+VALUES = [
+    "", "null", "true", "0", "-1", "1", "2", "0.5", "1e30", "inf", "nan", "2147483648", "9223372036854775808", "abc",
+    "β", "~", "a=b", "[", "[]", "[1]", "[[1]]", "[a,b]", "{}", "{a:1}", "${nothing}", "${steps}", "1,2",
+]  # fmt: skip
+FORMS = ("{}={}", "{}={}", "{}={}", "{}={}", "+{}={}", "++{}={}", "~{}", "{}", "{}x={}", "{}.x={}")
+
+
+def random_overrides(rng: random.Random) -> list[str]:
+    """Return an override of a random setting or group, often with the choice that has the setting."""
+    known = known_settings()
+    groups = [path.name for path in conf_dir().iterdir() if path.is_dir() and path.name not in ("hydra", "dataset")]
+    if rng.random() < 0.15:
+        group = rng.choice(groups)
+        return [rng.choice(FORMS).format(group, rng.choice([*options(group), *VALUES]))]
+    key = rng.choice([key for key, choices in known.items() if not any("dataset=" in choice for choice in choices)])
+    choices = known[key]
+    typed = [rng.choice(choices)] if choices and rng.random() < 0.8 else []
+    return [*typed, rng.choice(FORMS).format(key, rng.choice(VALUES))]
+
+
+@pytest.fixture
+def answer(tiny, tmp_path, monkeypatch, capsys):
+    """Return a function that types overrides, and returns the exit status and what was said on stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def type_(*overrides: str) -> tuple[int, str]:
+        quick = [each for each in tiny if not each.startswith(("steps", "eval_every"))]
+        monkeypatch.setattr(sys, "argv", ["disvae-train", *quick, "steps=2", "batch_size=50", "metric=[]", *overrides])
+        try:
+            train.main()
+        except SystemExit as end:
+            return int(end.code or 0), capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return type_
+
+
+@pytest.mark.parametrize("number", range(NUMBER))
+def test_a_random_override_is_obeyed_or_refused_in_a_line_that_names_it(answer, tmp_path, number):
+    overrides = random_overrides(random.Random(f"{SEED} {number}"))
+    started = time.monotonic()
+    status, said = answer(*overrides)
+    told = f"{overrides}: {status} {said}"
+    assert status in (0, 2, 4), told
+    assert time.monotonic() - started < 60, told
+    assert not re.search("Traceback|HYDRA_FULL_ERROR|Error executing", said), told
+    if status == 2:
+        lines = said.splitlines()
+        words = re.split(r"[.@=]", overrides[-1].lstrip("+~"))
+        assert len(lines) == 1, told
+        assert lines[0].startswith("disvae: "), told
+        assert words[0] in lines[0] or (words[0] in LISTS and words[1] in lines[0]), told
+        assert not [path for path in tmp_path.rglob("*") if path.name == "status.json"], told
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("schedule.beta.value=-1", "schedule.beta: value must be non-negative and finite, got -1"),
+        ("figure=[reconstruction] figure.traversal.most=3", "add traversal to figure=[...]"),
+        ("metric=[mig] metric.mig.bins={a:1}", "metric.mig.bins must be a whole number, got {'a': 1}"),
+        (
+            "metric=[dci] metric.dci.trees=9223372036854775808",
+            "metric.dci.trees must be at most 1,000,000, because more",
+        ),
+        ("score.repeats=2147483648", "score.repeats must be a whole number from 2 to 10,000, got 2147483648"),
+        ("score.controls=-1", "score.controls must be a list of untrained, pca, ica, rotation, got -1"),
+        ("dataset.clusters=2147483648", "dataset.clusters must be at most 1,000,000"),
+        ("dataset.beta=3", "dataset.beta is not a setting; did you mean beta="),
+        ("optimizer.eps=0", "optimizer: lr and eps must be positive, got 0.001 and 0"),
+        ("optimizer.lr=inf", "optimizer.lr must be a finite number, got inf"),
+        ("log_every=${nothing}", "log_every refers to ${nothing}, which is not a setting"),
+        ("trainer.accelerator=[[1]]", "trainer.accelerator must be one of auto, cpu, gpu, cuda, mps, got [[1]]"),
+        ("+trainer.foo=1", "trainer: Trainer.__init__() got an unexpected keyword argument 'foo'"),
+        ("out=null", "out must be a folder, out=PATH, got null"),
+        ("out=~/runs", """needs quotes: type 'out="~/runs"'"""),
+        ("trainer.graph=β", """needs quotes: type 'trainer.graph="β"'"""),
+        ("final=null", "final must be all or a list of active_units"),
+        ("split=null", "split is a group of settings, split.NAME=VALUE, got null"),
+        ("zip={}", "zip={} is not"),
+        ("batch_size=401", "batch_size must be at most the 400 training images, got 401"),
+        ("betaa=6", "betaa is not a setting; did you mean beta=?"),
+        ("lr=1e-3", "lr is not a setting; did you mean optimizer.lr=?"),
+        ("epochs=10", "epochs is not a setting; did you mean steps=?"),
+        ("objective=betatc", "got 'betatc'; did you mean beta_tc?"),
+        ("prior.df=5", "prior.df has no effect with these choices: type also prior=student_t"),
+        ("seed = 3", "'seed' is not a setting: type seed=VALUE, without spaces around ="),
+        ("--foo", "--foo is not a flag"),
+        ("--cfg", "--cfg must be job or hydra or all, got"),
+        ("-m beta=1,[", "beta=1,[ cannot be read"),
+    ],
+)
+def test_what_is_refused_is_named_and_leaves_no_folder(answer, tmp_path, typed, said):
+    status, told = answer(*typed.split(" "))
+    assert (status, told.count("\n"), told.startswith("disvae: ")) == (2, 1, True), told
+    assert said in told
+    assert not list(tmp_path.rglob("status.json"))
+    assert not list(tmp_path.glob("outputs"))
