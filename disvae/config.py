@@ -241,7 +241,7 @@ def check_score(cfg: Any) -> None:
         raise ConfigError(f"score.transport must be true or false, got {score['transport']!r}")
     _number("score.repeats", score["repeats"], least=2, whole=True, most=10_000)
     if score["bins"] is not None:
-        _number("score.bins", score["bins"], least=2, whole=True, most=1000)
+        _number("score.bins (or null)", score["bins"], least=2, whole=True, most=1000)
     _number("score.seed", score["seed"], least=0, whole=True, most=2**32 - 1)
     _names("score.controls", score["controls"], CONTROLS)
 

@@ -33,6 +33,7 @@ from disvae.training.run_trainer import Stopped
 
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=8", "dataset.scales=2", "z_dim=3")
 SHORT = ("steps=6", "eval_every=2", "batch_size=16", "eval_images=400", "split.validation=0.3", "eval_samples=50")
+SHORT += ("beta=0.1", "optimizer.lr=0.003")  # a collapsed model would score 0 by every metric
 CHEAP = ("sparsity", "mig", "active_units", "aggregate_posterior")
 
 
