@@ -10,7 +10,9 @@ import pytest
 import disvae
 
 ROOT = Path(disvae.__file__).parent
-COMMANDS = ("encode", "export", "train", "evaluate", "score", "compare", "status", "report", "explore", "benchmark")
+COMMANDS = (
+    "new", "train", "evaluate", "score", "compare", "status", "report", "explore", "encode", "export", "benchmark"
+)  # fmt: skip
 DISTRIBUTIONS = ("prior", "posterior", "likelihood")
 ORDER = (
     COMMANDS,

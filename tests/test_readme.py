@@ -63,10 +63,11 @@ def test_the_table_of_options_is_complete(group):
 
 
 SHOWN = re.compile(r"(?:^    |`)((?:python -m disvae\.|\./scripts/train)[^`#\n]*?) *(?:`|#|$)", re.MULTILINE)
+OTHERS = tuple(f"python -m disvae.{name}" for name in ("train", "benchmark", "new"))
 COMMANDS = sorted(
     {re.sub(r"^\./scripts/train", "python -m disvae.train", line) for line in SHOWN.findall(TEXT + HOWTO)}
 )
-OF_RUNS = [line for line in COMMANDS if not line.startswith(("python -m disvae.train", "python -m disvae.benchmark"))]
+OF_RUNS = [line for line in COMMANDS if not line.startswith(OTHERS)]
 TRAINING = [line for line in COMMANDS if line.startswith("python -m disvae.train") and "--help" not in line]
 
 

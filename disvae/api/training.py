@@ -16,6 +16,7 @@ from disvae.config import ConfigError, check_lists, check_names, spelled
 from disvae.system.command import let_threads_sleep
 from disvae.system.compose import composing
 from disvae.system.overrides import check_forms, translated
+from disvae.system.plugins import allow_plugins
 from disvae.system.signals import Interrupted
 from disvae.training.job import Job
 from disvae.training.run_job import do, parts_of, say_result
@@ -62,6 +63,7 @@ def _job(overrides: Sequence[str]) -> Job:
         ConfigError: a setting is wrong; the message says what to type.
     """
     overrides = list(map(spelled, overrides))
+    allow_plugins(overrides)
     check_forms(overrides)
     check_lists(overrides)
     check_names(overrides)

@@ -10,6 +10,7 @@ from disvae.runs.folder import Run
 from disvae.runs.settings import Setting, flat_settings
 from disvae.runs.tables import needed_images
 from disvae.sweep.record import FOLDER, Sweep, SweepJob
+from disvae.system.plugins import plugins_of
 
 CHECKSUM = "dataset.checksum"
 """The setting of a row that tells runs of different images apart, whatever their paths and settings are."""
@@ -23,7 +24,8 @@ class Row:
     scores' 95 % confidence intervals over the images of this run. `controls` holds the scores of the baselines and of
     `chance`, by tag and source. `needed` holds by label how many images those metrics need that had fewer. `peers`
     names the folders of the runs that UDR compared. `repeat` is the progress of a repeat with force=true. A `typed` row
-    has no configuration: only the settings in its overrides are known.
+    has no configuration: only the settings in its overrides are known. `plugins` names the packages whose options the
+    run uses.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Row:
     peers: frozenset[str] = frozenset()
     repeat: str = ""
     typed: bool = False
+    plugins: tuple[Any, ...] = ()
 
     def half(self, tag: str) -> float | None:
         """Return half the 95 % interval of a value over the images of this run; None if it has no interval."""
@@ -119,13 +122,14 @@ def of_run(run: Run) -> Row:
         values = run.metrics()
         scores = run.scores()
         found = list(_flat(scores))
+        config = run.config() if (run.path / "config.yaml").exists() else {}
         return Row(
             name=run.path.name,
             path=run.path,
             state=run.state(),
             step=status["step"],
             error=status.get("error", ""),
-            settings=_settings(run) if (run.path / "config.yaml").exists() else {},
+            settings=_settings(run, config) if config else {},
             metrics={tag: value for tag, value in values.items() if not tag.endswith("_se")},
             errors={tag.removesuffix("_se"): value for tag, value in values.items() if tag.endswith("_se")},
             controls={tag: others for tag, _, others in found if others},
@@ -133,16 +137,17 @@ def of_run(run: Run) -> Row:
             needed=needed_images(scores.get("metric", {})),
             peers=_peers(scores),
             repeat=_repeat(run.place(force=True)),
+            plugins=tuple(plugins_of(config)),
         )
     except ConfigError as error:
         return Row(run.path.name, run.path, "failed", error=str(error))
 
 
-def _settings(run: Run) -> dict[str, Setting]:
+def _settings(run: Run, config: Mapping[str, Any]) -> dict[str, Setting]:
     """Return the settings that distinguish runs; the beginning of the images' checksum is one of them."""
     checksum = run.data_checksum()
     known = {CHECKSUM: checksum[: len("sha256:") + 8]} if checksum else {}
-    return flat_settings(run.config()) | known
+    return flat_settings(config) | known
 
 
 def _flat(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float], dict[str, float]]]:

@@ -16,7 +16,7 @@ import torch
 from tensorboard.compat.proto.event_pb2 import Event
 
 from disvae.build import Built
-from disvae.config import ConfigError, nodes, options
+from disvae.config import ConfigError, is_option, nodes, options
 from disvae.data.factors import binned
 from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL
@@ -114,7 +114,7 @@ def schedules_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: make(node, f"schedule.{name}")
         for name, node in config["objective"].items()
-        if isinstance(node, Mapping) and str(node.get("_target_")).startswith("disvae.schedule.")
+        if is_option(node, "schedule")
     }
 
 

@@ -39,6 +39,7 @@ from disvae.config import ConfigError, options
 from disvae.runs.atomic import write_atomically
 from disvae.runs.identity import NOT_IDENTITY, identity
 from disvae.runs.provenance import now
+from disvae.system.plugins import check_plugins, plugins_of
 
 NAMES = (
     r"config\.yaml|(provenance|status|metrics|scores)\.json|(last|best)\.ckpt|encoding(-\w+)?\.h5"
@@ -149,13 +150,14 @@ class Run:
         return (self.path.parent if self.path.name == ".new" else self.path) / ".lock"
 
     def check_trained(self) -> None:
-        """Check that the folder holds a configuration and a checkpoint.
+        """Check that the folder holds a configuration and a checkpoint, and that its plugins are allowed here.
 
         Raises:
-            ConfigError: a file is missing.
+            ConfigError: a file is missing, or a plugin is not allowed.
         """
         if not (self.path / "config.yaml").is_file() or not self.last.is_file():
             raise ConfigError(f"{self.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
+        check_plugins(plugins_of(self.config()), self.path)
 
     def place(self, force: bool) -> "Run":
         """Return the run that training writes: this one or, with `force`, its repeat in .new/."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from disvae.config import ConfigError
 from disvae.system.output import keep_output, lost_output
+from disvae.system.plugins import allow_plugins
 from disvae.system.signals import Interrupted, interruptible
 
 
@@ -116,9 +117,9 @@ def command(describe: Callable[[], str], work: Callable[[Sequence[str]], None], 
 
     `refusals` says which errors end in a line and in which exit status.
     """
-    arguments = sys.argv[1:]
     prepare_process()
     with refusals(kept):
+        arguments = allow_plugins(sys.argv[1:])
         if asks_help(arguments):
             print(describe())
         else:

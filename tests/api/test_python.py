@@ -111,6 +111,7 @@ def test_a_diverged_run_raises_its_own_error(tmp_path, monkeypatch):
         (lambda run: disvae.train("objective=nope"), "objective"),
         (lambda run: disvae.train(nothing=1), "nothing"),
         (lambda run: disvae.train("beta=1,2"), "beta=1,2 is a sweep"),
+        (lambda run: disvae.train(plugins=["no_such_package"]), "plugins must be packages with a folder conf/"),
         (lambda run: disvae.train(preview="schedule"), "type python -m disvae.train preview=schedule"),
         (lambda run: disvae.load("nowhere"), "nowhere is not the folder of a trained run"),
         (lambda run: disvae.TrainedRun("."), "is not the folder of a trained run"),
