@@ -73,7 +73,9 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         from disvae.evaluation.run_encodings import drawn
         from disvae.evaluation.run_scores import choose_metrics, entries, stage
 
-    arrays = codes_file.read_codes(path, ("codes", "factor", "population", "controls/"))
+    arrays = codes_file.read_codes(
+        path, without=("names", "parameters/")
+    )  # there may be a name for each of many images
     encoding = given_encoding(arrays, str(path), settings["bins"])
     chosen = choose_metrics(nodes, [] if nodes else "all").of_one()
     results = score_given(encoding, arrays, chosen, settings)

@@ -17,8 +17,8 @@ from disvae.runs.atomic import write_atomically
 CODES_ADVICE = "write HDF5, or NPZ with numpy.savez('codes.npz', codes=codes, factors=factors)"
 
 
-def read_codes(path: Path, beginnings: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
-    """Return the arrays of the file whose names have one of these beginnings, by name; strings are arrays of str.
+def read_codes(path: Path, without: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Return the arrays of the file by name, except those whose names begin with `without`; strings are arrays of str.
 
     The name of an HDF5 array in a group is `group/name`.
 
@@ -28,7 +28,7 @@ def read_codes(path: Path, beginnings: tuple[str, ...] = ("",)) -> dict[str, np.
     if not path.is_file():
         raise ConfigError(f"{path} is not a file; name one that holds codes (N, D), .h5 or .npz")
     try:
-        wanted = {name for name in array_file.declared(path, CODES_ADVICE) if name.startswith(beginnings)}
+        wanted = {name for name in array_file.declared(path, CODES_ADVICE) if not name.startswith(without)}
         return array_file.read_arrays(path, CODES_ADVICE, wanted)
     except ValueError as error:
         raise ConfigError(str(error)) from error
