@@ -21,7 +21,6 @@ from disvae.runs.folder import Run
 from disvae.system.command import command, option, paths
 from disvae.system.help import score_help
 from disvae.system.imports import loading
-from disvae.system.plugins import check_plugins, plugins_of
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -37,9 +36,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     chosen, shown, score = scoring_settings(overrides)
     runs = [Run(folder) for folder in folders]
     for run in runs:
-        if not (run.path / "config.yaml").is_file() or not run.last.is_file():
-            raise ConfigError(f"{run.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
-        check_plugins(plugins_of(run.config()), run.path)
+        run.check_trained()
     with loading():
         from disvae.evaluation import run_scores as evaluation
         from disvae.evaluation.run_encodings import built_of

@@ -44,6 +44,7 @@ from disvae.runs.digests import Changed, Damaged, read_known, sealed, unsealed, 
 from disvae.runs.identity import NOT_IDENTITY, identity
 from disvae.runs.provenance import now
 from disvae.system.locks import acquired, awaited, owner
+from disvae.system.plugins import check_plugins, plugins_of
 
 NAMES = (
     r"config\.yaml|(provenance|status|metrics|scores|digests)\.json|(last|best)\.ckpt|encoding(-\w+)?\.h5"
@@ -166,6 +167,16 @@ class Run:
     def _lock(self) -> Path:
         """Return the path of the lock file; a run and its repeat in .new/ share one lock."""
         return (self.path.parent if self.path.name == ".new" else self.path) / ".lock"
+
+    def check_trained(self) -> None:
+        """Check that the folder holds a configuration and a checkpoint, and that its plugins are allowed here.
+
+        Raises:
+            ConfigError: a file is missing, or a plugin is not allowed.
+        """
+        if not (self.path / "config.yaml").is_file() or not self.last.is_file():
+            raise ConfigError(f"{self.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
+        check_plugins(plugins_of(self.config()), self.path)
 
     def place(self, force: bool) -> "Run":
         """Return the run that training writes: this one or, with `force`, its repeat in .new/."""

@@ -71,7 +71,7 @@ class Job:
 
     `force` repeats a finished run beside what its folder holds, or goes on with a repeat that was begun. `overrides`
     are what was typed, `optimize` names the result for a sweeper, `brief` shows no progress, and `report` is called
-    with the progress.
+    with the progress. `call` is the Python call that asked for it, if no command did.
     """
 
     run: Run
@@ -81,6 +81,7 @@ class Job:
     optimize: str = "val/elbo"
     brief: bool = False
     report: Report | None = None
+    call: str = ""
 
     @classmethod
     def of(cls, cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> "Job":

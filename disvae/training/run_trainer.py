@@ -108,6 +108,7 @@ class RunTrainer:
         self.run.make()
         self.config, self.brief, self.report = job.config, job.brief, job.report
         self.parts, self.built, self.device = parts, parts.built, parts.device
+        self.call = job.call
         self.member = Member(self.run, self.config)
         self.checkpoints = Checkpoints(self.member)
         self.started = time.monotonic()
@@ -142,7 +143,7 @@ class RunTrainer:
         if self.checkpoint and not self.brief:
             print(f"Continuing from step {self.at_step:,} ({self.run.last})")
         self.run.mark("running", self.run.status()["step"])
-        self.record = provenance(str(self.device), torch.get_num_threads())
+        self.record = provenance(str(self.device), torch.get_num_threads(), self.call)
         checksum = self.built.dataset.checksum
         if any(session.get("data_checksum") != checksum for session in self.former):
             remedy = "force=true starts it again" if self.run == self.home else "delete this folder to start it again"
