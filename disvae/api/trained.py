@@ -124,9 +124,9 @@ def load(run: str | Path | Run, *, device: str = "cpu") -> TrainedVAE:
     """
     opened = TrainedRun(run.path if isinstance(run, Run) else run)
     from disvae.evaluation.run_encodings import restored
-    from disvae.instantiate import make
     from disvae.runs.checkpoint import load as load_checkpoint
     from disvae.statistics.latents import seeded
+    from disvae.system.instantiate import make
 
     config, checkpoint = opened.config(), load_checkpoint(opened.last)
     x_shape = checkpoint.get("hyper_parameters", {}).get("x_shape")

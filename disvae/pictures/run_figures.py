@@ -16,13 +16,13 @@ from disvae.data.factors import binned
 from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL
 from disvae.evaluation.run_encodings import device_of, sources_of
-from disvae.instantiate import make, prepared
 from disvae.pictures.factor_shares import BINS
 from disvae.pictures.figure_data import Drawn, FigureData, NotDrawable
 from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import curves
 from disvae.runs.folder import Run
 from disvae.runs.tensorboard import picture_summary, replace_events
+from disvae.system.instantiate import make, prepared
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)

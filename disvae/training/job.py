@@ -13,9 +13,9 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from disvae.config import ConfigError, check_choices, check_settings, check_values, nodes, resolved
-from disvae.instantiate import make
 from disvae.runs.folder import Run, readable
 from disvae.runs.identity import FILE_CHECKSUM
+from disvae.system.instantiate import make
 from disvae.training.defaults import changes, check_experiment
 
 Report = Callable[[str, int], None]

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 from disvae.batches import Batch
 from disvae.build import make_vae
-from disvae.instantiate import make
 from disvae.objective import Objective
 from disvae.runs.checkpoint import load
 from disvae.statistics.aggregate_posterior import Aggregate
+from disvae.system.instantiate import make
 from disvae.vae import VAE
 
 NORM = "gradient norm"

@@ -14,13 +14,13 @@ from pytorch_lightning.loggers import Logger
 from disvae.build import Built, count
 from disvae.config import ConfigError
 from disvae.evaluation.run_scores import evaluate_run
-from disvae.instantiate import make
 from disvae.logger.tensorboard import TensorBoard
 from disvae.pictures.run_figures import draw_run
 from disvae.runs import settings
 from disvae.runs.checkpoint import load
 from disvae.runs.provenance import provenance
 from disvae.runs.tensorboard import final, write_scores
+from disvae.system.instantiate import make
 from disvae.system.signals import Interrupted
 from disvae.training.callbacks import Checkpoints, Member
 from disvae.training.checkpoint_io import resume
