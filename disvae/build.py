@@ -11,8 +11,8 @@ from torch.distributions import Distribution
 from disvae.batches import Data
 from disvae.config import ConfigError
 from disvae.dataset import Dataset, check_images
-from disvae.instantiate import make
 from disvae.objective import Objective
+from disvae.system.instantiate import make
 from disvae.vae import VAE
 
 LOOK = 10_000

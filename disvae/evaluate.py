@@ -12,6 +12,7 @@ dataset.path=PATH says where the data of the runs are now, if they have moved; o
 The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for SIGTERM; finished scores are kept.
 """
 
+import sys
 from collections.abc import Collection, Sequence
 
 from disvae.config import ConfigError
@@ -20,7 +21,6 @@ from disvae.runs.folder import Run
 from disvae.system.command import command, option, paths
 from disvae.system.help import score_help
 from disvae.system.imports import loading
-from disvae.system.plugins import check_plugins, plugins_of
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -36,9 +36,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     chosen, shown, score = scoring_settings(overrides)
     runs = [Run(folder) for folder in folders]
     for run in runs:
-        if not (run.path / "config.yaml").is_file() or not run.last.is_file():
-            raise ConfigError(f"{run.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
-        check_plugins(plugins_of(run.config()), run.path)
+        run.check_trained()
     with loading():
         from disvae.evaluation import run_scores as evaluation
         from disvae.evaluation.run_encodings import built_of
@@ -51,16 +49,23 @@ def evaluate(arguments: Sequence[str]) -> None:
     if len(runs) == 1:
         metrics.of_one()
     names = [evaluation.stage(score)]
+    failed = []
     for run in runs:
-        built = None if place is None else built_of(run, place)
-        if metrics.metrics:
-            with run.lock():
-                said = evaluation.evaluate_run(run, metrics, score, built=built)
-            _show(run, names, metrics.nodes, said)
-        if pictures.figures:
-            with run.lock():
-                written = drawing.draw_run(run, pictures, built=built)
-            _say_written(run, written)
+        try:
+            built = None if place is None else built_of(run, place)
+            if metrics.metrics:
+                with run.lock():
+                    said = evaluation.evaluate_run(run, metrics, score, built=built)
+                _show(run, names, metrics.nodes, said)
+            if pictures.figures:
+                with run.lock():
+                    written = drawing.draw_run(run, pictures, built=built)
+                _say_written(run, written)
+        except ConfigError as error:
+            if len(runs) == 1:
+                raise
+            failed.append(f"{run.path}: {error}")
+            print(f"disvae: {failed[-1]}", file=sys.stderr)
     if len(runs) > 1 and metrics.of_runs:
         evaluation.score_together(runs, metrics, score, place)
         for run in runs:
@@ -68,6 +73,8 @@ def evaluate(arguments: Sequence[str]) -> None:
     for run in runs:
         if run.report.exists():
             write_page(run, run.report)
+    if failed:
+        raise ConfigError(f"{len(failed)} of {len(runs)} runs could not be scored or drawn: see above")
 
 
 def _show(run: Run, stages: Sequence[str], labels: Collection[str], said: str) -> None:

@@ -20,7 +20,6 @@ from disvae.runs.atomic import write_atomically
 from disvae.runs.folder import Run
 from disvae.system.command import command, option, paths
 from disvae.system.imports import loading
-from disvae.system.plugins import check_plugins, plugins_of
 
 
 def explore(arguments: Sequence[str]) -> None:
@@ -37,9 +36,7 @@ def explore(arguments: Sequence[str]) -> None:
     if len(folders) != 1:
         raise ConfigError("name the folder of one run: python -m disvae.explore outputs/DATASET/RUN")
     run = Run(folders[0])
-    if not (run.path / "config.yaml").is_file() or not run.last.is_file():
-        raise ConfigError(f"{run.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
-    check_plugins(plugins_of(run.config()), run.path)
+    run.check_trained()
     file = Path(target) if target else run.path / "explore.html"
     with loading():
         from disvae.explorer.contents import page_of

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 
 from disvae.comparison.results import Row, collect
 from disvae.config import ConfigError
@@ -48,12 +48,12 @@ def status(arguments: Sequence[str]) -> None:
     screen = console()
     for row in rows:
         if row.state in wanted:
-            state = f"[{STATES[row.state]}]{row.state:<11}[/]"
-            screen.print(f"{state} {_step(row):>15}  {_elbo(row):<13}  {escape(_place(row))}", **PLAIN)
+            state = Text(f"{row.state:<11}", STATES[row.state])
+            screen.print(state, f"{_step(row):>15}  {_elbo(row):<13}  {_place(row)}", **PLAIN)
             if row.error:
-                screen.print(f"{'':<11} {escape(row.error.splitlines()[0])}", **PLAIN)
+                screen.print(f"{'':<11} {row.error.splitlines()[0]}", **PLAIN)
             if row.repeat:
-                screen.print(f"{'':<11} its repeat (force=true): {escape(row.repeat.splitlines()[0])}", **PLAIN)
+                screen.print(f"{'':<11} its repeat (force=true): {row.repeat.splitlines()[0]}", **PLAIN)
     counts = Counter(row.state for row in rows)
     said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     screen.print(f"{len(rows)} run{'s' if len(rows) > 1 else ''}: {said}", **PLAIN)

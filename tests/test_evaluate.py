@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from disvae.evaluation.run_encodings import restored
 from disvae.evaluation.run_scores import choose_metrics, stage
 from disvae.evaluation.settings import scoring_settings
 from disvae.runs.folder import Run
-from disvae.runs.terminal import console
+from disvae.runs.terminal import console, print_result
 from disvae.score import score, score_file
 from disvae.system.command import paths
 from disvae.train import train
@@ -557,3 +558,33 @@ def test_bad_settings_of_scores_stop_before_training(composed, tmp_path, overrid
     with pytest.raises(ConfigError, match=message):
         command_line(composed, *SPRITES, *SHORT, f"out={tmp_path}", override)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_cannot_be_scored_does_not_stop_the_others(run, tmp_path, capsys):
+    bad = tmp_path / "bad[/x]"
+    shutil.copytree(run.path, bad)
+    (bad / "last.ckpt").write_bytes(b"damaged")
+    before = run.scores()["metric"].keys()
+    with pytest.raises(ConfigError, match="1 of 2 runs could not be scored or drawn: see above"):
+        evaluate([str(bad), str(run.path), "metric=[modularity]"])
+    assert run.scores()["metric"].keys() - before == {"modularity"}
+    assert f"disvae: {bad}: {bad / 'last.ckpt'} cannot be read" in capsys.readouterr().err
+
+
+def test_damaged_scores_are_written_again(run, capsys):
+    (run.path / "scores.json").write_text((run.path / "scores.json").read_text().replace("1", "2"))
+    with pytest.raises(
+        ConfigError, match=r"scores\.json is not what was written \(damaged\?\): python -m disvae\.evaluate"
+    ):
+        run.scores()
+    evaluate([str(run.path), "metric=[active_units]"])
+    assert run.scores()["metric"].keys() == {"active_units"}
+
+
+def test_a_path_with_brackets_is_printed_as_it_is_and_quoted_for_a_shell(run, tmp_path, capsys):
+    (tmp_path / "it's [").mkdir()
+    moved = run.path.rename(tmp_path / "it's [" / "x]")
+    print_result(Run(moved))
+    said = capsys.readouterr().out
+    assert f"Run folder:   {moved}\n" in said
+    assert f"tensorboard --logdir {shlex.quote(str(moved))}\n" in said

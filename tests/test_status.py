@@ -95,3 +95,23 @@ def test_a_damaged_record_is_named(tmp_path):
     write_atomically(path, '{"jobs": 3}')
     with pytest.raises(ConfigError, match=r"x\.json is not a sweep's record"):
         status([str(path)])
+
+
+def test_jobs_that_are_about_to_be_composed_are_new(sweep, capsys):
+    sweep.jobs = [SweepJob(["seed=[/x]"], None)]
+    sweep.write()
+    assert lines(capsys, str(sweep.path)) == ["new 0 seed=[/x]", "1 run: 1 new"]
+
+
+def test_a_damaged_record_does_not_hide_the_runs(sweep, capsys):
+    write_atomically(sweep.path, "{")
+    said = lines(capsys, str(sweep.out))
+    assert said[-1] == "4 runs: 1 finished, 1 killed, 2 failed"
+    assert any("is not a sweep's record" in line for line in said)
+
+
+def test_a_status_is_written_even_where_there_is_no_room_for_a_new_file(tmp_path, monkeypatch):
+    made = run(tmp_path, "a-1", "running", 20)
+    monkeypatch.setattr("disvae.runs.folder.write_atomically", lambda *_: (_ for _ in ()).throw(ConfigError("full")))
+    made.mark("failed", 20, error="no room")
+    assert (made.status()["state"], made.status()["error"]) == ("failed", "no room")

@@ -1,5 +1,6 @@
 """Results of runs, read from their folders: settings, terms, scores, baselines and failures. Imports no torch."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,7 +62,7 @@ def collect(paths: Iterable[Path]) -> list[Row]:
     paths = list(paths)
     rows: dict[Path, Row] = {}
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):  # unlike pathlib's, it does not raise where a folder may not be searched
             raise ConfigError(f"{path} does not exist; name run folders, a folder of runs, or a sweeps/*.json")
         for key, row in _below(path):
             known = rows.setdefault(key, row)
@@ -77,14 +78,33 @@ def collect(paths: Iterable[Path]) -> list[Row]:
 
 
 def _below(path: Path) -> Iterator[tuple[Path, Row]]:
-    if path.is_file():
+    if os.path.isfile(path):
         yield from _of_sweep(Sweep.read(path))
         return
-    for status in sorted(path.rglob("status.json")):
-        if not status.parent.name.startswith("."):  # hidden: a repeat in preparation
-            yield status.parent.resolve(), of_run(Run(status.parent))
-    for record in sorted(path.glob("*.json") if path.name == FOLDER else path.rglob(f"{FOLDER}/*.json")):
-        yield from _of_sweep(Sweep.read(record))
+    folders, records, unreadable = _walk(path)
+    for folder in folders:
+        yield folder.resolve(), of_run(Run(folder))
+    for folder, error in unreadable:
+        yield folder.resolve(), Row(_printable(folder), folder, "failed", error=f"{folder} cannot be read: {error}")
+    for record in records:
+        try:
+            yield from _of_sweep(Sweep.read(record))
+        except ConfigError as error:
+            yield record.resolve(), Row(_printable(record), record, "failed", error=str(error))
+
+
+def _walk(path: Path) -> tuple[list[Path], list[Path], list[tuple[Path, str]]]:
+    """Return the run folders and the records of sweeps below `path`, and the folders that cannot be read, and why."""
+    runs, records = [], []
+    errors: list[OSError] = []
+    for name, folders, files in os.walk(path, onerror=errors.append):
+        here = Path(name)
+        if "status.json" in files + folders or {"config.yaml", "provenance.json"} <= {*files}:
+            runs.append(here)
+        if here.name == FOLDER:
+            records += [here / file for file in files if file.endswith(".json")]
+        folders[:] = [folder for folder in folders if not folder.startswith(".")]  # a repeat in preparation
+    return sorted(runs), sorted(records), [(Path(error.filename), str(error.strerror)) for error in errors]
 
 
 def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path, Row]]:
@@ -94,7 +114,7 @@ def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path, Row]]:
             row = of_run(run)
             yield run.path.resolve(), row if row.state == "finished" else replace(row, error=row.error or error)
             continue
-        state = "failed" if error or run is None else "new"
+        state = "failed" if error else "new"  # without a run folder: it is about to be composed
         path = None if run is None else run.path
         row = Row(job.name, path, state, error=error, settings=_typed(job), typed=True)
         yield (path or sweep.out / job.name).resolve(), row
@@ -122,9 +142,11 @@ def of_run(run: Run) -> Row:
         values = run.metrics()
         scores = run.scores()
         found = list(_flat(scores))
+        if status["state"] == "new":
+            raise ConfigError(f"{run.path / 'status.json'} is missing: repeat the run's command")
         config = run.config() if (run.path / "config.yaml").exists() else {}
         return Row(
-            name=run.path.name,
+            name=_printable(run.path),
             path=run.path,
             state=run.state(),
             step=status["step"],
@@ -139,8 +161,14 @@ def of_run(run: Run) -> Row:
             repeat=_repeat(run.place(force=True)),
             plugins=tuple(plugins_of(config)),
         )
-    except ConfigError as error:
-        return Row(run.path.name, run.path, "failed", error=str(error))
+    except Exception as error:  # whatever is wrong with one run must not hide the others
+        reason = str(error) if isinstance(error, ConfigError) else f"{run.path} cannot be read: {error!r}"
+        return Row(_printable(run.path), run.path, "failed", error=reason)
+
+
+def _printable(path: Path) -> str:
+    """Return the name of a folder; bytes that are not UTF-8 are shown as `?`."""
+    return path.name.encode(errors="replace").decode()
 
 
 def _settings(run: Run, config: Mapping[str, Any]) -> dict[str, Setting]:

@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 
 from disvae.comparison.groups import Comparison, shown
 from disvae.config import ConfigError
-from disvae.instantiate import make
 from disvae.pictures.schedule_plot import schedule_plot
+from disvae.runs.contents import NUMBER
 from disvae.runs.folder import Run
 from disvae.runs.settings import WEIGHTS
+from disvae.system.instantiate import make
 
 MOST_SCHEDULES = 8
 """Most panels; a note counts the schedules that are not drawn."""
@@ -39,7 +40,7 @@ def schedule_figure(comparison: Comparison) -> DrawnSchedule:
             node = config.get("objective", {}).get(name)
             if not isinstance(node, Mapping):
                 continue
-            if str(node.get("_target_", "")).endswith(".Constant"):
+            if str(node.get("_target_", "")).endswith(".Constant") and NUMBER.test(node.get("value")):
                 constant.setdefault(name, set()).add(float(node["value"]))
                 continue
             try:

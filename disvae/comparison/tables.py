@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from disvae.comparison import udr
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
@@ -53,7 +53,8 @@ def main_tag(comparison: Comparison, wanted: str | None = None) -> str | None:
 
 def print_comparison(comparison: Comparison, chosen: Sequence[str], sort: str | None, screen: Console) -> None:
     """Print the number of runs, the table of groups with its baselines, and the runs without a result with reasons."""
-    screen.print(f"\n[bold]{escape(comparison.dataset)}[/]: {found(comparison)}", highlight=False, soft_wrap=True)
+    heading = Text.assemble("\n", (comparison.dataset, "bold"), f": {found(comparison)}")
+    screen.print(heading, highlight=False, soft_wrap=True)
     sort = main_tag(comparison, sort)
     if not comparison.groups:
         screen.print("no finished run: nothing to compare yet", highlight=False)

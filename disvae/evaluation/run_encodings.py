@@ -20,10 +20,11 @@ from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.evaluation import controls
 from disvae.evaluation.compute import MODEL, Sources, require_continuous
 from disvae.evaluation.confidence import why_failed
-from disvae.instantiate import make
 from disvae.runs.checkpoint import load
+from disvae.runs.digests import file_digest, is_known
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
+from disvae.system.instantiate import make
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -100,8 +101,12 @@ def restored(config: Mapping[str, Any], checkpoint: Mapping[str, Any], x_shape: 
         vae.load_state_dict(
             {key.removeprefix("vae."): value for key, value in weights.items() if key.startswith("vae.")}
         )
-    except (RuntimeError, KeyError) as error:
+    except RuntimeError as error:
         raise ConfigError("last.ckpt does not fit the configuration in config.yaml beside it") from error
+    if checkpoint["global_step"] > config["steps"]:
+        raise ConfigError(
+            f"last.ckpt is of step {checkpoint['global_step']:,}, but the run has {config['steps']:,} steps"
+        )
     return vae
 
 
@@ -229,11 +234,36 @@ def _kept(run: Run, path: Path) -> dict[str, np.ndarray]:
 
     try:
         arrays = codes_file.read_codes(path)
+        if str(arrays.get("checkpoint")) != digest_of(run):
+            return {}
+        wrong = _misshapen(arrays, run.config()["z_dim"])
+        if not is_known(path, file_digest(path)):
+            wrong = "it is not what was written (damaged?)"
     except ConfigError as error:
-        log.warning("encoding the images again: %s", error)
-        return {}
-    whole = arrays.keys() >= {"codes", "samples", "h", "rows", "factors", "factor_names", "population", "x_shape"}
-    return arrays if whole and str(arrays.get("checkpoint")) == digest_of(run) else {}
+        wrong = str(error)
+    if wrong:
+        log.warning("encoding the images again, because of %s: %s", path, wrong)
+    return {} if wrong else arrays
+
+
+def _misshapen(arrays: Mapping[str, np.ndarray], z_dim: int) -> str:
+    """Return which stored array is missing or has the wrong shape for a run of `z_dim` latents, or an empty text."""
+    N = len(arrays.get("rows", ()))
+    shapes: dict[str, tuple[int | None, ...]] = {
+        "rows": (N,),
+        "codes": (N, z_dim),
+        "samples": (N, z_dim),
+        "factor_names": (None,),
+        "factors": (N, len(arrays.get("factor_names", ()))),
+        "population": (),
+        "x_shape": (3,),
+        **{name: (N, z_dim) for name in arrays if name.startswith("controls/")},
+    }
+    for name, shape in shapes.items():
+        found = arrays[name].shape if name in arrays else ()
+        if len(found) != len(shape) or any(n not in (None, m) for n, m in zip(shape, found, strict=True)):
+            return f"{name} must have the shape {shape}, got {found}"
+    return "" if "h" in arrays and len(arrays["h"]) == N else f"h must have {N} rows"
 
 
 def _rows(built: Built, which: str) -> Tensor:

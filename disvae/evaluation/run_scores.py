@@ -16,11 +16,12 @@ from disvae.encoding import encode, encoding_of
 from disvae.evaluation.compute import MODEL, Result, compute_scores
 from disvae.evaluation.confidence import with_own_errors
 from disvae.evaluation.run_encodings import dataset_of, device_of, digest_of, restored, sources_of
-from disvae.instantiate import make
 from disvae.metric import Metric, ModelMetric, RunsMetric
 from disvae.runs.checkpoint import load
+from disvae.runs.digests import Damaged
 from disvae.runs.folder import Run
 from disvae.runs.tensorboard import write_scores
+from disvae.system.instantiate import make
 
 log = logging.getLogger(__name__)
 
@@ -161,11 +162,17 @@ def _save(run: Run, name: str, found: Mapping[str, Any], coming: Collection[str]
     """Add new scores to the stored ones; they replace older scores with the same name.
 
     Scores of other weights are dropped with a warning. The labels in `coming` get no warning, because they follow.
+    If the stored scores are damaged, the new ones replace all of them.
     """
     weights = {entry["protocol"]["checkpoint"] for entry in found.values()}
     scores: dict[str, dict[str, Any]] = {}
     dropped = []
-    for tag, scored in run.scores().items():
+    try:
+        stored = run.scores()
+    except Damaged as error:
+        log.warning("all scores stored before are dropped: %s", error)
+        stored = {}
+    for tag, scored in stored.items():
         scores[tag] = {label: of for label, of in scored.items() if of["protocol"].get("checkpoint") in weights}
         dropped += [
             f"{tag}/{label}"

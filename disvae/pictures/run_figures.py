@@ -1,11 +1,7 @@
 """Draw the pictures of a run into its folder and into its TensorBoard events."""
 
-import io
 import logging
 import math
-import os
-import socket
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from tensorboard.compat.proto.event_pb2 import Event
 
 from disvae.build import Built
 from disvae.config import ConfigError, is_option, nodes, options
@@ -21,13 +16,13 @@ from disvae.data.factors import binned
 from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL
 from disvae.evaluation.run_encodings import device_of, sources_of
-from disvae.instantiate import make, prepared
 from disvae.pictures.factor_shares import BINS
 from disvae.pictures.figure_data import Drawn, FigureData, NotDrawable
 from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import curves
 from disvae.runs.folder import Run
-from disvae.runs.tensorboard import FIGURES, later_file, picture_summary
+from disvae.runs.tensorboard import picture_summary, replace_events
+from disvae.system.instantiate import make, prepared
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -151,38 +146,10 @@ def draw_run(
         raise ConfigError(
             f"cannot write {run.figures}: {error.strerror}; make it writable and free disk space"
         ) from error
-    written, pictures = [], {}
+    written, pictures = [], []
     for label, content, suffix in draw_figures(chosen, vae, view):
         write_atomically(run.figures / f"{label}{suffix}", content)
         written.append(f"{label}{suffix}")
-        pictures[label] = content
-    _log_again(run.path, pictures, step)
+        pictures.append(picture_summary(label, content))
+    replace_events(run.path, EVENTS, pictures, step)
     return written
-
-
-def _log_again(folder: Path, pictures: Mapping[str, bytes], step: int) -> None:
-    """Write pictures to TensorBoard and drop earlier ones of this `step`, since TensorBoard shows the older of two.
-
-    All pictures go into one new event file; the former files are removed when it is complete.
-    """
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    former = sorted(folder.glob(f"events.out.tfevents.*{EVENTS}"))
-    new = {(f"{FIGURES}/{label}", step) for label in pictures}
-    later_file(folder)
-    started = time.time()
-    events = [Event(wall_time=started, file_version="brain.Event:2")]
-    for path in former:
-        for event in LegacyEventFileLoader(str(path)).Load():
-            if event.HasField("summary") and (event.summary.value[0].tag, event.step) not in new:
-                events.append(event)
-    for label, content in pictures.items():
-        events.append(Event(wall_time=time.time(), step=step, summary=picture_summary(label, content)))
-    file = io.BytesIO()
-    for event in events:
-        RecordWriter(file).write(event.SerializeToString())
-    name = f"events.out.tfevents.{int(started):010d}.{socket.gethostname()}.{os.getpid()}.0{EVENTS}"
-    write_atomically(folder / name, file.getvalue())
-    for path in former:
-        path.unlink()

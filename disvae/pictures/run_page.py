@@ -33,8 +33,10 @@ ROUNDING = 1e-6
 """Relative differences up to this are rounding in float32, and a curve that varies no more is a constant."""
 
 
-def write_page(run: Run, path: Path) -> Path:
+def write_page(run: Run, path: Path, *, name: str = "", state: str = "") -> Path:
     """Write the page and return its path; sections whose data do not exist yet are left out.
+
+    The run's `name` and `state` are read from its folder, unless they are about to change.
 
     Raises:
         ConfigError: a file of the run cannot be read, or the page cannot be written.
@@ -45,9 +47,9 @@ def write_page(run: Run, path: Path) -> Path:
     error = f": {status['error']}" if status.get("error") else ""
     page = render(
         "pictures/run_page.html.jinja",
-        title=run.path.resolve().name,
+        title=name or run.path.resolve().name,
         dataset=config["dataset"]["_target_"].split(".")[-2],
-        state=f"{run.state()} at step {status['step']:,} of {config['steps']:,}{error}",
+        state=f"{state or run.state()} at step {status['step']:,} of {config['steps']:,}{error}",
         now=now(),
         in_short=", ".join(f"{words[name]} {metrics[f'val/{name}']:.4g}" for name in FIRST if scored),
         notes=[*verdict(run), *notes(run)] if scored else [],

@@ -3,13 +3,16 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from disvae.config import ConfigError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers that mean that the disk is full, a quota is reached or the file is too large."""
+
+Replacing = Callable[[Path], AbstractContextManager[Path]]
 
 
 @contextlib.contextmanager
@@ -41,17 +44,22 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write text or bytes to `path`, completely or not at all.
+def write_atomically(path: Path, content: str | bytes, within: Replacing = replacing) -> None:
+    """Write text or bytes to `path`, completely or not at all; `within` does more than replace the file.
 
     Raises:
         ConfigError: the file cannot be written, for example because the disk is full. The old content is intact.
     """
     try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        with within(path) as temporary:
+            temporary.write_bytes(_bytes(content))
     except OSError as error:
         raise not_written(path, error) from error
+
+
+def _bytes(content: str | bytes) -> bytes:
+    """Return a file's content as bytes; the bytes of a path that is not UTF-8 are written as `\\udcff`."""
+    return content.encode(errors="backslashreplace") if isinstance(content, str) else content
 
 
 def not_written(path: Path, error: OSError | RuntimeError) -> ConfigError:

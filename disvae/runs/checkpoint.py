@@ -7,28 +7,45 @@ from typing import Any
 
 import torch
 
-from disvae.config import ConfigError
-from disvae.runs.atomic import not_written, replacing
+from disvae.runs.atomic import not_written
+from disvae.runs.contents import COUNT, MAPPING, NUMBER, Form, Kind, with_form
+from disvae.runs.digests import Changed, Damaged, file_digest, is_known, recorded
+
+WEIGHT = Kind("a tensor without NaN", lambda value: isinstance(value, torch.Tensor) and not value.isnan().any())
+CHECKPOINT: Form = {
+    "global_step": COUNT,
+    "state_dict": {"*": WEIGHT},
+    "optimizer_states": [{"state": MAPPING, "param_groups": [MAPPING]}],
+    "terms": {"*": NUMBER},
+    "best_elbo": NUMBER,
+}
+"""The form of a run's checkpoint; what else Lightning puts there may be anything."""
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint, on the CPU.
+    """Return the content of a run's checkpoint, on the CPU.
 
     Raises:
-        ConfigError: the file is damaged, or it holds objects other than tensors and plain containers.
+        Damaged: the file is damaged or exchanged, is no checkpoint of a run, or holds other objects than tensors and
+            plain containers.
     """
+    remedy = "delete it and repeat the run's command with force=true"
     try:
         with path.open("rb") as file:
             if damaged := zipfile.ZipFile(file).testzip():  # torch does not compare the checksums
                 raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
             file.seek(0)
-            content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        if not is_known(path, file_digest(path)):
+            raise Changed
+        return with_form(content, CHECKPOINT)
+    except Changed as error:
+        raise Damaged(f"{path} {error}: {remedy}") from error
+    except Damaged:
+        raise
     except Exception as error:  # a damaged file makes torch and zipfile raise many kinds of errors
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ConfigError(
-            f"{path} cannot be read ({reason}); delete it and repeat the run's command with force=true"
-        ) from error
-    return content
+        raise Damaged(f"{path} cannot be read ({reason}): {remedy}") from error
 
 
 def save(content: Mapping[str, Any], target: Path) -> None:
@@ -38,7 +55,7 @@ def save(content: Mapping[str, Any], target: Path) -> None:
         ConfigError: the disk is full or the folder cannot be written. An older checkpoint at `target` is intact.
     """
     try:
-        with replacing(target) as temporary, temporary.open("wb") as file:
+        with recorded(target) as temporary, temporary.open("wb") as file:
             torch.save(dict(content), file)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
         raise not_written(target, error) from error

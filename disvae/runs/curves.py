@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from disvae.config import ConfigError
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -18,11 +20,17 @@ def curves(folder: Path) -> dict[str, Curve]:
     """Return every scalar curve of a run by tag.
 
     A resumed run may log a step twice; only the last value of each step counts.
+
+    Raises:
+        ConfigError: a file of events cannot be read.
     """
     from tensorboard.backend.event_processing import event_accumulator
 
     everything = {event_accumulator.SCALARS: 0, event_accumulator.IMAGES: 1, event_accumulator.TENSORS: 1}
-    events = event_accumulator.EventAccumulator(str(folder), size_guidance=everything).Reload()
+    try:
+        events = event_accumulator.EventAccumulator(str(folder), size_guidance=everything).Reload()
+    except OSError as error:
+        raise ConfigError(f"{folder}: its TensorBoard events cannot be read ({error}): delete that file") from error
     found = {}
     for tag in events.Tags()[event_accumulator.SCALARS]:
         points = {event.step: event.value for event in events.Scalars(tag)}

@@ -8,6 +8,7 @@ scores.json      every metric with confidence intervals, baselines and protocol
 encoding.h5      the codes that the scores were computed from
 figures/         the pictures of the run
 log.txt          the output of a job of a sweep
+digests.json     digests of the files above and below that hold numbers, which are checked when they are read
 last.ckpt        the checkpoint to resume from
 best.ckpt        the checkpoint with the best validation ELBO
 events.*         the TensorBoard events
@@ -24,28 +25,46 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import BaseFileLock, Timeout
 from omegaconf import OmegaConf
 
 from disvae.config import ConfigError, options
+from disvae.runs import digests
 from disvae.runs.atomic import write_atomically
+from disvae.runs.contents import CONFIG, METRICS, PROVENANCE, SCORES, STATUS, Form, with_form, yaml_tree
+from disvae.runs.digests import Changed, Damaged, read_known, sealed, unsealed, write_recorded
 from disvae.runs.identity import NOT_IDENTITY, identity
 from disvae.runs.provenance import now
 from disvae.system.locks import acquired, awaited, owner
+from disvae.system.plugins import check_plugins, plugins_of
 
 NAMES = (
-    r"config\.yaml|(provenance|status|metrics|scores)\.json|(last|best)\.ckpt|encoding(-\w+)?\.h5"
+    r"config\.yaml|(provenance|status|metrics|scores|digests)\.json|(last|best)\.ckpt|encoding(-\w+)?\.h5"
     r"|events\.out\.tfevents\..+|(report|explore)\.html"
 )
 """A pattern of the files in a run folder that a repeat replaces; log.txt is kept, because it covers all repeats."""
+
+
+REMEDIES = {
+    "config.yaml": "repeat the run with force=true",
+    "status.json": "delete it and repeat the run's command, or repeat the run with force=true",
+    "metrics.json": "delete it and repeat the run's command, which measures the trained run again",
+    "scores.json": "python -m disvae.evaluate {run} writes it again",
+    "provenance.json": "delete it, or repeat the run with force=true",
+}
+"""What to do about a file that cannot be believed, by its name."""
+
+
+LAST = (digests.NAME, "status.json")
+"""Files of a repeat that are moved to their place after all others."""
 
 
 class InUse(ConfigError):
@@ -149,6 +168,16 @@ class Run:
         """Return the path of the lock file; a run and its repeat in .new/ share one lock."""
         return (self.path.parent if self.path.name == ".new" else self.path) / ".lock"
 
+    def check_trained(self) -> None:
+        """Check that the folder holds a configuration and a checkpoint, and that its plugins are allowed here.
+
+        Raises:
+            ConfigError: a file is missing, or a plugin is not allowed.
+        """
+        if not (self.path / "config.yaml").is_file() or not self.last.is_file():
+            raise ConfigError(f"{self.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
+        check_plugins(plugins_of(self.config()), self.path)
+
     def place(self, force: bool) -> "Run":
         """Return the run that training writes: this one or, with `force`, its repeat in .new/."""
         return Run(self.path / ".new") if force else self
@@ -168,22 +197,13 @@ class Run:
         """Return the resolved configuration, as plain containers.
 
         Raises:
-            ConfigError: config.yaml is damaged or holds no configuration of a run.
+            Damaged: config.yaml is missing or damaged, or holds no configuration of a run.
         """
-        try:
-            text = (self.path / "config.yaml").read_text(encoding="utf-8")
-            tree = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # ten times as fast as OmegaConf's
-            if not isinstance(tree, dict) or not tree.keys() >= {"dataset", "trainer", "seed", "split"}:
-                raise ValueError("it does not hold the configuration of a run")
-        except Exception as error:  # a damaged file makes YAML raise many kinds of errors
-            raise ConfigError(
-                f"{self.path / 'config.yaml'} is not readable ({error}); repeat the run with force=true"
-            ) from error
-        return {str(key): value for key, value in tree.items()}
+        return self._read("config.yaml", CONFIG, yaml_tree)
 
     def status(self) -> dict[str, Any]:
         """Return state, step, pid, host, time and, after a failure, error; the state of a missing folder is `new`."""
-        return {"state": "new", "step": 0} | self._read("status.json")
+        return self._read("status.json", STATUS) or {"state": "new", "step": 0}
 
     def state(self) -> str:
         """Return the state in status.json, or `killed` if that says running but no process holds the lock."""
@@ -202,27 +222,39 @@ class Run:
 
     def metrics(self) -> dict[str, float]:
         """Return the final terms and scores by tag; they are empty before the run is finished."""
-        return self._read("metrics.json")
+        return self._read("metrics.json", METRICS)
 
     def provenance(self) -> dict[str, Any]:
         """Return the content of provenance.json: an entry for each session, since a resumed run has several."""
-        return self._read("provenance.json")
+        return self._read("provenance.json", PROVENANCE)
 
     def data_checksum(self) -> str | None:
         """Return the checksum of the images that the run was trained on; None if it was stopped before it read them."""
         sessions = self.provenance().get("sessions", [])
         return sessions[-1].get("data_checksum") if sessions else None
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str, form: Form, parse: Callable[[str], Any] = json.loads) -> dict[str, Any]:
+        """Return the content of a file, checked; a file that is not there is empty, but for the configuration.
+
+        Raises:
+            Damaged: the file cannot be read, is not what was written or does not have the form.
+        """
         path = self.path / name
-        if not path.is_file():
-            return {}
+        remedy = REMEDIES[name].format(run=shlex.quote(str(self.path)))
         try:
-            content = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise ConfigError(
-                f"{path} is not readable ({error}); delete it or repeat the run with force=true"
-            ) from error
+            text = read_known(path).decode()
+            content = with_form(unsealed(parse(text)), form)
+        except FileNotFoundError as error:
+            if name != "config.yaml":
+                return {}
+            raise Damaged(f"{path} is missing: {remedy}") from error
+        except Changed as error:
+            raise Damaged(f"{path} {error}: {remedy}") from error
+        except Damaged:
+            raise
+        except Exception as error:  # a damaged file makes parsers raise many kinds of errors
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise Damaged(f"{path} is not readable ({reason}): {remedy}") from error
         return content
 
     def mark(self, state: str, step: int, **more: Any) -> None:
@@ -235,25 +267,28 @@ class Run:
             "time": now(),
             **more,
         }
-        write_atomically(self.path / "status.json", json.dumps(status, indent=1) + "\n")
+        path, text = self.path / "status.json", sealed(status)
+        try:
+            write_atomically(path, text)
+        except ConfigError:  # a full disk has room for what a file holds already
+            with contextlib.suppress(OSError), path.open("r+b") as file:
+                file.write(text.encode())
+                file.truncate()
+                return
+            raise
 
     def create(self, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Write the configuration and the provenance of the run."""
-        write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
-        write_atomically(self.path / "provenance.json", json.dumps(provenance, indent=1) + "\n")
+        write_recorded(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        write_recorded(self.path / "provenance.json", json.dumps(provenance, indent=1) + "\n")
 
     def scores(self) -> dict[str, Any]:
         """Return the results of the metrics by stage and metric; they are empty before the first metric is computed.
 
         Raises:
-            ConfigError: scores.json is damaged.
+            Damaged: scores.json is damaged.
         """
-        scores = self._read("scores.json")
-        for stage in scores.values():
-            entries = stage.values() if isinstance(stage, dict) else [None]
-            if not all(isinstance(entry, dict) and entry.keys() >= {"scores", "protocol"} for entry in entries):
-                raise ConfigError(f"{self.path / 'scores.json'} does not hold scores; delete it")
-        return scores
+        return self._read("scores.json", SCORES)
 
     def scored(self) -> set[str]:
         """Return the labels of all metrics that were computed, failed ones included."""
@@ -265,11 +300,11 @@ class Run:
 
     def save_scores(self, scores: Mapping[str, Any]) -> None:
         """Write the results of metrics to scores.json."""
-        write_atomically(self.path / "scores.json", json.dumps(scores, indent=1) + "\n")
+        write_recorded(self.path / "scores.json", json.dumps(scores, indent=1) + "\n")
 
     def save_metrics(self, metrics: Mapping[str, float]) -> None:
         """Write final terms and scores to metrics.json."""
-        write_atomically(self.path / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+        write_recorded(self.path / "metrics.json", json.dumps(metrics, indent=1) + "\n")
 
     def written(self, form: str = "{}") -> list[Path]:
         """Return the files that a repeat replaces; `form` is a pattern around the pattern of their names."""
@@ -315,8 +350,9 @@ class Run:
                     self.figures.rmdir()
                 repeat.path.rename(done.path)
             if done.path.is_dir():
+                digests.admit(self.path, done.path)
                 files = [path for path in done.path.rglob("*") if path.is_file()]  # those of loggers and profilers, too
-                for path in sorted(files, key=lambda path: path.name == "status.json"):
+                for path in sorted(files, key=lambda path: LAST.index(path.name) if path.name in LAST else -1):
                     target = self.path / path.relative_to(done.path)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     path.replace(target)

@@ -38,8 +38,11 @@ def _commit(folder: Path) -> dict[str, Any]:
     return {"git_commit": _git(folder, "rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}
 
 
-def provenance(device: str, threads: int) -> dict[str, Any]:
-    """Return command, commits, versions and machine of this session; training adds data_checksum and wall_s."""
+def provenance(device: str, threads: int, call: str = "") -> dict[str, Any]:
+    """Return command, commits, versions and machine of this session; training adds data_checksum and wall_s.
+
+    The command is the Python `call` if there is one, or else the process's own.
+    """
     plugins = {name: package_folder(name) for name in allowed()[1:]}
     packages = ("disvae", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn")
     versions = {}
@@ -49,7 +52,7 @@ def provenance(device: str, threads: int) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"  # run from the source tree
     return {
-        "command": shlex.join(sys.orig_argv),
+        "command": call or shlex.join(sys.orig_argv),
         "started": now(),
         **_commit(Path(__file__).parents[1]),
         **{f"plugin {name}": _commit(folder) for name, folder in plugins.items() if folder is not None},

@@ -6,17 +6,21 @@ page sorts columns by name and ticks the first five, so final scores are named `
 """
 
 import io
+import os
 import re
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from disvae.config import nodes
+from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import curves
 from disvae.runs.settings import flat_settings
 from disvae.runs.tags import without_labels
@@ -46,13 +50,25 @@ ASPECTS = ("overlap/", "structure/")
 
 
 def later_file(folder: Path) -> None:
-    """Wait until the name of a new event file in `folder` sorts after the existing ones.
+    """See to it that the name of a new event file in `folder` sorts after the existing ones.
 
     TensorBoard reads event files in the order of their names: second, process, and a count without leading zeros. So
-    two files of one second may sort in the wrong order.
+    two files of one second may sort in the wrong order, and this waits for the next second. If the clock has gone back,
+    the existing files get earlier seconds in their order.
     """
-    while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+    now = int(time.time())
+    files = sorted(folder.glob("events.out.tfevents.*"))
+    if files and _second(files[-1]) > now + 1:
+        for i, path in enumerate(files):
+            path.rename(path.with_name(re.sub(r"\d+", f"{now - len(files) + i:010d}", path.name, count=1)))
+        return
+    while files and _second(files[-1]) >= int(time.time()):
         time.sleep(0.02)
+
+
+def _second(path: Path) -> int:
+    found = re.match(r"events\.out\.tfevents\.(\d+)", path.name)
+    return int(found[1]) if found else 0
 
 
 def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
@@ -96,13 +112,40 @@ def final(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def write_scores(folder: Path, scores: Mapping[str, float], metrics: Mapping[str, float], step: int) -> None:
-    """Write new `scores` at `step`, and all `metrics` of the run as its final scores."""
+    """Write new `scores` at `step`, and all `metrics` of the run as its final scores, each once."""
     _, _, end = hparams({}, {})
-    with SummaryWriter(str(folder)) as writer:
-        for tag, value in {**scores, **final(metrics)}.items():
-            if not tag.endswith("_se"):
-                writer.add_scalar(tag, value, step)
-        writer._get_file_writer().add_summary(end)
+    values = {**scores, **final(metrics)}
+    kept = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if not tag.endswith("_se")]
+    replace_events(folder, ".scores", [*(Summary(value=[value]) for value in kept), end], step)
+
+
+def replace_events(folder: Path, suffix: str, summaries: Sequence[Summary], step: int) -> None:
+    """Write events at `step` in place of earlier ones with the same tags and step, because TensorBoard shows both.
+
+    All events of one `suffix` are in one file; the former files are removed when a new one is complete.
+    """
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    former = sorted(folder.glob(f"events.out.tfevents.*{suffix}"))
+    later_file(folder)
+    started = time.time()
+    events = {
+        (summary.value[0].tag, step): Event(wall_time=started, step=step, summary=summary) for summary in summaries
+    }
+    earlier = {}
+    for path in former:
+        for event in LegacyEventFileLoader(str(path)).Load():
+            if event.HasField("summary"):
+                earlier[event.summary.value[0].tag, event.step] = event
+    kept = [event for key, event in earlier.items() if key not in events]
+    file = io.BytesIO()
+    for event in [Event(wall_time=started, file_version="brain.Event:2"), *kept, *events.values()]:
+        RecordWriter(file).write(event.SerializeToString())
+    name = f"events.out.tfevents.{int(started):010d}.{socket.gethostname()}.{os.getpid()}.0{suffix}"
+    write_atomically(folder / name, file.getvalue())
+    for path in former:
+        path.unlink()
 
 
 def copy_curves(source: Path, folder: Path, last: int) -> None:

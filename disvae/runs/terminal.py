@@ -1,5 +1,6 @@
 """Output on the terminal: the tables that are printed at the end of a run."""
 
+import shlex
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -40,7 +41,7 @@ def print_result(run: Run) -> None:
     """Print the final terms and scores of a finished run, its folder and how to look at it."""
     screen = console()
     caption = f"{INTERVAL}; {TERMS}"
-    table = rich_table(terms_table(run.metrics()), box=HEAVY_HEAD, title=run.path.name, caption=caption)
+    table = rich_table(terms_table(run.metrics()), box=HEAVY_HEAD, title=Text(run.path.name), caption=caption)
     for sentence in verdict(run):
         screen.print(sentence, highlight=False, markup=False)
     screen.print(table)
@@ -51,7 +52,7 @@ def print_result(run: Run) -> None:
     if said:
         screen.print(f"\n{said}", highlight=False)
     screen.print(f"\nRun folder:   {run.path}", highlight=False, soft_wrap=True)
-    screen.print(f"TensorBoard:  tensorboard --logdir {run.path}", highlight=False, soft_wrap=True)
+    screen.print(f"TensorBoard:  tensorboard --logdir {shlex.quote(str(run.path))}", highlight=False, soft_wrap=True)
     if run.report.is_file():
         screen.print(f"Page:         {run.report}", highlight=False, soft_wrap=True)
 
@@ -106,8 +107,11 @@ def _settings(node: Mapping[str, Any]) -> str:
 
 
 def console() -> Console:
-    """Return the terminal with a width of at least 120 columns, because a narrow table would leave out numbers."""
-    return Console(width=max(120, Console().width if Console().is_terminal else 0))
+    """Return the terminal, which prints brackets as they are, because paths may hold them.
+
+    It has at least 120 columns, because a narrow table would leave out numbers.
+    """
+    return Console(markup=False, width=max(120, Console().width if Console().is_terminal else 0))
 
 
 def spent(run: Run) -> str:

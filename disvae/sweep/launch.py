@@ -39,8 +39,9 @@ def launch(config: DictConfig, context: HydraContext, jobs: Sequence[Sequence[st
     try:
         with interruptible():
             launcher = Launcher(config, context, [list(job) for job in jobs])
-            launcher.plan(first)
             record = launcher.record(first)
+            launcher.plan(first)
+            launcher.complete(record)
             stopped = launcher.run()
             summary(launcher.entries, record.path, record.out)
             launcher.close(record)
@@ -109,7 +110,7 @@ class Launcher:
         return process_context(), slots, found
 
     def record(self, first: int) -> Sweep:
-        """Write the sweep's record, which status and compare read, and return it.
+        """Return the sweep's record; write one without run folders, so that status knows a new sweep from now on.
 
         Raises:
             ConfigError: `out` cannot be written.
@@ -124,11 +125,21 @@ class Launcher:
         sweep = Sweep.find(out, readable(arguments, ()), arguments, command, now())
         if first:  # a sweeper that searches launches more than once
             sweep = Sweep.read(sweep.path)
-        for entry in self.entries:
-            run = None if entry.job is None else os.path.relpath(entry.job.run.path, out)
-            sweep.jobs.append(SweepJob(entry.overrides, run, entry.reason if entry.job is None else None))
-        sweep.write()
+        sweep.jobs += [SweepJob(entry.overrides, None) for entry in self.entries]
+        if not sweep.path.exists():
+            sweep.write()
         return sweep
+
+    def complete(self, sweep: Sweep) -> None:
+        """Write the jobs' run folders, or the reasons why they have none, to the sweep's record.
+
+        Raises:
+            ConfigError: `out` cannot be written.
+        """
+        for entry, job in zip(self.entries, sweep.jobs[-len(self.entries) :], strict=True):
+            job.run = None if entry.job is None else os.path.relpath(entry.job.run.path, sweep.out)
+            job.error = entry.reason if entry.job is None else None
+        sweep.write()
 
     def run(self) -> int | None:
         """Run the jobs that remain; return the signal that stopped them, if there was one."""

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from disvae.config import ConfigError
 from disvae.runs.atomic import write_atomically
+from disvae.runs.contents import OPTIONAL_TEXT, TEXT, Form, with_form
 from disvae.runs.folder import Run
+
+RECORD: Form = {
+    "command": TEXT,
+    "started": TEXT,
+    "jobs": [{"overrides": [TEXT], "run": OPTIONAL_TEXT, "error": OPTIONAL_TEXT}],
+}
 
 FOLDER = "sweeps"
 """The folder of the records, below `out` and beside the datasets' folders."""
@@ -52,12 +59,13 @@ class Sweep:
     def read(cls, path: Path) -> "Sweep":
         """Return the sweep of a record; raise ConfigError if the file is not a record."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            jobs = [SweepJob(**job) for job in content["jobs"]]
-            return cls(path, str(content["command"]), str(content["started"]), jobs)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            content = with_form(json.loads(path.read_text(encoding="utf-8")), RECORD)
+            jobs = [SweepJob(job["overrides"], job["run"], job["error"]) for job in content["jobs"]]
+            return cls(path, content["command"], content["started"], jobs)
+        except Exception as error:  # a damaged file makes the parser raise many kinds of errors
+            reason = " ".join(str(error).split())
             raise ConfigError(
-                f"{path} is not a sweep's record ({error}); type a run folder or a file sweeps/*.json"
+                f"{path} is not a sweep's record ({reason}); type a run folder or a file sweeps/*.json"
             ) from error
 
     def write(self) -> None:

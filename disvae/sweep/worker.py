@@ -176,7 +176,8 @@ def _job_outcome(outcome: bool | BaseException, run: Run) -> JobOutcome:
         return JobOutcome("interrupted", f"stopped by {outcome}" if isinstance(outcome, Interrupted) else "stopped")
     status = getattr(outcome, "exit_status", 0)
     if status or isinstance(outcome, (ConfigError, OmegaConfBaseException)):
-        return JobOutcome("interrupted" if status >= 128 else "failed", str(outcome))
+        again = status == 1  # out of memory: alone, or later, there may be enough
+        return JobOutcome("interrupted" if status >= 128 else "failed", str(outcome), again)
     if isinstance(outcome, OSError) and outcome.errno in FULL:
         reason = f"cannot write to {run.path}: {outcome.strerror}; make room, or type another out=PATH"
         return JobOutcome("failed", reason)

@@ -65,10 +65,16 @@ def asks_help(arguments: Sequence[str]) -> bool:
     return any(argument in ("-h", "--help") for argument in arguments)
 
 
+def let_threads_sleep() -> None:
+    """Let waiting threads sleep soon, if torch has not loaded OpenMP yet; else nothing changes."""
+    # Where cores are shared, spinning makes a step up to 20 times as slow.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def prepare_process() -> None:
     """Set up messages and, before torch loads OpenMP, its threads."""
-    # Waiting threads should sleep soon: where cores are shared, spinning makes a step up to 20 times as slow.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    let_threads_sleep()
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files; a notebook's value names a package that may not be there
     keep_output()
     logging.basicConfig(format="%(message)s")  # to stderr
 

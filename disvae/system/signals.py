@@ -6,6 +6,7 @@ A closed terminal sends SIGHUP, and Slurm sends SIGUSR1 before its time limit wi
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
@@ -29,8 +30,11 @@ class Interrupted(BaseException):
 def take_signals(handler: Handler | signal.Handlers) -> dict[signal.Signals, Any]:
     """Let each signal in STOPS call `handler` from now on, and return their former handlers.
 
-    A SIGHUP that `nohup` ignores stays ignored, and a SIGUSR1 in a job of submitit is submitit's.
+    A SIGHUP that `nohup` ignores stays ignored, and a SIGUSR1 in a job of submitit is submitit's. Python allows this in
+    the main thread only; in another thread nothing changes, and the main thread gets the signals.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
     left = {number for number in STOPS[2:] if signal.getsignal(number) is signal.SIG_IGN}
     if "SUBMITIT_EXECUTOR" in os.environ:
         left |= {number for number in STOPS if number.name == "SIGUSR1"}

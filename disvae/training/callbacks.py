@@ -6,7 +6,8 @@ A run's own callbacks look at the run they were made for, which may be one of se
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -36,6 +37,17 @@ class Member:
     module: VAEModule | None = None
     data: Data | None = None
     live: bool = True
+    leave: Callable[[Exception], None] | None = None  # what ends this run alone, if others are trained with it
+
+    @contextmanager
+    def own(self) -> Iterator[None]:
+        """Let an error in the body end this run, and not those that are trained with it."""
+        try:
+            yield
+        except Exception as error:
+            if self.leave is None:
+                raise
+            self.leave(error)
 
     @property
     def built(self) -> VAEModule:
@@ -45,8 +57,9 @@ class Member:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Write points at `step` to all loggers of the run."""
-        for logger in self.loggers:
-            logger.log_metrics(dict(values), step)
+        with self.own():
+            for logger in self.loggers:
+                logger.log_metrics(dict(values), step)
 
 
 class AtValidation(pl.Callback):
@@ -67,8 +80,9 @@ class AtValidation(pl.Callback):
         if self.wanted and self.member.live and between:
             module, data = self.member.built, self.member.data
             assert data is not None
-            encoding = encoding_of(module.vae, module.encodings, data.dataset, data.validation_rows)
-            self.look(module, encoding, trainer.global_step)
+            with self.member.own():
+                encoding = encoding_of(module.vae, module.encodings, data.dataset, data.validation_rows)
+                self.look(module, encoding, trainer.global_step)
 
 
 class Scores(AtValidation):
@@ -118,10 +132,10 @@ class Figures(AtValidation):
                     logger.log_picture(label, content, step)
 
 
-def _fetch_terms(trainer: pl.Trainer) -> None:
+def _check(trainer: pl.Trainer) -> None:
     """Wait for the steps that a GPU has still to make, and learn which runs have diverged."""
     module: Any = trainer.lightning_module
-    module.fetch_terms()
+    module.check()
 
 
 class Checkpoints(pl.Callback):
@@ -141,11 +155,12 @@ class Checkpoints(pl.Callback):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write last.ckpt and note its step, unless it was written at this step or the run has diverged."""
-        _fetch_terms(trainer)
+        _check(trainer)
         if self.member.live and self.saved != trainer.global_step:
-            self.write(trainer, self.member.run.last)
-            self.saved = trainer.global_step
-            self.member.run.mark("running", trainer.global_step)
+            with self.member.own():
+                self.write(trainer, self.member.run.last)
+                self.saved = trainer.global_step
+                self.member.run.mark("running", trainer.global_step)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the checkpoint that the run goes on from as written."""
@@ -162,11 +177,12 @@ class Checkpoints(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write best.ckpt if the ELBO is the best so far."""
-        _fetch_terms(trainer)
+        _check(trainer)
         member = self.member.built
         if self.member.live and member.evaluation["elbo"] > member.best_elbo:
             member.best_elbo = member.evaluation["elbo"]
-            self.write(trainer, self.member.run.best)
+            with self.member.own():
+                self.write(trainer, self.member.run.best)
 
 
 class StopOnSignal(pl.Callback):

@@ -6,7 +6,9 @@ from typing import Any
 
 from lightning_fabric.plugins import CheckpointIO
 
+from disvae.config import ConfigError
 from disvae.runs.checkpoint import load, save
+from disvae.training.module import VAEModule
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -34,6 +36,33 @@ class AtomicCheckpointIO(CheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the checkpoint at `path`."""
         Path(path).unlink(missing_ok=True)
+
+
+def resume(module: VAEModule, checkpoint: dict[str, Any], steps: int, path: Path) -> None:
+    """Give a module the weights and terms of the checkpoint at `path`, which has to be of a run like this one.
+
+    Raises:
+        ConfigError: the step, a weight or the optimiser's state does not fit the run.
+    """
+    try:
+        if checkpoint["global_step"] > steps:
+            raise ValueError(f"it is of step {checkpoint['global_step']:,}, but the run has {steps:,} steps")
+        module.load_state_dict(checkpoint["state_dict"])
+        groups = module.new_optimizer().param_groups
+        [optimizer] = checkpoint["optimizer_states"]
+        if [len(group["params"]) for group in groups] != [len(own["params"]) for own in optimizer["param_groups"]]:
+            raise ValueError("its optimiser has other groups of parameters")
+        parameters = [p for group in groups for p in group["params"]]
+        for i, of in optimizer["state"].items():
+            for name, value in of.items():
+                if value.shape not in ((), parameters[i].shape):
+                    raise ValueError(f"{name} of parameter {i} has the shape {tuple(value.shape)}")
+    except (RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path} does not fit the run ({reason}): repeat the run's command with force=true"
+        ) from error
+    module.on_load_checkpoint(checkpoint)
 
 
 def loop_state(step: int) -> dict[str, Any]:

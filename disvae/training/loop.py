@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytorch_lightning as pl
 
-from disvae.instantiate import make
+from disvae.system.instantiate import make
 from disvae.training.callbacks import Figures, Scores, Seconds, StopOnSignal
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.cuda_graph import can_record
 from disvae.training.data_module import DataModule
 from disvae.training.job import Job
-from disvae.training.module import Diverged, VAEModule
+from disvae.training.module import VAEModule
 from disvae.training.packed.module import PackedCheckpointIO, PackedDataModule, PackedModule
 from disvae.training.parts import Parts, prepare
 from disvae.training.progress import Progress, Reporting
@@ -49,7 +50,7 @@ def train_run(job: Job, parts: Parts | None = None) -> bool:
 class Training:
     """Lightning's trainer with the user's settings, for one run or for several of one structure.
 
-    `lost` is called with a packed run that diverged while others go on.
+    `lost` is called with a packed run that diverged or failed while others go on.
 
     Raises:
         ConfigError: a setting that would change what a step or a run is.
@@ -59,7 +60,7 @@ class Training:
         self,
         runs: Sequence[RunTrainer],
         stop: StopOnSignal,
-        lost: Callable[[VAEModule, Diverged], None] = lambda module, error: None,
+        lost: Callable[[VAEModule, Exception], None] = lambda module, error: None,
     ) -> None:
         self.runs = runs
         self.seconds = Seconds([run.checkpoints for run in runs])
@@ -71,15 +72,17 @@ class Training:
         checkpoint_io, loggers = AtomicCheckpointIO(), runs[0].member.loggers
         if len(runs) > 1:
             member_of = {run.module: run.member for run in runs}
-            self.module = PackedModule(
+            self.module = packed = PackedModule(
                 modules,
                 [run.checkpoint for run in runs],
                 failed=lost,
                 log=lambda module, values, step: member_of[module].log(values, step),
                 graph=can_record(runs[0].device) and config["trainer"]["graph"],
             )
+            for run in runs:
+                run.member.leave = partial(packed.leave, run.module)
             self.data = PackedDataModule(data, config["steps"])
-            checkpoint_io, loggers = PackedCheckpointIO(self.module), []
+            checkpoint_io, loggers = PackedCheckpointIO(packed), []
         stop.checkpoints = [run.checkpoints for run in runs]
         callbacks = [*self._callbacks(), stop, self.seconds]
         self.trainer = trainer_of(runs[0].run.path, config, callbacks, loggers, checkpoint_io)

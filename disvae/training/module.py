@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 from disvae.batches import Batch
 from disvae.build import make_vae
-from disvae.instantiate import make
 from disvae.objective import Objective
 from disvae.runs.checkpoint import load
 from disvae.statistics.aggregate_posterior import Aggregate
+from disvae.system.instantiate import make
 from disvae.vae import VAE
 
 NORM = "gradient norm"
@@ -78,6 +78,18 @@ def check_finite(names: list[str], rows: Tensor, first: int) -> None:
     said = ", ".join(f"{name} = {named[name]}" for name in [*causes, *(n for n in bad if n in SUMS)][:5])
     finite = "" if causes else f"; every term is finite, loss = {named['loss']:.3g}"
     raise Diverged(f"step {first + i}: {said}{finite}")
+
+
+def check_weights(module: nn.Module, step: int) -> None:
+    """Check the weights after `step` steps, which may be infinite although the loss and gradient before were not.
+
+    Raises:
+        Diverged: naming a weight that is not finite.
+    """
+    names, parameters = zip(*module.named_parameters(), strict=True)
+    finite = torch.stack([parameter.detach().isfinite().all() for parameter in parameters]).tolist()
+    if not all(finite):
+        raise Diverged(f"step {step - 1}: the weight {names[finite.index(False)]} is not finite")
 
 
 class Evaluation:
@@ -258,6 +270,15 @@ class VAEModule(pl.LightningModule):
         check_finite(self.names, rows, self.global_step - len(rows))
         self.keep_terms(self.names, rows[-1])
 
+    def check(self) -> None:
+        """Fetch the terms of the steps so far and check the weights.
+
+        Raises:
+            Diverged: a loss, a gradient or a weight is not finite.
+        """
+        self.fetch_terms()
+        check_weights(self, self.global_step)
+
     def keep_terms(self, names: list[str], row: Tensor) -> None:
         """Keep the terms of a step, a row (T,) on the CPU, as numbers."""
         named = dict(zip(names, row.tolist(), strict=True))
@@ -268,6 +289,7 @@ class VAEModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin an evaluation on the validation sample."""
+        self.check()
         self._begin_evaluation(self.trainer.val_dataloaders)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -11,8 +11,8 @@ from disvae.build import Built, build
 from disvae.dataset import Dataset
 from disvae.evaluation.run_encodings import check, device_of
 from disvae.evaluation.run_scores import Chosen, choose_metrics
-from disvae.instantiate import check_node, make
 from disvae.pictures.run_figures import Pictures, choose_figures
+from disvae.system.instantiate import check_node, make
 from disvae.training.build_module import build_module
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.job import Job

@@ -1,5 +1,6 @@
 """One run from the moment somebody holds its folder to its end: what is kept of it, whatever happens."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -13,15 +14,16 @@ from pytorch_lightning.loggers import Logger
 from disvae.build import Built, count
 from disvae.config import ConfigError
 from disvae.evaluation.run_scores import evaluate_run
-from disvae.instantiate import make
 from disvae.logger.tensorboard import TensorBoard
 from disvae.pictures.run_figures import draw_run
 from disvae.runs import settings
 from disvae.runs.checkpoint import load
 from disvae.runs.provenance import provenance
 from disvae.runs.tensorboard import final, write_scores
+from disvae.system.instantiate import make
 from disvae.system.signals import Interrupted
 from disvae.training.callbacks import Checkpoints, Member
+from disvae.training.checkpoint_io import resume
 from disvae.training.job import Job
 from disvae.training.module import Diverged, VAEModule
 from disvae.training.parts import Parts
@@ -40,6 +42,12 @@ class Stopped(RuntimeError):
     def __init__(self, message: str, exit_status: int) -> None:
         super().__init__(message)
         self.exit_status = exit_status
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that a GPU or the machine has no memory left."""
+    is_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return is_cpu or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def _describe(built: Built, config: Mapping[str, Any], device: torch.device) -> str:
@@ -100,6 +108,7 @@ class RunTrainer:
         self.run.make()
         self.config, self.brief, self.report = job.config, job.brief, job.report
         self.parts, self.built, self.device = parts, parts.built, parts.device
+        self.call = job.call
         self.member = Member(self.run, self.config)
         self.checkpoints = Checkpoints(self.member)
         self.started = time.monotonic()
@@ -134,7 +143,7 @@ class RunTrainer:
         if self.checkpoint and not self.brief:
             print(f"Continuing from step {self.at_step:,} ({self.run.last})")
         self.run.mark("running", self.run.status()["step"])
-        self.record = provenance(str(self.device), torch.get_num_threads())
+        self.record = provenance(str(self.device), torch.get_num_threads(), self.call)
         checksum = self.built.dataset.checksum
         if any(session.get("data_checksum") != checksum for session in self.former):
             remedy = "force=true starts it again" if self.run == self.home else "delete this folder to start it again"
@@ -150,8 +159,7 @@ class RunTrainer:
             )
         module = self.parts.module
         if self.checkpoint:
-            module.load_state_dict(self.checkpoint["state_dict"])
-            module.on_load_checkpoint(self.checkpoint)
+            resume(module, self.checkpoint, self.config["steps"], self.run.last)
         elif former := self.config.get("init_from"):
             self.record["init_from"] = former
             self.write_record()
@@ -204,16 +212,16 @@ class RunTrainer:
             draw_run(self.run, self.parts.at_end_figures, built=self.built, device=self.device)
             seconds["pictures"] = round(time.monotonic() - started, 1)
         self.close()
-        self.run.mark("finished", self.at_step)
-        self.run = self.home  # a repeat moves there, now or, if this process is killed, at the next command
-        self.run.settle()
         if self.config["report"]:
             from disvae.pictures.run_page import write_page  # and what draws: none of it is needed to begin
 
             try:
-                write_page(self.run, self.run.report)
+                write_page(self.run, self.run.report, name=self.home.path.resolve().name, state="finished")
             except Exception as error:  # a page less must not make a finished run a failed one
                 log.warning("%s could not be made: %s", self.run.report, error)
+        self.run.mark("finished", self.at_step)  # last: whoever is killed before does all of this again
+        self.run = self.home  # a repeat moves there, now or, if this process is killed, at the next command
+        self.run.settle()
 
     def write_record(self) -> None:
         """Write down where the run's numbers come from."""
@@ -254,8 +262,14 @@ class RunTrainer:
             if isinstance(error, Interrupted):
                 self.run.mark("interrupted", step, error=str(error))
                 return Stopped(f"{error} at step {step}; the same command continues it", 128 + error.signum)
+            if out_of_memory(error):
+                sizes = ", ".join(f"{key} ({self.config[key]:,})" for key in ("batch_size", "eval_images", "z_dim"))
+                said = f"out of memory at step {step}: lower {sizes}, the model's widths or, in a sweep, launcher.pack"
+                self.run.mark("failed", step, error=said)
+                return Stopped(said, 1)
             state = "interrupted" if isinstance(error, SystemExit) else "failed"  # Slurm's limit: requeued by a handler
             self.run.mark(state, step, error=f"{type(error).__name__}: {error}")
             return error
         finally:
-            self.close()
+            with contextlib.suppress(ConfigError, OSError):  # of a full disk: the first error says more
+                self.close()

@@ -266,12 +266,13 @@ def test_udrs_choice_is_a_section_with_what_follows_from_it(tmp_path):
     assert "By mig/histogram the first group is told apart from 1 of 1 others." in page.text
 
 
-def test_schedules_that_move_are_drawn_and_the_others_named(tmp_path):
+def test_schedules_that_move_are_drawn_and_the_others_named(tmp_path, composed):
+    config = resolved(composed("steps=100"))
     rows = runs(tmp_path, seeds=1, beta=(1.0, 4.0))
     for row, kind in zip(rows, ("constant.Constant", "linear.Linear"), strict=True):
         node = {"_target_": f"disvae.schedule.{kind}", "value": row.settings["beta"]}
         node |= {"start": 0.0, "until": 0.5, "steps": 100} if "linear" in kind else {}
-        config = {"dataset": {}, "trainer": {}, "seed": 0, "split": {}, "steps": 100, "objective": {"beta": node}}
+        config["objective"]["beta"] = node
         write(row, OmegaConf.to_yaml(OmegaConf.create(config)), "config.yaml")
     page = report(rows, tmp_path)
     assert page.drawn("schedules") == ["weights over a run"]
@@ -288,7 +289,9 @@ def trained(row, composed, *overrides):
     config = resolved(composed("dataset.scales=2", "dataset.orientations=4", "dataset.positions=8", *overrides))
     write(row, OmegaConf.to_yaml(OmegaConf.create(config)), "config.yaml")
     vae = make_vae(config, (1, 64, 64))
-    torch.save({"state_dict": {f"vae.{key}": value for key, value in vae.state_dict().items()}}, row.path / "last.ckpt")
+    weights = {f"vae.{key}": value for key, value in vae.state_dict().items()}
+    content = {"global_step": 0, "state_dict": weights, "optimizer_states": [], "terms": {}, "best_elbo": 0.0}
+    torch.save(content, row.path / "last.ckpt")
 
 
 @pytest.mark.usefixtures("drawn")

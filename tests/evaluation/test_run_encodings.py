@@ -10,8 +10,8 @@ from disvae.config import ConfigError
 from disvae.evaluate import evaluate
 from disvae.evaluation.run_encodings import dataset_of
 from disvae.explore import explore
-from disvae.instantiate import make
 from disvae.runs.folder import Run
+from disvae.system.instantiate import make
 
 
 def stored(folder, node, checksum) -> Run:

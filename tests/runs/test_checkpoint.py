@@ -17,6 +17,7 @@ from disvae.runs.folder import Run
 from disvae.training.job import Job
 from disvae.training.loop import train_run
 
+CONTENT = {"global_step": 1, "state_dict": {}, "optimizer_states": [], "terms": {}, "best_elbo": 0.0}
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
@@ -29,7 +30,7 @@ def python(code: str, *arguments: str) -> subprocess.Popen:
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path):
     path = tmp_path / "last.ckpt"
-    save({"step": 1}, path)
+    save(CONTENT, path)
     writer = python(
         """
         import resource, sys, torch
@@ -43,8 +44,8 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path):
     said, _ = writer.communicate(timeout=120)
     assert writer.returncode != 0
     assert "make room or set out=PATH" in said
-    assert load(path) == {"step": 1}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
+    assert load(path) == CONTENT
+    assert {entry.name for entry in tmp_path.iterdir()} == {"digests.json", "last.ckpt"}
 
 
 def equal(one, other) -> bool:
@@ -82,7 +83,7 @@ def test_a_flipped_byte_is_found_or_changes_nothing(checkpoint, tmp_path, seed):
         assert equal(found, load(checkpoint))
         return
     assert said.startswith(f"{damaged} cannot be read (")
-    assert said.endswith("); delete it and repeat the run's command with force=true")
+    assert said.endswith("): delete it and repeat the run's command with force=true")
     assert "\n" not in said
 
 
@@ -107,8 +108,9 @@ def test_a_killed_writer_never_leaves_a_broken_checkpoint(tmp_path):
             import sys, torch
             from pathlib import Path
             from disvae.runs.checkpoint import save
+            content = {"global_step": 1, "optimizer_states": [], "terms": {}, "best_elbo": 0.0}
             for step in range(10**6):
-                save({"w": torch.full((3_000_000,), float(step))}, Path(sys.argv[1]))
+                save(content | {"state_dict": {"w": torch.full((3_000_000,), float(step))}}, Path(sys.argv[1]))
                 print(step, flush=True)
             """,
             str(path),
@@ -117,5 +119,5 @@ def test_a_killed_writer_never_leaves_a_broken_checkpoint(tmp_path):
         time.sleep(0.05 + 0.037 * kill)
         writer.send_signal(signal.SIGKILL)
         writer.wait()
-        content = load(path)["w"]
+        content = load(path)["state_dict"]["w"]
         assert torch.equal(content, content[0].expand_as(content))

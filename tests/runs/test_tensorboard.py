@@ -226,3 +226,13 @@ def test_a_file_of_events_is_of_a_later_second_than_those_there(tmp_path):
     (tmp_path / f"events.out.tfevents.{former:010d}.host.9.9").touch()
     later_file(tmp_path)
     assert int(time.time()) > former
+
+
+def test_files_of_events_from_a_clock_that_was_ahead_keep_their_order_and_come_before_a_new_one(tmp_path):
+    ahead = int(time.time()) + 3600
+    for i, second in enumerate((ahead - 7200, ahead, ahead + 5)):
+        (tmp_path / f"events.out.tfevents.{second:010d}.host.9.{i}").write_text(str(i))
+    later_file(tmp_path)
+    files = sorted(tmp_path.iterdir())
+    assert [file.read_text() for file in files] == ["0", "1", "2"]
+    assert all(int(file.name.split(".")[3]) < time.time() for file in files)

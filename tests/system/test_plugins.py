@@ -16,13 +16,13 @@ from disvae.compare import compare_paths
 from disvae.config import PLUGINS, ConfigError, options, packages, resolved
 from disvae.evaluate import evaluate
 from disvae.explore import explore
-from disvae.instantiate import make
 from disvae.new import EXAMPLES, new
 from disvae.report import report
 from disvae.runs.folder import Run, digest
 from disvae.status import status
 from disvae.sweep.packing import kind, most
 from disvae.system.help import help_text, score_help
+from disvae.system.instantiate import make
 from disvae.system.plugins import allow_plugins
 from disvae.train import main
 from disvae.training.job import Job

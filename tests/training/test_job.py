@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from disvae.config import ConfigError
-from disvae.instantiate import make
 from disvae.runs.folder import digest
 from disvae.runs.identity import FILE_CHECKSUM
+from disvae.system.instantiate import make
 from disvae.training.job import Job
 
 
@@ -61,7 +61,7 @@ def test_scores_remain_for_a_finished_run_that_lacks_a_metric_somebody_typed(job
     finish(job(), val__elbo=-2.5)
     assert job("metric=[sparsity]").remaining() == "scores"
     assert job("final=[sparsity]").remaining() == ""  # which python -m disvae.evaluate does
-    entry = {"scores": {}, "protocol": {}}
+    entry = {"scores": {}, "chance": {}, "failed": {}, "settings": {}, "protocol": {}}
     job().run.save_scores({"metric": {"sparsity": entry}})
     assert job("metric=[sparsity]").remaining() == ""
 

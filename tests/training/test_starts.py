@@ -71,11 +71,14 @@ def test_the_shorter_run_stays_and_its_curves_go_on(runs):
         assert grown[tag].values.tolist() == whole[tag].values.tolist(), tag
 
 
+EMPTY = {"global_step": 0, "state_dict": {}, "optimizer_states": [], "terms": {}, "best_elbo": -2.0}
+
+
 def finished(composed, out: Path, steps: int, *overrides: str, best: float = -2.0) -> None:
     run = job_of(composed, out, *overrides, f"steps={steps}").run
     run.mark("finished", steps)
-    save({"global_step": steps, "best_elbo": -2.0}, run.last)
-    save({"global_step": steps, "best_elbo": best}, run.best)
+    save(EMPTY | {"global_step": steps, "best_elbo": -2.0}, run.last)
+    save(EMPTY | {"global_step": steps, "best_elbo": best}, run.best)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +134,8 @@ def test_a_warm_start_is_known_by_the_weights_and_not_by_their_place(composed, r
 
 def test_a_prior_keeps_its_settings_and_other_networks_are_refused(small_vae, tmp_path):
     source = small_vae("prior=student_t", "prior.scale=2")
-    save(
-        {"state_dict": {f"vae.{key}": value + 1 for key, value in source.state_dict().items()}}, tmp_path / "last.ckpt"
-    )
+    weights = {f"vae.{key}": value + 1 for key, value in source.state_dict().items()}
+    save(EMPTY | {"state_dict": weights}, tmp_path / "last.ckpt")
     former = trained_weights(str(tmp_path))
     vae = small_vae("prior=student_t", "prior.scale=3")
     load_weights(vae, former)

@@ -13,7 +13,7 @@ from disvae.batches import Batch, Data, Rows, send
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.cuda_graph import StepRecorder, WholeStep
 from disvae.training.data_module import StepRows
-from disvae.training.module import Diverged, Evaluation, VAEModule, check_finite, names_of
+from disvae.training.module import Diverged, Evaluation, VAEModule, check_finite, check_weights, names_of
 from disvae.training.packed.vmap_step import Pack
 from disvae.training.schedule_inputs import ScheduleInputs
 
@@ -81,8 +81,8 @@ class _InTurn:
 class PackedModule(WholeStep):
     """K runs of equal `structure` on one dataset, all at the same step.
 
-    A member that diverges is left behind: `failed` is called with it, and the others go on without it. `log` writes a
-    member's points to its loggers.
+    A member that diverges or fails is left behind: `failed` is called with it, and the others go on without it. `log`
+    writes a member's points to its loggers.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class PackedModule(WholeStep):
         members: Sequence[VAEModule],
         checkpoints: Sequence[Mapping[str, Any] | None],
         *,
-        failed: Callable[[VAEModule, Diverged], None],
+        failed: Callable[[VAEModule, Exception], None],
         log: Callable[[VAEModule, Mapping[str, float], int], None],
         graph: bool,
     ) -> None:
@@ -160,9 +160,8 @@ class PackedModule(WholeStep):
         """
         if not self.rows:
             return
-        device = self.rows[0].device
         rows, self.rows = torch.stack(self.rows).cpu(), []  # (n, K, T)
-        lost: dict[int, Diverged] = {}
+        lost: dict[int, Exception] = {}
         for k, member in enumerate(self.live):
             try:
                 check_finite(self.names, rows[:, k], self.global_step - len(rows))
@@ -170,16 +169,44 @@ class PackedModule(WholeStep):
                 lost[k] = error
             else:
                 member.keep_terms(self.names, rows[-1, k])
+        self._leave(lost)
+
+    def check(self) -> None:
+        """Fetch the terms of the steps so far and check the weights of each member.
+
+        Raises:
+            Diverged: that of the last member, when none is left.
+        """
+        self.fetch_terms()
+        lost: dict[int, Exception] = {}
+        for k, member in enumerate(self.live):
+            try:
+                check_weights(member, self.global_step)
+            except Diverged as error:
+                lost[k] = error
+        self._leave(lost)
+
+    def leave(self, member: VAEModule, error: Exception) -> None:
+        """Go on without a member, for which `error` was raised.
+
+        Raises:
+            Exception: the error, when no member is left.
+        """
+        if member in self.live:
+            self._leave({self.live.index(member): error})
+
+    def _leave(self, lost: Mapping[int, Exception]) -> None:
+        for k, error in lost.items():
+            self.failed(self.live[k], error)
+        if len(lost) == len(self.live):
+            raise error
         if not lost:
             return
-        for k, diverged in lost.items():
-            self.failed(self.live[k], diverged)
-        if len(lost) == len(self.live):
-            raise lost[k]
-        self.pack = self.pack.without(lost)
+        self.pack = self.pack.without(lost.keys())
         self.live = list(self.pack.members)
         self.schedules = [ScheduleInputs(member.objective) for member in self.live]
         # A list as an index would be copied to the device at each step, which waits for it.
+        device = next(self.live[0].parameters()).device
         self._chosen = torch.tensor([self.all.index(member) for member in self.live], device=device)
         self.recorder.forget()
 
@@ -207,7 +234,7 @@ class PackedModule(WholeStep):
 
     def on_validation_epoch_start(self) -> None:
         """Begin evaluations on the validation samples, of the members that have not diverged."""
-        self.fetch_terms()
+        self.check()
         self._begin_evaluations(self.trainer.val_dataloaders)
 
     def on_test_epoch_start(self) -> None:

@@ -19,8 +19,8 @@ from disvae.compare import compare_paths
 from disvae.config import LISTS, ConfigError, conf_dir, options, resolved
 from disvae.evaluate import evaluate
 from disvae.explore import explore
-from disvae.instantiate import make, prepared
 from disvae.runs.folder import Run
+from disvae.system.instantiate import make, prepared
 from disvae.training.job import Job
 from disvae.training.loop import train_run
 
@@ -289,7 +289,7 @@ def test_a_comparison_says_which_node_is_refused(trained, tmp_path, payloads, wr
 def train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "disvae.train", *arguments],
-        cwd=cwd, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=cwd, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 

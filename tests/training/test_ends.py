@@ -1,0 +1,195 @@
+"""How runs end: finished with a page and events that are there once, diverged, out of memory, or killed in between."""
+
+import os
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from disvae.config import ConfigError, resolved
+from disvae.logger.tensorboard import TensorBoard
+from disvae.runs.folder import Run
+from disvae.training import run_trainer
+from disvae.training.callbacks import Checkpoints
+from disvae.training.job import Job
+from disvae.training.job_group import train_jobs
+from disvae.training.loop import train_run
+from disvae.training.module import VAEModule
+from disvae.training.run_trainer import RunTrainer, Stopped
+
+SMALL = (
+    "dataset=clusters",
+    "model.encoder_hidden=[4]",
+    "model.decoder_hidden=[4]",
+    "steps=4",
+    "eval_every=2",
+    "checkpoint_every=2",
+    "eval_images=100",
+    "final=[]",
+    "metric=[]",
+)
+
+
+@pytest.fixture
+def job(composed, tmp_path):
+    """Return a function that makes a job of a small run in a folder of `tmp_path`."""
+
+    def make(name: str, *overrides: str) -> Job:
+        return Job(Run(tmp_path / name), resolved(composed(*SMALL, *overrides)), brief=True)
+
+    return make
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+def points(run: Run) -> list[tuple[str, int]]:
+    """The tag and step of each scalar that TensorBoard shows."""
+    events = EventAccumulator(str(run.path)).Reload()
+    return [(tag, point.step) for tag in events.Tags()["scalars"] for point in events.Scalars(tag)]
+
+
+def test_whoever_is_killed_at_the_end_gets_the_page_and_each_event_once_from_the_same_command(
+    job, monkeypatch, tmp_path
+):
+    made = job("run", "final=[sparsity]", "score.controls=[]", "final_figures=[marginals]", "report=true")
+    steps = ("evaluate_run", "draw_run", "close", "mark", "settle")
+
+    def killed_after(name):
+        place = {"mark": Run, "settle": Run, "close": RunTrainer}.get(name, run_trainer)
+        do = getattr(place, name)
+
+        def change(*arguments, **options):
+            done = do(*arguments, **options)
+            if name != "mark" or "finished" in arguments:
+                raise Killed
+            return done
+
+        return place, name, change
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunTrainer, "failure", lambda run, error: error)
+        for name in steps[:3]:
+            with pytest.MonkeyPatch.context() as kill:
+                kill.setattr(*killed_after(name))
+                with pytest.raises(Killed):
+                    train_run(made)
+            assert made.remaining() == "training"
+    assert train_run(made)
+    assert made.run.finished()
+    page = made.run.report.read_text(encoding="utf-8")
+    assert "finished at step 4 of 4" in page
+    found = points(made.run)
+    assert len(found) == len(set(found))
+    assert {("final/elbo", 4), ("metric/sparsity/hoyer", 4)} <= set(found)
+
+
+def test_weights_that_overflow_before_a_validation_are_a_divergence(job):
+    made = job("run", "optimizer.lr=1e39", "eval_every=1")
+    with pytest.raises(Stopped, match=r"training diverged at step \d: the weight .* is not finite") as stopped:
+        train_run(made)
+    assert stopped.value.exit_status == 4
+    assert made.run.status()["state"] == "diverged"
+    assert not made.run.last.exists()
+
+
+def ended(*jobs: Job) -> list[bool | BaseException]:
+    outcomes: dict[int, bool | BaseException] = {}
+    train_jobs(jobs, lambda i: None, outcomes.__setitem__)
+    return [outcomes[i] for i in range(len(jobs))]
+
+
+def test_a_failure_of_one_packed_run_ends_that_run_only(job, monkeypatch):
+    jobs = [job(f"seed={seed}", f"seed={seed}") for seed in range(4)]
+    write, log = Checkpoints.write, TensorBoard.log_metrics
+
+    def failing_write(checkpoints, trainer, path):
+        if path == jobs[1].run.last and trainer.global_step == 2:
+            raise ConfigError(f"cannot write {path}")
+        write(checkpoints, trainer, path)
+
+    def failing_log(logger, values, step):
+        if "seed=2" in str(logger.save_dir) and step == 4:
+            raise OSError("no room for events")
+        log(logger, values, step)
+
+    monkeypatch.setattr(Checkpoints, "write", failing_write)
+    monkeypatch.setattr(TensorBoard, "log_metrics", failing_log)
+    outcomes = ended(*jobs)
+    assert outcomes[0] is True
+    assert outcomes[3] is True
+    assert str(outcomes[1]) == f"cannot write {jobs[1].run.last}"
+    assert str(outcomes[2]) == "no room for events"
+    assert [each.run.status()["state"] for each in jobs] == ["finished", "failed", "failed", "finished"]
+    monkeypatch.undo()
+    alone = job("alone", "seed=3")
+    train_run(alone)
+    assert jobs[3].run.metrics()["val/elbo"] == pytest.approx(alone.run.metrics()["val/elbo"], rel=1e-3)
+
+
+def test_a_packed_run_whose_weights_overflow_is_left_behind(job, monkeypatch):
+    jobs = [job(f"seed={seed}", f"seed={seed}") for seed in range(3)]
+    begin = VAEModule.keep_terms
+
+    def poisoned(module, names, row):
+        begin(module, names, row)
+        if module.seed == 1:
+            with torch.no_grad():
+                next(module.parameters()).fill_(torch.inf)
+
+    monkeypatch.setattr(VAEModule, "keep_terms", poisoned)
+    good, lost, other = ended(*jobs)
+    assert good is other is True
+    assert isinstance(lost, Stopped)
+    assert lost.exit_status == 4
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_no_memory_names_the_settings_to_lower(job, monkeypatch, error):
+    def compute_terms(module, batch, step):
+        raise error
+
+    monkeypatch.setattr(VAEModule, "compute_terms", compute_terms)
+    made = job("run")
+    with pytest.raises(Stopped, match=r"^out of memory at step 0: lower batch_size \(\d+\), eval_images") as stopped:
+        train_run(made)
+    assert stopped.value.exit_status == 1
+    assert made.run.status()["error"] == str(stopped.value)
+
+
+def test_a_checkpoint_that_does_not_fit_is_one_line(job):
+    made = job("run")
+    train_run(made)
+    content = torch.load(made.run.last, weights_only=True)
+    weight = next(name for name, value in content["state_dict"].items() if value.dim() == 2)
+    state = content["optimizer_states"][0]
+    moments = {0: {**state["state"][0], "exp_avg": torch.zeros(7)}}
+    nan = torch.full_like(content["state_dict"][weight], torch.nan)
+    wrong = [
+        ({}, "global_step is missing"),
+        (None, "the content must be a mapping"),
+        (content | {"global_step": "x"}, "global_step must be a whole number >= 0, got 'x'"),
+        (content | {"global_step": -5}, "global_step must be a whole number >= 0, got -5"),
+        (content | {"global_step": 10**6}, "it is of step 1,000,000, but the run has 4 steps"),
+        (content | {"state_dict": content["state_dict"] | {weight: nan}}, "must be a tensor without NaN"),
+        (content | {"state_dict": content["state_dict"] | {weight: torch.zeros(7)}}, "size mismatch"),
+        (content | {"optimizer_states": []}, "not enough values"),
+        (content | {"optimizer_states": [{**state, "state": moments}]}, r"exp_avg of parameter 0 has the shape \(7,\)"),
+    ]
+    for name in ("digests.json", "metrics.json"):  # as an earlier version left the folder before its end
+        (made.run.path / name).unlink()
+    for damaged, said in wrong:
+        torch.save(damaged, made.run.last)
+        with pytest.raises(ConfigError, match=rf"last\.ckpt [^\n]*{said}[^\n]*force=true$"):
+            train_run(made)
+
+
+def test_matplotlib_is_told_to_draw_files(monkeypatch):
+    from disvae.system.command import prepare_process
+
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    prepare_process()
+    assert os.environ["MPLBACKEND"] == "agg"
