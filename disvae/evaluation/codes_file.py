@@ -12,7 +12,7 @@ import numpy as np
 
 from disvae.config import ConfigError
 from disvae.data import array_file
-from disvae.runs.digests import write_recorded
+from disvae.runs.atomic import Replacing, replacing, write_atomically
 
 CODES_ADVICE = "write HDF5, or NPZ with numpy.savez('codes.npz', codes=codes, factors=factors)"
 
@@ -34,8 +34,10 @@ def read_codes(path: Path, without: tuple[str, ...] = ()) -> dict[str, np.ndarra
         raise ConfigError(str(error)) from error
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write(path: Path, arrays: Mapping[str, np.ndarray], within: Replacing = replacing) -> None:
     """Write an HDF5 file, completely or not at all, with checksums that are compared when it is read.
+
+    In a run folder, `within` is `recorded` of runs/digests.py.
 
     Raises:
         ConfigError: the file cannot be written. An older file at `path` is intact.
@@ -47,4 +49,4 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 file.create_dataset(name, data=array.astype(h5py.string_dtype()))
             else:
                 file.create_dataset(name, data=array, fletcher32=bool(array.ndim and array.size) or None)
-    write_recorded(path, content.getvalue())
+    write_atomically(path, content.getvalue(), within)

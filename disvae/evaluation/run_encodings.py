@@ -21,7 +21,7 @@ from disvae.evaluation import controls
 from disvae.evaluation.compute import MODEL, Sources, require_continuous
 from disvae.evaluation.confidence import why_failed
 from disvae.runs.checkpoint import load
-from disvae.runs.digests import file_digest, is_known
+from disvae.runs.digests import file_digest, is_known, recorded
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
 from disvae.system.instantiate import make
@@ -140,7 +140,7 @@ def sources_of(
             arrays = _arrays(encoding, x_shape) | {"checkpoint": np.array(digest_of(run))}
         found, failed = _controls(missing, config, dataset, rows, device)
         arrays |= found
-        codes_file.write(path, arrays)
+        codes_file.write(path, arrays, recorded)
     with torch.no_grad():
         prior = vae.prior()
     codes = {MODEL: arrays["samples" if settings["codes"] == "sample" else "codes"]}

@@ -34,14 +34,14 @@ class Parts:
     at_end_figures: Pictures
 
 
-def _at_end(chosen: Mapping[str, Any], final: Any, usual: bool) -> tuple[Mapping[str, Any], Any]:
-    """Return the options of validations that count after the last step, too, and `final`.
+def _at_end(chosen: Mapping[str, Any], final: Any, usual: bool) -> Mapping[str, Any]:
+    """Return the options of validations that count after the last step, too.
 
     Those that were typed count in any case, the usual ones only if `final` names them or is `all`.
     """
     if usual and final != "all":
-        chosen = {name: node for name, node in chosen.items() if name in final}
-    return chosen, final
+        return {name: node for name, node in chosen.items() if name in final}
+    return chosen
 
 
 def prepare(job: Job, dataset: Dataset | None = None) -> Parts:
@@ -55,11 +55,11 @@ def prepare(job: Job, dataset: Dataset | None = None) -> Parts:
     config, device = job.config, device_of(job.config)
     usual_metrics, usual_figures = not job.metrics_asked, not job.figures_asked
     during = choose_metrics(config["metric"], [], by_default=usual_metrics).of_one()
-    metrics, final = _at_end(config["metric"], config["final"], usual_metrics)
-    at_end = choose_metrics(metrics, final, by_default=usual_metrics).of_one()
+    metrics = _at_end(config["metric"], config["final"], usual_metrics)
+    at_end = choose_metrics(metrics, config["final"], by_default=usual_metrics).of_one()
     during_figures = choose_figures(config["figure"], [], by_default=usual_figures)
-    figures, final = _at_end(config["figure"], config["final_figures"], usual_figures)
-    at_end_figures = choose_figures(figures, final, by_default=usual_figures)
+    figures = _at_end(config["figure"], config["final_figures"], usual_figures)
+    at_end_figures = choose_figures(figures, config["final_figures"], by_default=usual_figures)
     make(config["objective"], "objective")
     check_node(config["dataset"], "dataset")
     check_node(config["optimizer"], "optimizer", "params")

@@ -13,13 +13,19 @@ from disvae.explore import explore
 from disvae.runs.folder import Run
 from disvae.system.instantiate import make
 
+PARTS = ("model", "prior", "posterior", "likelihood", "objective", "optimizer")
+
 
 def stored(folder, node, checksum) -> Run:
     """Return a run folder with a dataset and the checksum of its images."""
     run = Run(folder)
     folder.mkdir()
     run.create(
-        {"dataset": node, "trainer": {}, "seed": 0, "split": {}, "score": {}},
+        {
+            **{part: {"_target_": "x.y.Z"} for part in PARTS},
+            **dict.fromkeys(("seed", "steps", "z_dim", "batch_size", "eval_every"), 1),
+            **{"dataset": node, "trainer": {}, "split": {}, "score": {}},
+        },
         {"sessions": [{"data_checksum": checksum}]},
     )
     run.last.touch()

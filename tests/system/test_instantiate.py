@@ -228,14 +228,15 @@ def trained(composed, tmp_path_factory) -> Path:
 
 
 def place(folder: Path, keys: tuple[str, ...], payload: Mapping[str, Any]) -> None:
-    """Write the payload to a place of a run's config.yaml, and take away the codes that spare its dataset."""
+    """Write the payload to a place of a run's config.yaml, and remove its digests and the codes that spare its data."""
     file = folder / "config.yaml"
     tree = node = yaml.safe_load(file.read_text())
     for key in keys[:-1]:
         node = node.setdefault(key, {})
     node[keys[-1]] = dict(payload)
     file.write_text(yaml.safe_dump(tree))
-    (folder / "encoding.h5").unlink(missing_ok=True)
+    for name in ("encoding.h5", "digests.json"):  # without digests, as whoever edits a run folder can leave it
+        (folder / name).unlink(missing_ok=True)
 
 
 PLACES = [

@@ -124,7 +124,8 @@ def test_a_run_folder_allows_nothing(trained, tmp_path, named):
     folder = Path(shutil.copytree(trained, tmp_path / "run"))
     tree = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump({**tree, "plugins": named}))
-    (folder / "encoding.h5").unlink()
+    for name in ("encoding.h5", "digests.json"):
+        (folder / name).unlink()
     for command in (evaluate, explore):
         with pytest.raises(ConfigError, match=r"not allowed here|is not an allowed plugin"):
             command([str(folder)])
