@@ -111,7 +111,7 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 def run_of(beta: int, runs: Path) -> Run:
-    return Run(next(runs.glob(f"*beta={beta}-*")))
+    return Run(next(runs.glob(f"*beta={beta}[,-]*")))
 
 
 def sweep(python: str, where: Path, *arguments: str) -> subprocess.Popen:
