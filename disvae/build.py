@@ -10,9 +10,9 @@ from torch.distributions import Distribution
 
 from disvae.batches import Data
 from disvae.config import ConfigError
-from disvae.dataset import Dataset
-from disvae.instantiate import make
+from disvae.dataset import Dataset, check_images
 from disvae.objective import Objective
+from disvae.system.instantiate import make
 from disvae.vae import VAE
 
 LOOK = 10_000
@@ -48,10 +48,20 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
     """
     if dataset is None:
         dataset = make(config["dataset"], "dataset")
+    try:
+        check_images(dataset.images)
+    except ValueError as error:
+        raise ConfigError(f"dataset: {error}") from error
     torch.manual_seed(config["seed"])  # decides the initial weights
     vae = make_vae(config, dataset.x_shape)
     objective = make(config["objective"], "objective")
     try:
+        if config["batch_size"] < objective.least_batch:
+            name = type(objective).__name__
+            raise ValueError(
+                f"batch_size must be at least {objective.least_batch} for {name}, got {config['batch_size']}: "
+                f"type batch_size={objective.least_batch} or more"
+            )
         data = Data(
             dataset,
             batch_size=config["batch_size"],
@@ -63,7 +73,10 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
         look = Data.sample(data.train_rows, LOOK, config["seed"])
         if vae.prior.from_images:
             vae.prior.initialise(dataset.images.take(look))
-        check_together(vae, objective, dataset.images.take(look[:64]), len(data.train_rows))
+        x = dataset.images.take(look[:64])
+        floats = dataset.images.data.is_floating_point()  # the others are in [0, 1] by their type
+        vae.likelihood.check(dataset.images.data if floats else x)
+        check_together(vae, objective, x, len(data.train_rows))
     except ValueError as error:
         raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
     return Built(dataset, data, vae, objective)
@@ -71,10 +84,9 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
 
 @torch.no_grad()
 def check_together(vae: VAE, objective: Objective, x: Tensor, N: int) -> None:
-    """Raise ValueError if prior, posterior, likelihood, objective and images (B, C, H, W) do not fit together."""
+    """Raise ValueError if prior, posterior, objective and images (B, C, H, W) do not fit together."""
     training = vae.training
     vae.eval()  # keeps the running statistics of batch normalisation unchanged
-    vae.likelihood.check(x)
     draw = vae(x, step=0, N=N)
     _check_prior(draw.pz, draw.z)
     objective.check(draw)

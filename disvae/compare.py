@@ -34,6 +34,7 @@ from disvae.runs.settings import Setting
 from disvae.runs.tags import better, short
 from disvae.system.command import command, paths, target
 from disvae.system.imports import loading
+from disvae.system.plugins import check_plugins
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ def compare_paths(arguments: Sequence[str]) -> None:
     targets = {name: _target(name, options.get(name), places) for name in ("csv", "report")}
     with_udr, with_traversals = _flag("udr", options, False), _flag("traversals", options, True)
     rows = collect(places)
+    for row in rows:
+        check_plugins(row.plugins, row.path or Path(row.name))
     chosen = [tag for name in _list(options.get("metric", "")) for tag in tags_of(name, rows)]
     sort = tags_of(options["sort"], rows)[0] if "sort" in options else next(iter(chosen), None)
     by = _list(options.get("by", ""))

@@ -5,9 +5,10 @@ import functools
 import hashlib
 import importlib.util
 import math
+import os
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", 
 They are in the YAML because they are needed where importing the class, and torch with it, takes too long.
 """
 
-NULLABLE = ("experiment", "scheduler")
+NULLABLE = ("experiment", "debug", "scheduler")
 """Groups in which no option need be chosen; null stands for none."""
 
 LISTS = ("metric", "figure", "callbacks", "logger")
@@ -34,6 +35,9 @@ LISTS = ("metric", "figure", "callbacks", "logger")
 
 CONTROLS = ("untrained", "pca", "ica", "rotation")
 """Baselines: the untrained encoder, principal and independent components of the pixels, randomly rotated codes."""
+
+PLUGINS = "DISVAE_PLUGINS"
+"""The environment variable with the allowed plugins, separated by commas; processes that a sweep starts inherit it."""
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 """Allowed devices; auto is a GPU if there is one."""
@@ -65,26 +69,80 @@ def conf_dir() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "conf"
 
 
+def packages() -> tuple[str, ...]:
+    """Return the packages that a `_target_` may refer to: disvae and the plugins that the user allows."""
+    return ("disvae", *dict.fromkeys(re.findall(r"[^\s,]+", os.environ.get(PLUGINS, ""))))
+
+
+def package_folder(package: str) -> Path | None:
+    """Return the folder of an allowed package, or None if it is not found. The package itself is not imported."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin).parent if spec and spec.origin and spec.submodule_search_locations else None
+
+
+def conf_dirs() -> list[Path]:
+    """Return the folder conf/ of disvae and those of the allowed plugins."""
+    folders = [folder / "conf" for folder in map(package_folder, packages()[1:]) if folder is not None]
+    return [conf_dir(), *folders]
+
+
+def groups() -> frozenset[str]:
+    """Return the groups of options, which are the folders in conf/."""
+    return frozenset(path.name for conf in conf_dirs() for path in conf.glob("*/"))
+
+
+def option_files(group: str) -> dict[str, Path]:
+    """Return the YAML file of each option of a group, by the name of the option."""
+    return {path.stem: path for conf in conf_dirs() for path in sorted((conf / group).glob("*.yaml"))}
+
+
 def options(group: str) -> list[str]:
     """Return the options of a group, which are the YAML files in its folder."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    return sorted(option_files(group))
+
+
+def read_conf(name: str) -> dict[str, Any]:
+    """Return the content of conf/NAME.yaml as it is written, without Hydra's own keys `defaults` and `hydra`."""
+    return _read(next(path for conf in conf_dirs() if (path := conf / f"{name}.yaml").is_file()))
 
 
 @functools.cache
-def read_conf(name: str) -> dict[str, Any]:
-    """Return the content of conf/NAME.yaml as it is written, without Hydra's own keys `defaults` and `hydra`."""
-    text = (conf_dir() / f"{name}.yaml").read_text(encoding="utf-8")
-    node = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+def _read(path: Path) -> dict[str, Any]:
+    node = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return {str(key): value for key, value in (node or {}).items() if key not in ("defaults", "hydra")}
 
 
-@functools.cache
 def facts(group: str, option: str) -> dict[str, Any] | None:
     """Return the FACTS in the YAML of an option, or None if the group has no such option."""
+    return _facts(group, option, packages())
+
+
+@functools.cache
+def _facts(group: str, option: str, among: tuple[str, ...]) -> dict[str, Any] | None:
     if option not in options(group):
         return None
     node = read_conf(f"{group}/{option}")
     return {key: node[key] for key in FACTS if key in node}
+
+
+def targets(tree: Any) -> Iterator[str]:
+    """Yield every `_target_` in a configuration."""
+    children: Iterable[Any] = tree if isinstance(tree, list) else ()
+    if isinstance(tree, Mapping):
+        children = tree.values()
+        if "_target_" in tree:
+            yield str(tree["_target_"])
+    for child in children:
+        yield from targets(child)
+
+
+def is_option(node: Any, family: str) -> bool:
+    """Return whether a node of a configuration names an option of the family, in disvae or in an allowed plugin."""
+    target = str(node.get("_target_")) if isinstance(node, Mapping) else ""
+    return target.startswith(tuple(f"{package}.{family}." for package in packages()))
 
 
 def _settings(tree: Any) -> Any:
@@ -134,7 +192,8 @@ def _check_section(cfg: Any, section: str, default: Iterable[Any], *, open_to_ot
 
 def _check_sections(cfg: DictConfig) -> None:
     """Raise ConfigError unless every group and every section of conf/config.yaml is there, with its own settings."""
-    for key in sorted(own_keys() - {"experiment", "hydra", "scheduler", *LISTS}):
+    needed = {path.name for path in conf_dir().glob("*/")} | {"score", *read_conf("config")}
+    for key in sorted(needed - {"hydra", *NULLABLE, *LISTS}):
         if key not in cfg:
             raise ConfigError(f"{key} is missing: leave out what removes it")
     for section in ("split", "launcher", "schedule"):
@@ -246,12 +305,6 @@ def check_score(cfg: Any) -> None:
     _names("score.controls", score["controls"], CONTROLS)
 
 
-@functools.cache
-def groups() -> frozenset[str]:
-    """Return the groups of options, which are the folders in conf/."""
-    return frozenset(path.name for path in conf_dir().iterdir() if path.is_dir())
-
-
 def spelled(argument: str) -> str:
     """Return an override as Hydra takes it: `+experiment=a` without the plus, `experiment=null` as `~experiment`.
 
@@ -321,10 +374,11 @@ def nodes(group: str, chosen: Mapping[str, Any], names: Iterable[str]) -> dict[s
     The label is the option's name and its settings that differ from the YAML: `mig-bins40`.
     """
     found = {}
+    files = option_files(group)
     for name in dict.fromkeys([*chosen, *names]):
-        if name not in options(group):
+        if name not in files:
             raise ConfigError(f"{group}.{name} must be one of {', '.join(options(group))}")
-        default = _settings(OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{name}.yaml")))
+        default = _settings(OmegaConf.to_container(OmegaConf.load(files[name])))
         node = _settings(chosen.get(name, default))
         changed = "".join(f"-{key}{value}" for key, value in node.items() if value != default.get(key))
         found[name + re.sub(r"[^\w.-]", "_", changed)] = node
@@ -360,7 +414,6 @@ def _node(tree: Any, dotted: str) -> Any:
     return tree
 
 
-@functools.cache
 def own_keys() -> frozenset[str]:
     """Return the top-level keys of conf/, settings and groups; other keys are variables that a user adds."""
     return frozenset(groups() | {"score", *read_conf("config")})
@@ -414,8 +467,8 @@ def readers(setting: str) -> list[str]:
     """Return the objectives that read a setting of BY_REFERENCE, as `objective=NAME`."""
     through = {"beta": "schedule.beta", "alpha": "schedule.alpha"}.get(setting, setting)
     found = []
-    for name in options("objective"):
-        tree = OmegaConf.to_container(OmegaConf.load(conf_dir() / "objective" / f"{name}.yaml"), resolve=False)
+    for name, path in sorted(option_files("objective").items()):
+        tree = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         if through in _references(tree):
             found.append(f"objective={name}")
     return found
@@ -438,7 +491,10 @@ def resolved(cfg: DictConfig, *, complete: bool = True) -> dict[str, Any]:
                 tree[name] = cfg.schedule[name].value
     if (former := tree.pop("init_from", None)) is not None:
         tree["init_from"] = trained_weights(former)
-    return {**{name: {} for name in LISTS}, **tree}
+    tree.pop("plugins")  # those that the run uses are in it, however they were allowed
+    named = tuple(targets(tree))
+    used = [package for package in packages()[1:] if any(target.startswith(f"{package}.") for target in named)]
+    return {**{name: {} for name in LISTS}, **tree, **({"plugins": used} if used else {})}
 
 
 def trained_weights(run: Any) -> dict[str, str]:

@@ -36,8 +36,7 @@ def evaluate(arguments: Sequence[str]) -> None:
     chosen, shown, score = scoring_settings(overrides)
     runs = [Run(folder) for folder in folders]
     for run in runs:
-        if not (run.path / "config.yaml").is_file() or not run.last.is_file():
-            raise ConfigError(f"{run.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
+        run.check_trained()
     with loading():
         from disvae.evaluation import run_scores as evaluation
         from disvae.evaluation.run_encodings import built_of

@@ -36,8 +36,7 @@ def explore(arguments: Sequence[str]) -> None:
     if len(folders) != 1:
         raise ConfigError("name the folder of one run: python -m disvae.explore outputs/DATASET/RUN")
     run = Run(folders[0])
-    if not (run.path / "config.yaml").is_file() or not run.last.is_file():
-        raise ConfigError(f"{run.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
+    run.check_trained()
     file = Path(target) if target else run.path / "explore.html"
     with loading():
         from disvae.explorer.contents import page_of

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
 from disvae.system.command import command, paths, target
+from disvae.system.plugins import check_plugins, plugins_of
 
 
 def report(arguments: Sequence[str]) -> None:
@@ -34,6 +35,7 @@ def report(arguments: Sequence[str]) -> None:
     for run in runs:
         if not (run.path / "config.yaml").is_file():
             raise ConfigError(f"{run.path} is not the folder of a run: config.yaml is missing")
+        check_plugins(plugins_of(run.config()), run.path)
     from disvae.pictures.run_page import write_page
 
     for run in runs:

@@ -68,49 +68,17 @@ def score_file(path: Path, nodes: Mapping[str, Any], settings: Mapping[str, Any]
         ConfigError: the file cannot be read, or its arrays do not fit together.
     """
     with loading():
-        import numpy as np
-        import torch
-
-        from disvae.encoding import Encoding
         from disvae.evaluation import codes_file
-        from disvae.evaluation.compute import compute_scores, in_classes
-        from disvae.evaluation.run_encodings import drawn, with_controls
+        from disvae.evaluation.given_codes import given_encoding, score_given
+        from disvae.evaluation.run_encodings import drawn
         from disvae.evaluation.run_scores import choose_metrics, entries, stage
-        from disvae.statistics.checked_codes import checked
 
-    arrays = codes_file.read_codes(path)
-    if "codes" not in arrays:
-        raise ConfigError(f"{path} must hold an array `codes` (N, D), got {', '.join(arrays) or 'nothing'}")
-    try:
-        codes, _, _ = checked(arrays["codes"], None, (), 0, 1)
-        factors = arrays.get("factors", np.empty((len(codes), 0), np.int64))
-        factors = factors[:, None] if factors.ndim == 1 else factors
-        given = arrays.get("factor_names")
-        if given is not None and given.shape != factors.shape[1:]:
-            raise ValueError(f"factor_names must be {factors.shape[1]} names, got an array of shape {given.shape}")
-        classes = factors
-        if settings["bins"] is not None and factors.ndim == 2:
-            classes = in_classes(Encoding(codes, factors, ()), settings["bins"]).factors
-        _, _, names = checked(codes, classes, [] if given is None else [str(name) for name in given], 0, 1)
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    population = arrays.get("population", np.array(0))
-    if population.ndim or population.dtype.kind not in "iu" or 0 < population < len(codes):
-        raise ConfigError(f"{path}: population must be a whole number of at least {len(codes)}, got {population}")
-    for control in [name for name in arrays if name.startswith("controls/")]:
-        if arrays[control].ndim != 2 or len(arrays[control]) != len(codes):
-            raise ConfigError(f"{path}: {control} must be ({len(codes)}, D), got {arrays[control].shape}")
+    arrays = codes_file.read_codes(
+        path, without=("names", "parameters/")
+    )  # there may be a name for each of many images
+    encoding = given_encoding(arrays, str(path), settings["bins"])
     chosen = choose_metrics(nodes, [] if nodes else "all").of_one()
-    encoding = Encoding(codes, factors, tuple(names), int(population) or None)
-    results = compute_scores(
-        chosen.metrics,
-        with_controls(encoding, arrays, settings),
-        repeats=settings["repeats"],
-        seed=settings["seed"],
-        named=chosen.named,
-        processes=torch.get_num_threads(),
-        bins=settings["bins"],
-    )
+    results = score_given(encoding, arrays, chosen, settings)
     protocol = {"images": str(path), "codes": "as they are"} | drawn(encoding, settings)
     absent = [name for name in settings["controls"] if name != "rotation" and f"controls/{name}" not in arrays]
     if absent:

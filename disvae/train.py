@@ -27,6 +27,7 @@ from disvae.sweep.engine import check_installed
 from disvae.system.command import asks_help, one_line, prepare_process, refusals
 from disvae.system.help import help_text
 from disvae.system.overrides import in_words, ordered, translated, typed
+from disvae.system.plugins import allow_plugins
 from disvae.system.signals import Interrupted
 from disvae.training.job import Job, JobFailed
 from disvae.training.run_job import do, parts_of, say_result
@@ -66,6 +67,7 @@ def _job(cfg: DictConfig) -> float | None:
     try:
         if by_engine:
             os.chdir(job.runtime.cwd)  # the paths of the sweep are relative to it
+            allow_plugins(overrides)
         return train(cfg, overrides, job.runtime.choices, brief=job.mode == RunMode.MULTIRUN)
     except ConfigError as error:
         status, message = 2, f"disvae: {error}"
@@ -99,6 +101,7 @@ def main() -> None:
     """Run the training command line."""
     _set_up()
     with refusals():
+        allow_plugins(sys.argv[1:])
         if asks_help(sys.argv[1:]):
             program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
             print(help_text(program))

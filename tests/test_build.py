@@ -4,7 +4,8 @@ from torch.distributions import Distribution, Independent, Normal
 
 from disvae import build as building
 from disvae.build import build, check_together
-from disvae.config import resolved
+from disvae.config import ConfigError, resolved
+from disvae.dataset import Images, check_images
 from disvae.objective import Objective
 from disvae.prior.anisotropic import Anisotropic
 
@@ -29,6 +30,31 @@ def test_weights_are_a_function_of_the_seed(composed):
 
     assert torch.equal(first(1), first(1))
     assert not torch.equal(first(1), first(2))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("objective=dip_vae",),
+        ("objective=beta_tc",),
+        ("objective=beta_tc", "objective.estimator=mss"),
+        ("objective=decomposition", "alpha=1", "divergence=mmd"),
+        ("objective=decomposition", "alpha=1", "divergence=jsd"),
+    ],
+)
+def test_a_batch_too_small_for_its_estimates_is_refused_with_the_least_one(composed, overrides):
+    with pytest.raises(ConfigError, match=r"^batch_size must be at least 2 for \w+, got 1: type batch_size=2"):
+        build(resolved(composed("dataset=clusters", *overrides, "batch_size=1")))
+
+
+def test_images_that_no_run_can_learn_from_are_refused():
+    points = torch.zeros(5, 1, 1, 2)
+    check_images(Images(points + 300, (1, 1, 2)))
+    points[3, 0, 0, 1] = torch.nan
+    with pytest.raises(ValueError, match="NaN or infinity in 1 of 5, first in image 3"):
+        check_images(Images(points, (1, 1, 2)))
+    with pytest.raises(ValueError, match="up to 255: divide them by 255, or pass them as uint8"):
+        check_images(Images(torch.full((5, 1, 4, 4), 255.0), (1, 4, 4)))
 
 
 class OnlySamples(Distribution):

@@ -22,10 +22,11 @@ from disvae.training.job import Job
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+RECIPE = TEXT.partition("## Add an objective")[2]
 HOWTO = (ROOT / "docs/howto.md").read_text(encoding="utf-8")
 
 
-def block(language: str, text: str = TEXT) -> str:
+def block(language: str, text: str = RECIPE) -> str:
     return re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)[1]
 
 
@@ -62,10 +63,11 @@ def test_the_table_of_options_is_complete(group):
 
 
 SHOWN = re.compile(r"(?:^    |`)((?:python -m disvae\.|\./scripts/train)[^`#\n]*?) *(?:`|#|$)", re.MULTILINE)
+OTHERS = tuple(f"python -m disvae.{name}" for name in ("train", "benchmark", "new"))
 COMMANDS = sorted(
     {re.sub(r"^\./scripts/train", "python -m disvae.train", line) for line in SHOWN.findall(TEXT + HOWTO)}
 )
-OF_RUNS = [line for line in COMMANDS if not line.startswith(("python -m disvae.train", "python -m disvae.benchmark"))]
+OF_RUNS = [line for line in COMMANDS if not line.startswith(OTHERS)]
 TRAINING = [line for line in COMMANDS if line.startswith("python -m disvae.train") and "--help" not in line]
 
 
@@ -91,7 +93,7 @@ def jobs(line: str) -> list[list[str]]:
 def test_the_commands_are_found():
     assert len(TRAINING) >= 5
     assert {line.split()[2] for line in OF_RUNS} == {
-        f"disvae.{name}" for name in ("evaluate", "score", "status", "compare", "explore", "report")
+        f"disvae.{name}" for name in ("evaluate", "score", "status", "compare", "explore", "report", "encode", "export")
     }
 
 
@@ -129,6 +131,7 @@ def place(tmp_path_factory):
     with h5py.File(folder / "codes.h5", "w") as file:
         rng = np.random.default_rng(0)
         file["codes"], file["factors"] = rng.normal(size=(200, 3)), rng.integers(3, size=(200, 2))
+    np.savez(folder / "images.npz", images=rng.integers(0, 256, (2, 64, 64), dtype=np.uint8))
     return folder
 
 

@@ -33,11 +33,11 @@ def test_help_imports_nothing_slow(entry):
     assert imported(entry, "--help") <= {"scipy", "numpy"} if entry == "compare" else not imported(entry, "--help")
 
 
-def test_a_run_imports_what_it_trains_with_and_a_finished_one_nothing(tiny, tmp_path):
+def test_a_run_imports_what_it_trains_with_and_a_finished_one_no_torch(tiny, tmp_path):
     run = (*tiny, "metric=[]", f"out={tmp_path}")
     lightning = {"pytorch_lightning", "torchmetrics", "scipy", "matplotlib"}  # what Lightning's own log needs
     assert imported("train", *run) == {"torch", "numpy"} | lightning
-    assert not imported("train", *run)
+    assert imported("train", *run) == {"numpy"}  # for the ELBO's curve, which the verdict reads
     assert not imported("status", str(tmp_path))
 
 

@@ -21,6 +21,7 @@ from disvae.training.callbacks import Seconds
 from disvae.training.job import Job
 from disvae.training.loop import train_run
 from disvae.training.module import Evaluation, VAEModule
+from disvae.training.parts import prepare
 from disvae.training.run_trainer import Stopped
 
 SMALL_SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=4", "dataset.scales=2")
@@ -77,11 +78,12 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(trained, monkeypa
     assert scores(run) == scores(whole)
 
 
-def test_ctrl_c_exits_130_with_a_checkpoint(trained, monkeypatch, tmp_path):
-    stop_at(monkeypatch, 5, signal.SIGINT)
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_leaves_a_checkpoint_and_its_exit_status(trained, monkeypatch, tmp_path, signum):
+    stop_at(monkeypatch, 5, signum)
     with pytest.raises(Stopped, match="the same command continues it") as stopped:
         trained("run")
-    assert stopped.value.exit_status == 130
+    assert stopped.value.exit_status == 128 + signum
     assert load(Run(tmp_path / "run").last)["global_step"] == 6
 
 
@@ -446,7 +448,7 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
     ("arguments", "said"),
     [
         (["beta=-1"], "beta must be a finite number >= 0, got -1"),
-        (["objective=nope"], "Available options in 'objective'"),
+        (["objective=nope"], "objective must be one of beta_tc, "),
         (["objective=../../x"], "objective"),
         (["objective.beta_typo=1"], "beta_typo"),
         (["objective=beta_tc", "alpha=5"], "alpha=5 has no effect"),
@@ -514,3 +516,28 @@ def test_shell_completion_offers_the_options(tmp_path):
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert set(done.stdout.split()) == {"objective=beta_tc", "objective=beta_vae"}
+
+
+def test_what_is_made_at_the_end_is_what_final_names_and_what_was_typed(composed, tiny, tmp_path):
+    usual = ("metric=[mig,sap]", "figure=[reconstruction]")
+
+    def at_end(*overrides: str, typed: bool) -> tuple[set[str], set[str]]:
+        asked = overrides if typed else ()
+        parts = prepare(Job(Run(tmp_path), resolved(composed(*tiny, *usual, *overrides)), (*usual, *asked) * typed))
+        return set(parts.at_end.metrics), set(parts.at_end_figures.figures)
+
+    assert at_end("final=[]", "final_figures=[]", typed=False) == (set(), set())
+    assert at_end("final=[sap]", "final_figures=[traversal]", typed=False) == ({"sap"}, {"traversal"})
+    assert at_end("final=[dci_forest]", typed=True) == ({"mig", "sap", "dci_forest"}, {"reconstruction"})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("beta=1e30",), r"diverged at step 0: .*every term is finite.* Try a smaller beta, which is 1e\+30$"),
+        (("optimizer.lr=1e30",), r"diverged at step 1: (?!loss|elbo|gradient).* Try a lower optimizer.lr$"),
+    ],
+)
+def test_a_divergence_names_the_term_and_what_to_change(trained, overrides, said):
+    with pytest.raises(Stopped, match=said):
+        trained("run", *overrides)

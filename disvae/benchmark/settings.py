@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from disvae.config import PRECISIONS, ConfigError, check_values, conf_dir, options, resolved
+from disvae.config import PRECISIONS, ConfigError, check_values, options, resolved
+from disvae.system.compose import composing
 from disvae.system.overrides import check_forms, translated
 
 PARTS = {
@@ -36,7 +37,7 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
         ConfigError: an override has a key or a value that does not exist.
     """
     check_forms(overrides)
-    with translated(overrides), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with translated(overrides), composing():
         return compose(name, overrides=list(overrides))
 
 

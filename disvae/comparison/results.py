@@ -11,6 +11,7 @@ from disvae.runs.folder import Run
 from disvae.runs.settings import Setting, flat_settings
 from disvae.runs.tables import needed_images
 from disvae.sweep.record import FOLDER, Sweep, SweepJob
+from disvae.system.plugins import plugins_of
 
 CHECKSUM = "dataset.checksum"
 """The setting of a row that tells runs of different images apart, whatever their paths and settings are."""
@@ -24,7 +25,8 @@ class Row:
     scores' 95 % confidence intervals over the images of this run. `controls` holds the scores of the baselines and of
     `chance`, by tag and source. `needed` holds by label how many images those metrics need that had fewer. `peers`
     names the folders of the runs that UDR compared. `repeat` is the progress of a repeat with force=true. A `typed` row
-    has no configuration: only the settings in its overrides are known.
+    has no configuration: only the settings in its overrides are known. `plugins` names the packages whose options the
+    run uses.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Row:
     peers: frozenset[str] = frozenset()
     repeat: str = ""
     typed: bool = False
+    plugins: tuple[Any, ...] = ()
 
     def half(self, tag: str) -> float | None:
         """Return half the 95 % interval of a value over the images of this run; None if it has no interval."""
@@ -141,13 +144,14 @@ def of_run(run: Run) -> Row:
         found = list(_flat(scores))
         if status["state"] == "new":
             raise ConfigError(f"{run.path / 'status.json'} is missing: repeat the run's command")
+        config = run.config() if (run.path / "config.yaml").exists() else {}
         return Row(
             name=_printable(run.path),
             path=run.path,
             state=run.state(),
             step=status["step"],
             error=status.get("error", ""),
-            settings=_settings(run) if (run.path / "config.yaml").exists() else {},
+            settings=_settings(run, config) if config else {},
             metrics={tag: value for tag, value in values.items() if not tag.endswith("_se")},
             errors={tag.removesuffix("_se"): value for tag, value in values.items() if tag.endswith("_se")},
             controls={tag: others for tag, _, others in found if others},
@@ -155,6 +159,7 @@ def of_run(run: Run) -> Row:
             needed=needed_images(scores.get("metric", {})),
             peers=_peers(scores),
             repeat=_repeat(run.place(force=True)),
+            plugins=tuple(plugins_of(config)),
         )
     except Exception as error:  # whatever is wrong with one run must not hide the others
         reason = str(error) if isinstance(error, ConfigError) else f"{run.path} cannot be read: {error!r}"
@@ -166,11 +171,11 @@ def _printable(path: Path) -> str:
     return path.name.encode(errors="replace").decode()
 
 
-def _settings(run: Run) -> dict[str, Setting]:
+def _settings(run: Run, config: Mapping[str, Any]) -> dict[str, Setting]:
     """Return the settings that distinguish runs; the beginning of the images' checksum is one of them."""
     checksum = run.data_checksum()
     known = {CHECKSUM: checksum[: len("sha256:") + 8]} if checksum else {}
-    return flat_settings(run.config()) | known
+    return flat_settings(config) | known
 
 
 def _flat(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float], dict[str, float]]]:

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 
 from disvae.comparison.groups import Comparison, shown
 from disvae.config import ConfigError
-from disvae.instantiate import make
 from disvae.pictures.schedule_plot import schedule_plot
 from disvae.runs.contents import NUMBER
 from disvae.runs.folder import Run
 from disvae.runs.settings import WEIGHTS
+from disvae.system.instantiate import make
 
 MOST_SCHEDULES = 8
 """Most panels; a note counts the schedules that are not drawn."""

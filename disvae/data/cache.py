@@ -13,9 +13,9 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from disvae.runs.atomic import replacing
+from disvae.system.locks import awaited
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,7 @@ def locked(path: Path) -> Iterator[None]:
     """Lock `path` against all other processes on this machine; a killed process releases its lock at once."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(path.name + ".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("waiting for another process that is making %s", path)
-            lock.acquire()
+        lock = awaited(path.with_name(path.name + ".lock"))
     except OSError as error:
         raise _unwritable(path, error) from error
     try:

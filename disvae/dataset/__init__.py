@@ -48,6 +48,25 @@ class Images:
         return rows.float().div_(255) if rows.dtype == torch.uint8 else rows
 
 
+def check_images(images: Images) -> None:
+    """Raise ValueError unless float images are finite and pictures, which points are not, are not in 0 to 255."""
+    data = images.data
+    if not data.is_floating_point():
+        return
+    bad = (~data.isfinite()).flatten(1).any(1)
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        raise ValueError(
+            f"images must be finite, got NaN or infinity in {int(bad.sum()):,} of {len(data):,}, first in image {row}: "
+            "repair or leave out these rows"
+        )
+    if len(data) and min(data.shape[2:]) > 1 and data.min() >= 0 and data.max() > 1:
+        raise ValueError(
+            f"float images must be in [0, 1], got values up to {float(data.max()):g}: divide them by 255, "
+            "or pass them as uint8"
+        )
+
+
 class Dataset(ABC):
     """Images with their factors of variation; the constructor of a subclass reads or draws them.
 

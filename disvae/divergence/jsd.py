@@ -17,6 +17,8 @@ class JSD(Divergence):
     negative.
     """
 
+    least_batch = 2
+
     def __init__(self, z_dim: int, width: int, layers: int) -> None:
         super().__init__()
         self.ratio = DensityRatio(z_dim, width, layers)

@@ -16,6 +16,8 @@ class MMD(Divergence):
     depend on each other at no cost. scope=joint sees the dependence too.
     """
 
+    least_batch = 2
+
     def __init__(self, kernel: Literal["imq", "rbf"], scope: Literal["joint", "per_dimension"]) -> None:
         super().__init__()
         if kernel not in ("imq", "rbf"):

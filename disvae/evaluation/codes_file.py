@@ -12,13 +12,15 @@ import numpy as np
 
 from disvae.config import ConfigError
 from disvae.data import array_file
-from disvae.runs.digests import write_recorded
+from disvae.runs.atomic import Replacing, replacing, write_atomically
 
 CODES_ADVICE = "write HDF5, or NPZ with numpy.savez('codes.npz', codes=codes, factors=factors)"
 
 
-def read_codes(path: Path) -> dict[str, np.ndarray]:
-    """Return every array of the file by name, `group/name` inside a group; strings are arrays of str.
+def read_codes(path: Path, without: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Return the arrays of the file by name, except those whose names begin with `without`; strings are arrays of str.
+
+    The name of an HDF5 array in a group is `group/name`.
 
     Raises:
         ConfigError: the file does not exist, is neither HDF5 nor NPZ, is damaged, or could do harm.
@@ -26,13 +28,16 @@ def read_codes(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ConfigError(f"{path} is not a file; name one that holds codes (N, D), .h5 or .npz")
     try:
-        return array_file.read_arrays(path, CODES_ADVICE)
+        wanted = {name for name in array_file.declared(path, CODES_ADVICE) if not name.startswith(without)}
+        return array_file.read_arrays(path, CODES_ADVICE, wanted)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write(path: Path, arrays: Mapping[str, np.ndarray], within: Replacing = replacing) -> None:
     """Write an HDF5 file, completely or not at all, with checksums that are compared when it is read.
+
+    In a run folder, `within` is `recorded` of runs/digests.py.
 
     Raises:
         ConfigError: the file cannot be written. An older file at `path` is intact.
@@ -44,4 +49,4 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 file.create_dataset(name, data=array.astype(h5py.string_dtype()))
             else:
                 file.create_dataset(name, data=array, fletcher32=bool(array.ndim and array.size) or None)
-    write_recorded(path, content.getvalue())
+    write_atomically(path, content.getvalue(), within)

@@ -20,11 +20,11 @@ from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.evaluation import controls
 from disvae.evaluation.compute import MODEL, Sources, require_continuous
 from disvae.evaluation.confidence import why_failed
-from disvae.instantiate import make
 from disvae.runs.checkpoint import load
-from disvae.runs.digests import file_digest, is_known
+from disvae.runs.digests import file_digest, is_known, recorded
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
+from disvae.system.instantiate import make
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def sources_of(
             arrays = _arrays(encoding, x_shape) | {"checkpoint": np.array(digest_of(run))}
         found, failed = _controls(missing, config, dataset, rows, device)
         arrays |= found
-        codes_file.write(path, arrays)
+        codes_file.write(path, arrays, recorded)
     with torch.no_grad():
         prior = vae.prior()
     codes = {MODEL: arrays["samples" if settings["codes"] == "sample" else "codes"]}

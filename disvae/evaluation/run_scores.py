@@ -16,12 +16,12 @@ from disvae.encoding import encode, encoding_of
 from disvae.evaluation.compute import MODEL, Result, compute_scores
 from disvae.evaluation.confidence import with_own_errors
 from disvae.evaluation.run_encodings import dataset_of, device_of, digest_of, restored, sources_of
-from disvae.instantiate import make
 from disvae.metric import Metric, ModelMetric, RunsMetric
 from disvae.runs.checkpoint import load
 from disvae.runs.digests import Damaged
 from disvae.runs.folder import Run
 from disvae.runs.tensorboard import write_scores
+from disvae.system.instantiate import make
 
 log = logging.getLogger(__name__)
 

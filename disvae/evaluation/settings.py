@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from disvae.config import ConfigError, check_lists, check_names, check_score, conf_dir
+from disvae.config import ConfigError, check_lists, check_names, check_score
+from disvae.system.compose import composing
 from disvae.system.overrides import check_forms, translated
 
 
@@ -13,14 +14,14 @@ def scoring_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str
     Raises:
         ConfigError: an override has a key or a value that does not exist.
     """
-    from hydra import compose, initialize_config_dir
+    from hydra import compose
     from omegaconf import OmegaConf
 
     check_forms(overrides)
     check_lists(overrides)
     check_names(overrides)
     with translated(overrides):
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with composing():
             cfg = compose("evaluate", overrides=list(overrides))
         tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(tree, dict)

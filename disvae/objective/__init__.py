@@ -25,6 +25,9 @@ class Objective(nn.Module):
     extra_batches: int = 0
     """How many further independent batches the objective needs; their codes are in `Draw.z_extra`."""
 
+    least_batch: int = 1
+    """The least number of images in a batch from which the objective's estimates can be made."""
+
     @abstractmethod
     def forward(self, draw: Draw) -> dict[str, Tensor]:
         """Return named scalars, and vectors (D,) that are logged per latent; `"loss"` is what training minimises."""

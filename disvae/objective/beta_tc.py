@@ -24,6 +24,8 @@ class BetaTC(Objective):
     q(z) and too low in log q(z). To report a value, read `structure/total_correlation`.
     """
 
+    least_batch = 2
+
     def __init__(self, beta: Schedule, mi_weight: float, dwkl_weight: float, estimator: Literal["mws", "mss"]) -> None:
         super().__init__()
         if not mi_weight >= 0:

@@ -26,6 +26,7 @@ class Decomposition(Objective):
         self.alpha = alpha
         self.divergence = divergence
         self.released_mixture_kl = released_mixture_kl
+        self.least_batch = 1 if alpha.is_zero else divergence.least_batch
 
     def check(self, draw: Draw) -> None:
         """Raise ValueError if `released_mixture_kl` is true under a prior that factorises, where it is undefined."""
@@ -35,7 +36,10 @@ class Decomposition(Objective):
             )
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
-        """Return the loss and ELBO terms in nats per image, the current weights, and D unless alpha is always zero."""
+        """Return the loss and ELBO terms in nats per image, the current weights, and D unless alpha is always zero.
+
+        While a schedule holds alpha at zero, D is computed and logged all the same: a packed step cannot branch on it.
+        """
         terms = elbo_terms(draw)
         beta, alpha = self.beta(draw.step), self.alpha(draw.step)
         kl = terms["kl"]

@@ -32,6 +32,8 @@ class DIPVAE(Objective):
     by their variance, of order 1 / B.
     """
 
+    least_batch = 2
+
     def __init__(self, kind: Literal["I", "II"], lambda_od: float, lambda_d: float) -> None:
         super().__init__()
         if kind not in ("I", "II"):
@@ -44,9 +46,7 @@ class DIPVAE(Objective):
         self.lambda_d = lambda_d
 
     def check(self, draw: Draw) -> None:
-        """Raise ValueError unless prior and posterior have finite variances and the batch has at least two images."""
-        if len(draw.z) < 2:
-            raise ValueError(f"batch_size must be at least 2 for objective=dip_vae, got {len(draw.z)}")
+        """Raise ValueError unless prior and posterior have finite variances."""
         for name, dist in (("prior", draw.pz), ("posterior", draw.qz_x)):
             try:
                 variance = dist.variance

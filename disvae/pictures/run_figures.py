@@ -11,18 +11,18 @@ from typing import Any, Protocol
 import torch
 
 from disvae.build import Built
-from disvae.config import ConfigError, nodes, options
+from disvae.config import ConfigError, is_option, nodes, options
 from disvae.data.factors import binned
 from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL
 from disvae.evaluation.run_encodings import device_of, sources_of
-from disvae.instantiate import make, prepared
 from disvae.pictures.factor_shares import BINS
 from disvae.pictures.figure_data import Drawn, FigureData, NotDrawable
 from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import curves
 from disvae.runs.folder import Run
 from disvae.runs.tensorboard import picture_summary, replace_events
+from disvae.system.instantiate import make, prepared
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def schedules_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: make(node, f"schedule.{name}")
         for name, node in config["objective"].items()
-        if isinstance(node, Mapping) and str(node.get("_target_")).startswith("disvae.schedule.")
+        if is_option(node, "schedule")
     }
 
 

@@ -11,7 +11,7 @@ import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from disvae.config import conf_dir
+from disvae.config import option_files
 from disvae.pictures.html import Picture, data_address, picture, render
 from disvae.pictures.style import DATA, MODEL, clear
 from disvae.runs.atomic import write_atomically
@@ -72,11 +72,11 @@ def write_page(run: Run, path: Path, *, name: str = "", state: str = "") -> Path
 def _pictures(run: Run) -> list[Picture]:
     """Return the pictures in the folder figures/, those drawn at each validation first."""
     shown = []
+    captions = option_files("figure")
     usual = list(run.config().get("figure", {}))
     for file in sorted(run.figures.glob("*.*"), key=lambda file: (_place(file.stem, usual), file.name)):
         name, _, changed = file.stem.partition("-")
-        option = conf_dir() / "figure" / f"{name}.yaml"
-        caption = description(option) if option.is_file() else ""
+        caption = description(captions[name]) if name in captions else ""
         title = name.replace("_", " ").capitalize().replace("Kl ", "KL ") + (f" ({changed})" if changed else "")
         shown.append(Picture(data_address(file.read_bytes(), file.suffix[1:]), title, caption=caption))
     return shown

@@ -5,9 +5,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from disvae.config import ConfigError, read_keys
-from disvae.instantiate import make
 from disvae.pictures.schedule_plot import schedule_plot
 from disvae.runs.atomic import replacing
+from disvae.system.instantiate import make
 
 
 def preview_schedules(cfg: DictConfig, out: Path) -> None:

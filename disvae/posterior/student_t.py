@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from disvae import student_t
+from disvae.distribution import student_t
 from disvae.posterior import Posterior
 from disvae.posterior.link import Link, link_function
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from disvae import student_t
+from disvae.distribution import student_t
 from disvae.prior import Prior
 
 

@@ -52,12 +52,12 @@ def write_atomically(path: Path, content: str | bytes, within: Replacing = repla
     """
     try:
         with within(path) as temporary:
-            temporary.write_bytes(encoded(content))
+            temporary.write_bytes(_bytes(content))
     except OSError as error:
         raise not_written(path, error) from error
 
 
-def encoded(content: str | bytes) -> bytes:
+def _bytes(content: str | bytes) -> bytes:
     """Return a file's content as bytes; the bytes of a path that is not UTF-8 are written as `\\udcff`."""
     return content.encode(errors="backslashreplace") if isinstance(content, str) else content
 

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 from omegaconf import OmegaConf
 
 from disvae.config import ConfigError, options
@@ -43,6 +43,8 @@ from disvae.runs.contents import CONFIG, METRICS, PROVENANCE, SCORES, STATUS, Fo
 from disvae.runs.digests import Changed, Damaged, read_known, sealed, unsealed, write_recorded
 from disvae.runs.identity import NOT_IDENTITY, identity
 from disvae.runs.provenance import now
+from disvae.system.locks import acquired, awaited, owner
+from disvae.system.plugins import check_plugins, plugins_of
 
 NAMES = (
     r"config\.yaml|(provenance|status|metrics|scores|digests)\.json|(last|best)\.ckpt|encoding(-\w+)?\.h5"
@@ -134,7 +136,7 @@ class Run:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path.parent / ".lock"):  # two processes may have named the same run differently
+            with awaited(self.path.parent / ".lock"):  # two processes may have named the same run differently
                 path = _with_hash_of(self.path)
                 path.mkdir(exist_ok=True)
         except OSError as error:
@@ -165,6 +167,16 @@ class Run:
     def _lock(self) -> Path:
         """Return the path of the lock file; a run and its repeat in .new/ share one lock."""
         return (self.path.parent if self.path.name == ".new" else self.path) / ".lock"
+
+    def check_trained(self) -> None:
+        """Check that the folder holds a configuration and a checkpoint, and that its plugins are allowed here.
+
+        Raises:
+            ConfigError: a file is missing, or a plugin is not allowed.
+        """
+        if not (self.path / "config.yaml").is_file() or not self.last.is_file():
+            raise ConfigError(f"{self.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
+        check_plugins(plugins_of(self.config()), self.path)
 
     def place(self, force: bool) -> "Run":
         """Return the run that training writes: this one or, with `force`, its repeat in .new/."""
@@ -198,12 +210,10 @@ class Run:
         state: str = self.status()["state"]
         if state != "running":
             return state
-        probe = FileLock(self._lock)
         try:
-            probe.acquire(timeout=0)
+            acquired(self._lock, timeout=0).release()
         except (Timeout, OSError):  # OSError: the folder belongs to another user
             return state
-        probe.release()
         return "killed"
 
     def finished(self) -> bool:
@@ -350,7 +360,7 @@ class Run:
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
-    def lock(self) -> FileLock:
+    def lock(self) -> BaseFileLock:
         """Lock the folder for this process, and clean up after a process that was killed.
 
         Raises:
@@ -358,13 +368,11 @@ class Run:
             ConfigError: the folder cannot be written.
         """
         self.make()
-        lock = FileLock(self._lock)
         try:
-            lock.acquire(timeout=1, poll_interval=0.05)  # `state` takes the lock for a moment
-            self._lock.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            lock = acquired(self._lock, timeout=1)  # `state` takes the lock for a moment
         except Timeout as error:
-            owner = self._lock.read_text(encoding="utf-8") or "another process"
-            raise InUse(f"{self.path} is in use by {owner}; wait for it or stop it") from error
+            remedy = f"wait for it or stop it, or delete {self._lock} if it has ended on another machine"
+            raise InUse(f"{self.path} is in use by {owner(self._lock)}; {remedy}") from error
         except OSError as error:
             raise _unwritable(self.path, error) from error
         try:

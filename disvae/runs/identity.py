@@ -20,6 +20,7 @@ NOT_IDENTITY = (
     "optimize",
     "launcher",
     "zip",
+    "plugins",
 )
 """Top-level keys that do not change what is trained."""
 

@@ -9,16 +9,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from disvae.config import package_folder
+from disvae.config import packages as allowed
+
 
 def now() -> str:
     """Return the date and time with the time zone."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
-def _git(*arguments: str) -> str | None:
+def _git(folder: Path, *arguments: str) -> str | None:
     try:
         answer = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments],
+            ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             timeout=10,
@@ -29,9 +32,18 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
-def provenance(device: str, threads: int) -> dict[str, Any]:
-    """Return command, commit, versions and machine of this session; training adds data_checksum and wall_s."""
-    changes = _git("status", "--porcelain", "--untracked-files=no", ".")
+def _commit(folder: Path) -> dict[str, Any]:
+    """Return the commit of the repository that holds a folder, and whether the folder has changed since."""
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no", ".")
+    return {"git_commit": _git(folder, "rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}
+
+
+def provenance(device: str, threads: int, call: str = "") -> dict[str, Any]:
+    """Return command, commits, versions and machine of this session; training adds data_checksum and wall_s.
+
+    The command is the Python `call` if there is one, or else the process's own.
+    """
+    plugins = {name: package_folder(name) for name in allowed()[1:]}
     packages = ("disvae", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn")
     versions = {}
     for name in packages:
@@ -40,10 +52,10 @@ def provenance(device: str, threads: int) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"  # run from the source tree
     return {
-        "command": shlex.join(sys.orig_argv),
+        "command": call or shlex.join(sys.orig_argv),
         "started": now(),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": None if changes is None else bool(changes),
+        **_commit(Path(__file__).parents[1]),
+        **{f"plugin {name}": _commit(folder) for name, folder in plugins.items() if folder is not None},
         "python": platform.python_version(),
         "packages": versions,
         "device": device,

@@ -1,7 +1,5 @@
 """Facts about tags: whether higher or lower values are better, and which scores need no labels. Imports no torch."""
 
-from functools import cache
-
 from disvae.config import ConfigError, facts
 
 BETTER_TERMS = {
@@ -19,7 +17,6 @@ SIGNS = {"higher": 1, "lower": -1, "neither": 0}
 """Sign for each word that a metric's YAML may use, `better: {jemmig: lower}`; the default of a score is higher."""
 
 
-@cache
 def ends(metric: str) -> dict[str, int] | None:
     """Return the sign of each score that the YAML of a metric lists under `better`, or None if there is no such metric.
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from disvae.config import facts
-from disvae.runs.curves import curves
 from disvae.runs.folder import Run
 from disvae.runs.settings import flat_settings
 
@@ -63,6 +62,8 @@ def _end(score: Mapping[str, float | None], end: str) -> float:
 
 def _late_gain(run: Run) -> tuple[float, float] | None:
     """Return the gain in ELBO over the last quarter of the steps and over all; None with fewer than four values."""
+    from disvae.runs.curves import curves  # with numpy, which a command that only looks need not wait for
+
     elbo = curves(run.path).get("val/elbo")
     if elbo is None or len(elbo.steps) < 4:
         return None

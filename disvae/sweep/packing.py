@@ -3,10 +3,10 @@
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from disvae.config import ConfigError, facts
+from disvae.config import ConfigError, facts, is_option
 from disvae.runs.identity import identity
 from disvae.sweep.entry import Entry, together
 from disvae.training.job import Job, packable
@@ -53,7 +53,7 @@ def kind(job: Job) -> str | None:
 
 def _form(node: Any) -> Any:
     """Return the form of an objective's setting without its value; zero stays zero, since its term may be left out."""
-    if isinstance(node, Mapping) and str(node.get("_target_")).startswith("disvae.schedule."):
+    if is_option(node, "schedule"):
         return "0" if node.get("value") == 0 == node.get("start", 0) else "a number"
     if isinstance(node, (int, float)) and not isinstance(node, bool):
         return "0" if node == 0 else "a number"

@@ -21,7 +21,7 @@ from disvae.sweep.devices import Device
 from disvae.sweep.entry import Entry, together
 from disvae.sweep.view import SweepView
 from disvae.sweep.worker import GRACE, JobOutcome, do_jobs, kill, mark_dead
-from disvae.system.signals import awaited_signals
+from disvae.system.signals import awaited_signals, signals_call
 
 BUSY_PAUSE = 2.0
 """Seconds until a job that another process runs is looked at again."""
@@ -35,9 +35,8 @@ def process_context() -> Context:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["disvae.sweep.server"])
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is not for the server
-    forkserver.ensure_running()
-    signal.signal(signal.SIGINT, handler)
+    with signals_call(signal.SIG_IGN):  # what the terminal and Slurm send is not for the server, which ends with us
+        forkserver.ensure_running()
     return context
 
 

@@ -24,7 +24,7 @@ from disvae.runs.atomic import FULL
 from disvae.runs.folder import InUse, Run
 from disvae.runs.provenance import now
 from disvae.sweep.devices import Device, lease
-from disvae.system.signals import Interrupted, interruptible
+from disvae.system.signals import Interrupted, interruptible, take_signals
 from disvae.training.job import Job
 from disvae.training.run_job import do, do_together, say_result
 
@@ -59,7 +59,7 @@ def do_jobs(jobs: Sequence[Job], connection: Connection, devices: Sequence[Devic
         stream.reconfigure(line_buffering=True, encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     os.setsid()  # so that Ctrl-C reaches only the launcher, which tells this process
     tqdm.set_lock(threading.RLock())  # its default is a system semaphore, which outlives a killed process
-    signal.signal(signal.SIGTERM, _leave)  # before and after the job, when there is nothing to save
+    take_signals(_leave)  # before and after the job, when there is nothing to save
     threading.Thread(target=_end_with_the_launcher, args=(connection,), daemon=True).start()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("disvae").setLevel(logging.INFO)

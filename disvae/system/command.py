@@ -11,6 +11,7 @@ from pathlib import Path
 
 from disvae.config import ConfigError
 from disvae.system.output import keep_output, lost_output
+from disvae.system.plugins import allow_plugins
 from disvae.system.signals import Interrupted, interruptible
 
 
@@ -64,10 +65,15 @@ def asks_help(arguments: Sequence[str]) -> bool:
     return any(argument in ("-h", "--help") for argument in arguments)
 
 
+def let_threads_sleep() -> None:
+    """Let waiting threads sleep soon, if torch has not loaded OpenMP yet; else nothing changes."""
+    # Where cores are shared, spinning makes a step up to 20 times as slow.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def prepare_process() -> None:
     """Set up messages and, before torch loads OpenMP, its threads."""
-    # Waiting threads should sleep soon: where cores are shared, spinning makes a step up to 20 times as slow.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    let_threads_sleep()
     os.environ["MPLBACKEND"] = "agg"  # pictures are files; a notebook's value names a package that may not be there
     keep_output()
     logging.basicConfig(format="%(message)s")  # to stderr
@@ -77,8 +83,9 @@ def prepare_process() -> None:
 def refusals(kept: str = "computed") -> Iterator[None]:
     """Turn expected errors in the body into a message of one line and an exit status; `kept` is said at a signal.
 
-    The exit status is 2 for a wrong argument or a file that cannot be used, 130 for Ctrl-C, 143 for SIGTERM, 141 if
-    the reader of the output, such as `head`, has ended, and 1 if the output could not be written.
+    The exit status is 2 for a wrong argument or a file that cannot be used, 128 + n for a signal n that asks to stop
+    (130 for Ctrl-C, 143 for SIGTERM), 141 if the reader of the output, such as `head`, has ended, and 1 if the output
+    could not be written.
     """
     try:
         yield
@@ -112,9 +119,9 @@ def command(describe: Callable[[], str], work: Callable[[Sequence[str]], None], 
 
     `refusals` says which errors end in a line and in which exit status.
     """
-    arguments = sys.argv[1:]
     prepare_process()
     with refusals(kept):
+        arguments = allow_plugins(sys.argv[1:])
         if asks_help(arguments):
             print(describe())
         else:

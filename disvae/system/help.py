@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from disvae.config import LISTS, conf_dir, options
+from disvae.config import LISTS, conf_dir, groups, option_files
 
 
 def description(path: Path) -> str:
@@ -32,7 +32,7 @@ def _settings(name: str) -> list[str]:
 def _group(group: str) -> list[str]:
     """Return the heading of a group and a line for each of its options."""
     suffix = {"schedule": "@schedule.beta|alpha|capacity=", **dict.fromkeys(LISTS, "=[a,b,...]")}.get(group, "=")
-    lines = [f"  {name:<22}{description(conf_dir() / group / f'{name}.yaml')}" for name in options(group)]
+    lines = [f"  {name:<22}{description(path)}" for name, path in sorted(option_files(group).items())]
     return ["", f"{group}{suffix}", *lines] if lines else []
 
 
@@ -62,7 +62,7 @@ def help_text(program: str) -> str:
         *_settings("config"),
         *_settings("score"),
     ]
-    for group in sorted(path.name for path in conf_dir().iterdir() if path.is_dir()):
+    for group in sorted(groups()):
         lines += _group(group)
     lines += [
         "",

@@ -4,6 +4,9 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+
+from disvae.config import ConfigError
 
 
 @contextmanager
@@ -22,3 +25,13 @@ def loading() -> Iterator[None]:
             gc.freeze()
         if collecting:
             gc.enable()
+
+
+def require(package: str, what: str) -> None:
+    """Check that an optional package, which `what` needs, is installed.
+
+    Raises:
+        ConfigError: the package is missing; the message says what to type.
+    """
+    if find_spec(package) is None:
+        raise ConfigError(f"{what} needs the package {package}: type pip install {package}")

@@ -12,7 +12,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
-from disvae.config import FACTS, LISTS, ConfigError, conf_dir, options, read_conf
+from disvae.config import FACTS, LISTS, ConfigError, groups, options, read_conf
 
 FLAGS = ("-h", "--help", "--hydra-help", "--version", "--resolve", "-r", "--run", "-m", "--multirun", "-sc",
          "--shell-completion")  # fmt: skip
@@ -111,8 +111,8 @@ def known_settings() -> dict[str, list[str]]:
     general = read_conf("config")
     found: dict[str, list[str]] = {name: [] for name in _leaves(general, "")}
     found |= {name: [] for name in _leaves(read_conf("score"), "score")}
-    for group in sorted(path.name for path in conf_dir().iterdir() if path.is_dir()):
-        for option in options(group) if group not in ("hydra", "experiment") else ():
+    for group in sorted(groups()):
+        for option in options(group) if group not in ("hydra", "experiment", "debug") else ():
             tree = read_conf(f"{group}/{option}")
             places = {group: f"{group}={option}"}
             if group == "schedule":

@@ -1,7 +1,12 @@
-"""Ctrl-C (SIGINT) and SIGTERM: as an exception, as a call, or as a socket to wait for."""
+"""Signals that ask to stop (Ctrl-C, SIGTERM, a closed terminal, Slurm's warning): exception, call, or socket.
 
+A closed terminal sends SIGHUP, and Slurm sends SIGUSR1 before its time limit with --signal=USR1@SECONDS.
+"""
+
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
@@ -10,22 +15,35 @@ from typing import Any, NoReturn
 Handler = Callable[[int, FrameType | None], Any]
 
 
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+"""The signals that ask a command to stop; Windows has only the first two."""
+
+
 class Interrupted(BaseException):
-    """An error raised by Ctrl-C or SIGTERM; as a BaseException it passes through handlers of ordinary errors."""
+    """An error raised by a signal that asks to stop; it passes through handlers of ordinary errors."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.signum = signum
 
 
-def take_signals(handler: Handler) -> dict[signal.Signals, Any]:
-    """Let Ctrl-C and SIGTERM call `handler` from now on, and return their former handlers."""
-    return {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
+def take_signals(handler: Handler | signal.Handlers) -> dict[signal.Signals, Any]:
+    """Let each signal in STOPS call `handler` from now on, and return their former handlers.
+
+    A SIGHUP that `nohup` ignores stays ignored, and a SIGUSR1 in a job of submitit is submitit's. Python allows this in
+    the main thread only; in another thread nothing changes, and the main thread gets the signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    left = {number for number in STOPS[2:] if signal.getsignal(number) is signal.SIG_IGN}
+    if "SUBMITIT_EXECUTOR" in os.environ:
+        left |= {number for number in STOPS if number.name == "SIGUSR1"}
+    return {number: signal.signal(number, handler) for number in STOPS if number not in left}
 
 
 @contextmanager
-def signals_call(handler: Handler) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM call `handler` in the body, and restore their former handlers after it."""
+def signals_call(handler: Handler | signal.Handlers) -> Iterator[None]:
+    """Let each signal in STOPS call `handler` in the body, and restore their former handlers after it."""
     formers = take_signals(handler)
     try:
         yield
@@ -39,13 +57,13 @@ def _raise(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def interruptible() -> AbstractContextManager[None]:
-    """Let Ctrl-C and SIGTERM raise Interrupted at once in the body."""
+    """Let each signal in STOPS raise Interrupted at once in the body."""
     return signals_call(_raise)
 
 
 @contextmanager
 def awaited_signals() -> Iterator[tuple[socket.socket, list[int]]]:
-    """Yield a socket that can be read when Ctrl-C or SIGTERM has come, and the list of signals received so far."""
+    """Yield a socket that can be read when a signal in STOPS has come, and the list of signals received so far."""
     received: list[int] = []
     reader, writer = socket.socketpair()
     writer.setblocking(False)

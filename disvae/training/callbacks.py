@@ -186,7 +186,7 @@ class Checkpoints(pl.Callback):
 
 
 class StopOnSignal(pl.Callback):
-    """Let Ctrl-C and SIGTERM finish the step, write checkpoints and stop; outside training they stop at once.
+    """Let signals that ask to stop finish the step, write checkpoints and stop; outside training they stop at once.
 
     A second signal stops at once, too. It is a context manager around whole runs.
     """

@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from disvae.config import BY_REFERENCE, NEUTRAL, ConfigError, conf_dir, read_keys, readers, resolved
+from disvae.config import BY_REFERENCE, NEUTRAL, ConfigError, read_keys, readers, resolved
 from disvae.runs.settings import flat_settings
+from disvae.system.compose import composing
 
 NAMED_FIRST = ("objective", "beta", "alpha", "seed", "init_from")
 """Settings that a name begins with, since it may be cut."""
@@ -26,7 +27,7 @@ def usual(*overrides: str) -> DictConfig:
     """Return the configuration of disvae with `overrides` and nothing else; files of the user are found."""
     if GlobalHydra.instance().is_initialized():
         return compose("config", list(overrides), return_hydra_config=True)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with composing():
         return compose("config", list(overrides), return_hydra_config=True)
 
 

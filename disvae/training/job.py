@@ -13,9 +13,9 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from disvae.config import ConfigError, check_choices, check_settings, check_values, nodes, resolved
-from disvae.instantiate import make
 from disvae.runs.folder import Run, readable
 from disvae.runs.identity import FILE_CHECKSUM
+from disvae.system.instantiate import make
 from disvae.training.defaults import changes, check_experiment
 
 Report = Callable[[str, int], None]
@@ -71,7 +71,7 @@ class Job:
 
     `force` repeats a finished run beside what its folder holds, or goes on with a repeat that was begun. `overrides`
     are what was typed, `optimize` names the result for a sweeper, `brief` shows no progress, and `report` is called
-    with the progress.
+    with the progress. `call` is the Python call that asked for it, if no command did.
     """
 
     run: Run
@@ -81,6 +81,7 @@ class Job:
     optimize: str = "val/elbo"
     brief: bool = False
     report: Report | None = None
+    call: str = ""
 
     @classmethod
     def of(cls, cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> "Job":

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytorch_lightning as pl
 
-from disvae.instantiate import make
+from disvae.system.instantiate import make
 from disvae.training.callbacks import Figures, Scores, Seconds, StopOnSignal
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.cuda_graph import can_record

@@ -11,14 +11,17 @@ from torch.optim import Optimizer
 
 from disvae.batches import Batch
 from disvae.build import make_vae
-from disvae.instantiate import make
 from disvae.objective import Objective
 from disvae.runs.checkpoint import load
 from disvae.statistics.aggregate_posterior import Aggregate
+from disvae.system.instantiate import make
 from disvae.vae import VAE
 
 NORM = "gradient norm"
 """Name of the gradient's norm before clipping, which is watched with the terms of a step and not logged."""
+
+SUMS = ("loss", "elbo", NORM)
+"""Numbers of a step that are not finite as soon as one term is not; a term is named before them."""
 
 OF_DEVICE = ("fused", "capturable")
 """Settings of an optimiser's group that belong to the device, not to the run."""
@@ -70,8 +73,11 @@ def check_finite(names: list[str], rows: Tensor, first: int) -> None:
         return
     i = int(good.int().argmin())
     named = dict(zip(names, rows[i].tolist(), strict=True))
-    bad = [f"{name} = {value}" for name, value in named.items() if not abs(value) < float("inf")]
-    raise Diverged(f"step {first + i}: {', '.join(bad[:5])}")
+    bad = [name for name, value in named.items() if not abs(value) < float("inf")]
+    causes = [name for name in bad if name not in SUMS]
+    said = ", ".join(f"{name} = {named[name]}" for name in [*causes, *(n for n in bad if n in SUMS)][:5])
+    finite = "" if causes else f"; every term is finite, loss = {named['loss']:.3g}"
+    raise Diverged(f"step {first + i}: {said}{finite}")
 
 
 def check_weights(module: nn.Module, step: int) -> None:

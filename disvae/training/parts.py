@@ -1,7 +1,9 @@
 """What a run is made of, built from its configuration and checked before the run has a folder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -9,8 +11,8 @@ from disvae.build import Built, build
 from disvae.dataset import Dataset
 from disvae.evaluation.run_encodings import check, device_of
 from disvae.evaluation.run_scores import Chosen, choose_metrics
-from disvae.instantiate import check_node, make
 from disvae.pictures.run_figures import Pictures, choose_figures
+from disvae.system.instantiate import check_node, make
 from disvae.training.build_module import build_module
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.job import Job
@@ -32,6 +34,16 @@ class Parts:
     at_end_figures: Pictures
 
 
+def _at_end(chosen: Mapping[str, Any], final: Any, usual: bool) -> Mapping[str, Any]:
+    """Return the options of validations that count after the last step, too.
+
+    Those that were typed count in any case, the usual ones only if `final` names them or is `all`.
+    """
+    if usual and final != "all":
+        return {name: node for name, node in chosen.items() if name in final}
+    return chosen
+
+
 def prepare(job: Job, dataset: Dataset | None = None) -> Parts:
     """Build and check all that the job's configuration names, around `dataset` if it is given; write nothing.
 
@@ -43,9 +55,11 @@ def prepare(job: Job, dataset: Dataset | None = None) -> Parts:
     config, device = job.config, device_of(job.config)
     usual_metrics, usual_figures = not job.metrics_asked, not job.figures_asked
     during = choose_metrics(config["metric"], [], by_default=usual_metrics).of_one()
-    at_end = choose_metrics(config["metric"], config["final"], by_default=usual_metrics).of_one()
+    metrics = _at_end(config["metric"], config["final"], usual_metrics)
+    at_end = choose_metrics(metrics, config["final"], by_default=usual_metrics).of_one()
     during_figures = choose_figures(config["figure"], [], by_default=usual_figures)
-    at_end_figures = choose_figures(config["figure"], config["final_figures"], by_default=usual_figures)
+    figures = _at_end(config["figure"], config["final_figures"], usual_figures)
+    at_end_figures = choose_figures(figures, config["final_figures"], by_default=usual_figures)
     make(config["objective"], "objective")
     check_node(config["dataset"], "dataset")
     check_node(config["optimizer"], "optimizer", "params")

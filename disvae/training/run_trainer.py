@@ -14,13 +14,13 @@ from pytorch_lightning.loggers import Logger
 from disvae.build import Built, count
 from disvae.config import ConfigError
 from disvae.evaluation.run_scores import evaluate_run
-from disvae.instantiate import make
 from disvae.logger.tensorboard import TensorBoard
 from disvae.pictures.run_figures import draw_run
 from disvae.runs import settings
 from disvae.runs.checkpoint import load
 from disvae.runs.provenance import provenance
 from disvae.runs.tensorboard import final, write_scores
+from disvae.system.instantiate import make
 from disvae.system.signals import Interrupted
 from disvae.training.callbacks import Checkpoints, Member
 from disvae.training.checkpoint_io import resume
@@ -30,6 +30,10 @@ from disvae.training.parts import Parts
 from disvae.training.starts import continue_from, shorter
 
 log = logging.getLogger(__name__)
+
+
+LARGE_WEIGHT = 1e6
+"""The weight of a term from which on a divergence is blamed on it, not on the step size."""
 
 
 class Stopped(RuntimeError):
@@ -85,6 +89,17 @@ def make_loggers(config: Mapping[str, Any], folder: Path, step: int) -> list[Log
     return loggers
 
 
+def _remedy(config: Mapping[str, Any]) -> str:
+    """Return what to change after a divergence: the weights that are too large for float32, or else the step size."""
+    large = []
+    for name, node in config["objective"].items():
+        value = node.get("value") if isinstance(node, Mapping) else node
+        if isinstance(value, int | float) and abs(value) > LARGE_WEIGHT:
+            key = f"objective.{name}" if node is value else name if name in config else f"schedule.{name}.value"
+            large.append(f"{key}, which is {value:g}")
+    return f"Try a smaller {' and '.join(large)}" if large else "Try a lower optimizer.lr"
+
+
 class RunTrainer:
     """What one process does for a run, from the moment it holds the run's folder."""
 
@@ -93,6 +108,7 @@ class RunTrainer:
         self.run.make()
         self.config, self.brief, self.report = job.config, job.brief, job.report
         self.parts, self.built, self.device = parts, parts.built, parts.device
+        self.call = job.call
         self.member = Member(self.run, self.config)
         self.checkpoints = Checkpoints(self.member)
         self.started = time.monotonic()
@@ -127,7 +143,7 @@ class RunTrainer:
         if self.checkpoint and not self.brief:
             print(f"Continuing from step {self.at_step:,} ({self.run.last})")
         self.run.mark("running", self.run.status()["step"])
-        self.record = provenance(str(self.device), torch.get_num_threads())
+        self.record = provenance(str(self.device), torch.get_num_threads(), self.call)
         checksum = self.built.dataset.checksum
         if any(session.get("data_checksum") != checksum for session in self.former):
             remedy = "force=true starts it again" if self.run == self.home else "delete this folder to start it again"
@@ -242,7 +258,7 @@ class RunTrainer:
                     if self.run.last.exists()
                     else "no checkpoint was reached"
                 )
-                return Stopped(f"training diverged at {error}; {good}. Try a lower optimizer.lr", 4)
+                return Stopped(f"training diverged at {error}; {good}. {_remedy(self.config)}", 4)
             if isinstance(error, Interrupted):
                 self.run.mark("interrupted", step, error=str(error))
                 return Stopped(f"{error} at step {step}; the same command continues it", 128 + error.signum)

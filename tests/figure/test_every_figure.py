@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from disvae.build import make_vae
 from disvae.config import nodes, options, resolved
-from disvae.instantiate import prepared
 from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.files import rendered
 from disvae.runs.curves import Curve
 from disvae.schedule.constant import Constant
+from disvae.system.instantiate import prepared
 
 FIGURES = nodes("figure", {}, options("figure"))
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from disvae.config import nodes
-from disvae.instantiate import make
 from disvae.runs.tags import enough_images
+from disvae.system.instantiate import make
 
 FACTORS = np.indices((3, 6, 10, 16, 16)).reshape(5, -1).T  # 46,080 sprites
 

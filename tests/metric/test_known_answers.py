@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from disvae.config import nodes, options
-from disvae.instantiate import make
 from disvae.metric import Metric, ModelMetric, RunsMetric
+from disvae.system.instantiate import make
 
 SIZES = (3, 4, 5, 4)
 N = 1500

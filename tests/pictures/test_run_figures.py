@@ -200,7 +200,7 @@ def test_an_unknown_setting_is_refused_by_name():
 @pytest.fixture(scope="module")
 def trained(composed, tmp_path_factory) -> Run:
     run = Run(tmp_path_factory.mktemp("runs") / "run")
-    train_run(Job(run, resolved(composed(*SPRITES, *SMALL, *SHORT, *SHOWN)), brief=True))
+    train_run(Job(run, resolved(composed(*SPRITES, *SMALL, *SHORT, *SHOWN)), SHOWN, brief=True))
     return run
 
 
@@ -320,9 +320,9 @@ def test_a_resumed_run_has_the_same_pictures(trained, composed, tmp_path, monkey
     with monkeypatch.context() as patched:
         patched.setattr(VAEModule, "training_step", training_step)
         with pytest.raises(Killed):
-            train_run(Job(again, config, brief=True))
+            train_run(Job(again, config, SHOWN, brief=True))
     assert not again.figures.exists()
-    train_run(Job(again, config, brief=True))
+    train_run(Job(again, config, SHOWN, brief=True))
     assert files_of(again) == files_of(trained)
     assert pictures_of(again) == pictures_of(trained)
 
@@ -337,9 +337,9 @@ def test_a_run_killed_while_it_draws_draws_when_it_goes_on(trained, composed, tm
     with monkeypatch.context() as patched:
         patched.setattr(drawing, "write_atomically", killed)
         with pytest.raises(Killed):
-            train_run(Job(again, config, brief=True))
+            train_run(Job(again, config, SHOWN, brief=True))
     assert not again.finished()
-    train_run(Job(again, config, brief=True))
+    train_run(Job(again, config, SHOWN, brief=True))
     assert again.finished()
     assert files_of(again) == files_of(trained)
     assert pictures_of(again) == pictures_of(trained)
@@ -347,7 +347,12 @@ def test_a_run_killed_while_it_draws_draws_when_it_goes_on(trained, composed, tm
 
 def test_runs_trained_together_draw_what_they_draw_alone(trained, composed, tmp_path):
     packed = [
-        Job(Run(tmp_path / f"{seed}"), resolved(composed(*SPRITES, *SMALL, *SHORT, *SHOWN, f"seed={seed}")), brief=True)
+        Job(
+            Run(tmp_path / f"{seed}"),
+            resolved(composed(*SPRITES, *SMALL, *SHORT, *SHOWN, f"seed={seed}")),
+            SHOWN,
+            brief=True,
+        )
         for seed in (0, 1)
     ]
     outcomes = {}

@@ -245,7 +245,7 @@ def test_the_command_writes_the_page_and_names_it(run, tmp_path, capsys):
         (["nowhere"], "is not the folder of a run"),
         (["RUN", "beta=4"], "beta=4 is not an option"),
         (["RUN", "RUN", "out=x.html"], "works with one run only"),
-        (["RUN", "out=nowhere/x.html"], "cannot write"),
+        (["RUN", "out=nowhere/x.html"], "must be a file in an existing folder"),
     ],
 )
 def test_what_cannot_be_is_said(run, arguments, said):

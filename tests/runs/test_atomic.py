@@ -103,11 +103,11 @@ def test_what_cannot_be_written_is_named_with_what_to_do(tmp_path):
 
 
 def test_there_is_no_other_way_to_write_a_file():
-    """A file that grows (events, log, a download) is another matter, as is the lock, which holds a name for people."""
+    """A file that grows (events, log, a download) is another matter."""
     ways = r"\.write_(text|bytes)\(|os\.re(place|name)|mkstemp|NamedTemporaryFile|\.savefig\(path|File\(path, \"w"
     found = {
         path.relative_to(Path(disvae.__file__).parent).name
         for path in Path(disvae.__file__).parent.rglob("*.py")
         if re.search(ways, path.read_text(encoding="utf-8"))
     }
-    assert found == {"atomic.py", "folder.py"}
+    assert found == {"atomic.py"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from disvae import config
-from disvae.config import ConfigError, conf_dir, facts, options
-from disvae.runs.tags import better, ends, said, short, without_labels
+from disvae.config import ConfigError, conf_dir, options
+from disvae.runs.tags import better, said, short, without_labels
 from disvae.sweep.packing import packs_on_cpu
 from disvae.system.help import description
 
@@ -71,8 +71,8 @@ def _decisions() -> tuple[dict[str, int], set[str], set[tuple[str, str]]]:
 
 
 def _forget() -> None:
-    facts.cache_clear()
-    ends.cache_clear()
+    config._facts.cache_clear()
+    config._read.cache_clear()
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_a_headline_is_a_score_of_its_metric(metric):
     import numpy as np
 
     from disvae.config import nodes
-    from disvae.instantiate import make
+    from disvae.system.instantiate import make
 
     node = nodes("metric", {}, [metric])[metric]
     rng = np.random.default_rng(0)

@@ -12,8 +12,8 @@ from torch.distributions import (
     TransformedDistribution,
 )
 
+from disvae.distribution.student_t import StudentT
 from disvae.statistics.densities import covariance_of_pair, density_of_latent, density_of_pair, widths
-from disvae.student_t import StudentT
 
 X, Y = torch.linspace(-5, 5, 101), torch.linspace(-6, 6, 121)
 

@@ -111,7 +111,7 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 def run_of(beta: int, runs: Path) -> Run:
-    return Run(next(runs.glob(f"*beta={beta}-*")))
+    return Run(next(runs.glob(f"*beta={beta}[,-]*")))
 
 
 def sweep(python: str, where: Path, *arguments: str) -> subprocess.Popen:
@@ -127,7 +127,7 @@ def disturbed_sweep(python: str, undisturbed: Path, where: Path, launcher: str, 
     finished = run_of(1, undisturbed)
     shutil.copytree(finished.path, runs / finished.path.name)
     process = sweep(python, where, f"hydra/launcher={launcher}", *JOBS, "beta=1,-3,2")
-    while process.poll() is None and not list(runs.glob("*beta=2-*/last.ckpt")):
+    while process.poll() is None and not list(runs.glob("*beta=2[,-]*/last.ckpt")):
         time.sleep(0.05)
     assert process.poll() is None, (where / "log").read_text()
     os.kill(run_of(2, runs).status()["pid"], blow)

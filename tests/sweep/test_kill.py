@@ -13,6 +13,9 @@ from sweep_command import Sweep
 from disvae.runs.folder import Run
 
 JOBS = 12
+KILLS = [1, pytest.param(int(os.environ.get("DISVAE_TEST_KILLS", "4")), marks=pytest.mark.slow)]
+"""Numbers of kills; DISVAE_TEST_KILLS=20 takes some minutes."""
+
 COMMAND = (
     "dataset=clusters",
     "steps=20",
@@ -84,8 +87,8 @@ class Ledger:
         self.sessions.clear()
 
 
-@pytest.mark.timeout(1800)  # three minutes on a machine that does nothing else
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", KILLS)
 def test_a_sweep_whose_launcher_is_killed_is_finished_by_the_same_command(sweep, undisturbed, kills):
     metrics, seconds = undisturbed
     ledger = Ledger(sweep, metrics)
@@ -102,7 +105,7 @@ def test_a_sweep_whose_launcher_is_killed_is_finished_by_the_same_command(sweep,
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", KILLS)
 def test_a_sweep_whose_processes_are_killed_finishes_by_itself(sweep, undisturbed, kills):
     metrics, seconds = undisturbed
     ledger = Ledger(sweep, metrics)

@@ -3,7 +3,7 @@
 import torch
 
 from disvae.build import make_vae
-from disvae.instantiate import make
+from disvae.system.instantiate import make
 from disvae.training.module import VAEModule
 
 N = 200

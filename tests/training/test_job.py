@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from disvae.config import ConfigError
-from disvae.instantiate import make
 from disvae.runs.folder import digest
 from disvae.runs.identity import FILE_CHECKSUM
+from disvae.system.instantiate import make
 from disvae.training.job import Job
 
 

@@ -90,7 +90,7 @@ def test_lightnings_loop_waits_for_the_device_only_at_the_step_whose_terms_are_d
 ):
     set_up()
     _, data, module = built_of(configured, f"objective={objective}")
-    data.images = data.images.to(META)
+    data.images, data.device = data.images.to(META), META
     datamodule = DataModule(data, 20)
     if together:
         module = PackedModule(

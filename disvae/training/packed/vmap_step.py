@@ -22,6 +22,7 @@ from disvae.batches import Batch
 from disvae.objective import Objective
 from disvae.schedule import Schedule
 from disvae.training.module import NORM, VAEModule, step_seed
+from disvae.training.packed.linear import LinearAsAlone
 from disvae.training.packed.noise import MembersNoise
 from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
 from disvae.vae import VAE
@@ -29,7 +30,8 @@ from disvae.vae import VAE
 # Gamma.rsample's clamp runs member by member under vmap: K small calls, nothing a user could change.
 warnings.filterwarnings("ignore", "There is a performance drop because .* batching rule for aten::clamp_")
 
-_NOT_OURS = (str(Path(torch.__file__).parent), __file__, str(Path(__file__).with_name("noise.py")))
+_MODES = [str(Path(__file__).with_name(name)) for name in ("noise.py", "linear.py")]
+_NOT_OURS = (str(Path(torch.__file__).parent), __file__, *_MODES)
 """Files that a vectorised step passes through, whatever the objective."""
 
 _MODULE = frozenset(vars(nn.Module()))
@@ -162,9 +164,13 @@ class Pack:
         self._step = _Step(copy.deepcopy(first.vae), copy.deepcopy(first.objective), first.N).train()
         self._fed = ScheduleInputs(self._step.objective).inputs
         self.parameters = self._stack([dict(m.named_parameters()) for m in self.members])
+        self._slices = [
+            (own, self.parameters[name], k) for k, m in enumerate(self.members) for name, own in m.named_parameters()
+        ]
         self.buffers = self._stack([dict(m.named_buffers()) for m in self.members])
-        self.optimizer = self._stacked_optimizer()
         device = next(iter(self.parameters.values())).device
+        self.one_by_one = device.type == "cpu"
+        self.optimizer = self._joint_optimizer() if self.one_by_one else self._stacked_optimizer()
         self.generators = [torch.Generator(device) for _ in self.members]
         self._differing, floats = self._floats_that_differ()
         self._floats = torch.tensor(floats, device=device).view(len(floats), len(self.members)).T  # (K, floats)
@@ -179,6 +185,24 @@ class Pack:
                 own[name].data = whole[k]
             stacked[name] = whole.requires_grad_(first.requires_grad)
         return stacked
+
+    def _joint_optimizer(self) -> Optimizer:
+        """Return an optimiser for the members' own parameters, which shares the states of their optimisers.
+
+        A CPU updates several numbers of a tensor at a time and the last few one by one, which rounds differently. Over
+        stacked parameters these would be others than they are for a run alone.
+        """
+        done = [{float(s["step"]) for s in own.state.values() if "step" in s} for own in self.optimizers]
+        if any(steps != done[0] for steps in done):
+            raise ValueError("members of a pack must have done equally many steps")
+        optimizer = copy.copy(self.optimizers[0])
+        alike = zip(*(own.param_groups for own in self.optimizers), strict=True)
+        optimizer.param_groups = [{**groups[0], "params": [p for g in groups for p in g["params"]]} for groups in alike]
+        optimizer.state = defaultdict(dict)
+        for own in self.optimizers:
+            for group in own.param_groups:
+                optimizer.state |= {parameter: own.state[parameter] for parameter in group["params"]}
+        return optimizer
 
     def _stacked_optimizer(self) -> Optimizer:
         """Return an optimiser for the stacked parameters with the members' groups and states."""
@@ -233,7 +257,8 @@ class Pack:
             raise NotImplementedError(
                 "packed runs do not do autocast: type trainer.precision=32-true, or launcher.pack=1"
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters.values():
+            parameter.grad = None
         tensors = {**self.parameters, **self.buffers}
         terms = vmap(self._terms, randomness="error")(tensors, x, x_extra, weights, self._floats, self._index)
         terms["loss"].sum().backward()
@@ -254,12 +279,15 @@ class Pack:
             fed.now = now
         for (part, name), value in zip(self._differing, floats, strict=True):
             setattr(part, name, value)
-        with MembersNoise(self.generators, member):
+        with MembersNoise(self.generators, member), LinearAsAlone():
             terms: dict[str, Tensor] = functional_call(self._step, tensors, (x, x_extra))
         return terms
 
     def update(self) -> None:
         """Make the optimiser's step along the gradients."""
+        if self.one_by_one:
+            for own, whole, k in self._slices:
+                own.grad = None if whole.grad is None else whole.grad[k]
         self.optimizer.step()
 
     def step(self, x: Tensor, x_extra: Tensor, step: int, weights: Tensor) -> dict[str, Tensor]:
@@ -271,6 +299,9 @@ class Pack:
 
     def optimizer_state(self, k: int) -> dict[str, Any]:
         """Return the state of member `k`'s own optimiser, for its load_state_dict."""
+        if self.one_by_one:
+            own = self.optimizers[k].state_dict()
+            return {**own, "state": {i: copy.deepcopy(state) for i, state in own["state"].items() if state}}
         stacked = self.optimizer.state_dict()
         states = {
             i: {key: value.clone() if key == "step" else value[k].clone() for key, value in state.items()}

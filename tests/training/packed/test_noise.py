@@ -4,7 +4,7 @@ from torch.distributions import Beta, Laplace, Normal
 from torch.func import vmap
 from torch.nn.functional import dropout, gumbel_softmax
 
-from disvae.student_t import StudentT
+from disvae.distribution.student_t import StudentT
 from disvae.training.packed.noise import MembersNoise
 
 SEEDS = (5, 0, 2**62 + 7)

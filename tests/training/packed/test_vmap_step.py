@@ -151,6 +151,23 @@ def test_networks_of_images_take_the_steps_they_take_alone_running_statistics_in
         assert any(name.endswith("running_var") and not buffer.eq(1).all() for name, buffer in buffers.items())
 
 
+def test_a_small_network_on_a_cpu_takes_them_to_the_bit(configured):
+    a, b = torch.randn(2, 3, 400, 100).unbind()
+    if not torch.equal(a.mT @ b, torch.stack([x.T @ y for x, y in zip(a, b, strict=True)])):
+        pytest.skip("this machine's library multiplies a stack of matrices in another way than one")
+    config = configured("dataset=clusters")
+    singles, modules = members(config, seed=[0, 1, 2]), members(config, seed=[0, 1, 2])
+    own, pack = optimizers(singles), Pack(modules, optimizers(modules))
+    for step in range(20):
+        x, x_extra = images(modules, POINTS, step, b=400)
+        pack.step(x, x_extra, step, weights(modules, step))
+        for k, (module, optimizer) in enumerate(zip(singles, own, strict=True)):
+            alone(module, optimizer, x[k], x_extra[k], step)
+    for one, other in zip(singles, modules, strict=True):
+        for name, value in one.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name
+
+
 def test_each_member_is_clipped_by_its_own_norm(configured):
     config = configured("objective=beta_vae")
     packed, single = members(config, **DIFFERENT), members(config, **DIFFERENT)

@@ -1,8 +1,9 @@
 """Objects from the nodes of a configuration: the only place that decides which code a `_target_` may run.
 
 A run folder may come from another person, so its configuration is not trusted. A node is checked completely before
-anything is built: its `_target_` must be defined in the package of its family, and every other key must be a parameter
-of that class or function. No other module is imported, because importing a module runs its code. Imports no torch.
+anything is built: its `_target_` must be defined in the package of its family, in disvae or in a plugin that the user
+allows, and every other key must be a parameter of that class or function. No other module is imported, because
+importing a module runs its code. Imports no torch.
 """
 
 import collections.abc
@@ -18,10 +19,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Union, get_args, get_origin
 
-from disvae.config import LONGEST, MOST, ConfigError
-
-PACKAGES = ("disvae",)
-"""Packages that a `_target_` may refer to: the options of a family are the modules of PACKAGE.FAMILY."""
+from disvae.config import LONGEST, MOST, ConfigError, packages
+from disvae.system.plugins import how
 
 ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 """Kinds of parameters that are not settings: *args and **kwargs."""
@@ -141,8 +140,11 @@ def _target(path: Any, family: str, key: str) -> Callable[..., Any]:
     Raises:
         ConfigError: the target is private or not in the family; its module was not imported.
     """
-    rooms = [f"{package}.{family}" for package in PACKAGES]
-    refused = ConfigError(f"{key}._target_ must be a class or function of {' or '.join(rooms)}, got {_short(path)}")
+    rooms = [f"{package}.{family}" for package in packages()]
+    plugin = path.partition(f".{family}.")[0] if isinstance(path, str) and f".{family}." in path else ""
+    hint = "" if plugin in ("", *packages()) else f"; {plugin[:100]!r} is not an allowed plugin: {how(plugin)}"
+    said = f"{key}._target_ must be a class or function of {' or '.join(rooms)}, got {_short(path)}"
+    refused = ConfigError(said + hint)
     room = next((room for room in rooms if isinstance(path, str) and path.startswith(f"{room}.")), None)
     if room is None or not re.fullmatch(r"(\.[A-Za-z]\w*){2,}", path.removeprefix(room), re.ASCII):
         raise refused
@@ -165,7 +167,7 @@ def _options(kind: Any) -> tuple[Any, ...]:
 def _family(kind: Any) -> str:
     """Return the family of a class in an annotation: `schedule` for disvae.schedule.Schedule; empty if it has none."""
     package, _, family = getattr(kind, "__module__", "").partition(".")
-    return family if inspect.isclass(kind) and package in PACKAGES else ""
+    return family if inspect.isclass(kind) and package == "disvae" else ""
 
 
 def _fits(value: Any, kind: Any) -> bool:

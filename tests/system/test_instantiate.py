@@ -19,8 +19,8 @@ from disvae.compare import compare_paths
 from disvae.config import LISTS, ConfigError, conf_dir, options, resolved
 from disvae.evaluate import evaluate
 from disvae.explore import explore
-from disvae.instantiate import make, prepared
 from disvae.runs.folder import Run
+from disvae.system.instantiate import make, prepared
 from disvae.training.job import Job
 from disvae.training.loop import train_run
 
@@ -34,7 +34,7 @@ GIVEN: dict[str, dict[str, Any]] = {
 }
 """What the program adds to the nodes of a group."""
 
-FAMILIES = sorted({path.parent.name for path in conf_dir().glob("*/*.yaml")} - {"experiment", "trainer"})
+FAMILIES = sorted({path.parent.name for path in conf_dir().glob("*/*.yaml")} - {"experiment", "debug", "trainer"})
 """The groups of conf/ whose options name a class or function."""
 
 HYDRAS = ("_args_", "_recursive_", "_partial_", "_convert_", "_mode_", "_x", "x")
@@ -228,14 +228,15 @@ def trained(composed, tmp_path_factory) -> Path:
 
 
 def place(folder: Path, keys: tuple[str, ...], payload: Mapping[str, Any]) -> None:
-    """Write the payload to a place of a run's config.yaml, and take away the codes that spare its dataset."""
+    """Write the payload to a place of a run's config.yaml, and remove its digests and the codes that spare its data."""
     file = folder / "config.yaml"
     tree = node = yaml.safe_load(file.read_text())
     for key in keys[:-1]:
         node = node.setdefault(key, {})
     node[keys[-1]] = dict(payload)
     file.write_text(yaml.safe_dump(tree))
-    (folder / "encoding.h5").unlink(missing_ok=True)
+    for name in ("encoding.h5", "digests.json"):  # without digests, as whoever edits a run folder can leave it
+        (folder / name).unlink(missing_ok=True)
 
 
 PLACES = [
@@ -289,7 +290,7 @@ def test_a_comparison_says_which_node_is_refused(trained, tmp_path, payloads, wr
 def train(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "disvae.train", *arguments],
-        cwd=cwd, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=cwd, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""What Python programs and notebooks use: the functions and classes that `import disvae` gives."""

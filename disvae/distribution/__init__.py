@@ -1,0 +1,1 @@
+"""Distributions of torch, changed for CUDA graphs and vmap."""
