@@ -50,32 +50,28 @@ def points(run: Run) -> list[tuple[str, int]]:
     return [(tag, point.step) for tag in events.Tags()["scalars"] for point in events.Scalars(tag)]
 
 
-def test_whoever_is_killed_at_the_end_gets_the_page_and_each_event_once_from_the_same_command(
-    job, monkeypatch, tmp_path
-):
-    made = job("run", "final=[sparsity]", "score.controls=[]", "final_figures=[marginals]", "report=true")
-    steps = ("evaluate_run", "draw_run", "close", "mark", "settle")
+def test_whoever_is_killed_at_the_end_gets_the_page_and_each_event_once_from_the_same_command(job):
+    made = job("run", "final=[sparsity]", "score.controls=[]", "score.repeats=2", "report=true")
 
-    def killed_after(name):
-        place = {"mark": Run, "settle": Run, "close": RunTrainer}.get(name, run_trainer)
-        do = getattr(place, name)
-
+    def killing(do):
         def change(*arguments, **options):
+            if "finished" in arguments:  # all is written but the state
+                raise Killed
             done = do(*arguments, **options)
-            if name != "mark" or "finished" in arguments:
+            if do is not mark:
                 raise Killed
             return done
 
-        return place, name, change
+        return change
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunTrainer, "failure", lambda run, error: error)
-        for name in steps[:3]:
-            with pytest.MonkeyPatch.context() as kill:
-                kill.setattr(*killed_after(name))
-                with pytest.raises(Killed):
-                    train_run(made)
-            assert made.remaining() == "training"
+    mark = Run.mark
+    for place, name in ((run_trainer, "evaluate_run"), (RunTrainer, "close"), (Run, "mark")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RunTrainer, "failure", lambda run, error: error)
+            patch.setattr(place, name, killing(getattr(place, name)))
+            with pytest.raises(Killed):
+                train_run(made)
+        assert made.remaining() == "training"
     assert train_run(made)
     assert made.run.finished()
     page = made.run.report.read_text(encoding="utf-8")
