@@ -153,7 +153,7 @@ def test_a_finished_repeat_leaves_nothing_of_the_old_run_and_all_that_is_the_use
     new = files(again.path)
     assert {name: new.pop(name) for name in mine} == mine
     assert new.keys() == {
-        "config.yaml", "provenance.json", "status.json", "metrics.json", "last.ckpt", "best.ckpt",
+        "config.yaml", "provenance.json", "status.json", "metrics.json", "digests.json", "last.ckpt", "best.ckpt",
         *(name for name in new if name.startswith("events.out.tfevents.")),
     }  # fmt: skip
     assert all(old.get(name) != content for name, content in new.items() if name.startswith("events"))
@@ -378,7 +378,8 @@ def test_a_run_that_diverges_keeps_its_curve_up_to_there(trained, monkeypatch, t
 
 def test_changed_data_are_not_mixed_into_a_run(trained, monkeypatch, tmp_path):
     run = trained("run")
-    (run.path / "metrics.json").unlink()
+    for name in ("metrics.json", "digests.json"):
+        (run.path / name).unlink()
     session = run.provenance()["sessions"][0] | {"data_checksum": "another"}
     (run.path / "provenance.json").write_text(json.dumps({"sessions": [session]}))
     for _ in range(2):

@@ -15,7 +15,6 @@ from disvae.runs.folder import Run
 from disvae.training.job import Job
 from disvae.training.job_group import train_jobs
 
-
 QUICK = ("eval_every=10000", "metric=[]", "final=[]")  # what is measured is read from the last weights
 
 

@@ -191,7 +191,7 @@ def test_on_a_cpu_only_the_networks_that_say_so_are_packed():
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "true", "null"])
 def test_a_pack_of_no_number_of_runs_is_refused(composed, value):
-    with pytest.raises(ConfigError, match=r"launcher\.pack \(or auto\) must be a whole number >= 1, got"):
+    with pytest.raises(ConfigError, match=r"launcher\.pack \(or auto\) must be a whole number from 1 to 10,000, got"):
         check_values(composed(f"launcher.pack={value}"))
 
 
