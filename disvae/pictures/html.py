@@ -90,5 +90,5 @@ def _anchor(title: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return the text with a capital first letter and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}."
+    """Return the text with a capital first letter and one full stop."""
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."

@@ -123,6 +123,7 @@ def test_it_shows_terms_scores_with_intervals_and_controls_pictures_and_where_th
         assert shown in page.text, shown
     assert "mig (pca): no <such> thing" in page.text
     assert "4 of 10 latents are active" in page.text
+    assert ".." not in page.text.partition("Pictures")[0]
     assert "finished at step 300 of 300" in page.text
     sources = [image["src"] for image in page.images]
     for colour in ("red", "blue"):
