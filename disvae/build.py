@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from disvae.batches import Data
 from disvae.config import ConfigError
 from disvae.dataset import Dataset, check_images
+from disvae.dataset.batches import Data
 from disvae.objective import Objective
 from disvae.system.instantiate import make
 from disvae.vae import VAE

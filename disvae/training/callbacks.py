@@ -15,7 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
-from disvae.batches import Data
+from disvae.dataset.batches import Data
 from disvae.encoding import Encoding, encoding_of
 from disvae.evaluation.compute import MODEL, compute_scores
 from disvae.evaluation.run_scores import Chosen

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from disvae.batches import Batch, send
+from disvae.dataset.batches import Batch, send
 from disvae.training.module import NORM, VAEModule, clip_gradients, seed_noise, step_seed
 from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
 

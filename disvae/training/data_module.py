@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytorch_lightning as pl
 import torch
 
-from disvae.batches import Batch, Batches, Blocks, Data, Rows
+from disvae.dataset.batches import Batch, Batches, Blocks, Data, Rows
 
 
 class StepRows:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from disvae.batches import Batch
 from disvae.build import make_vae
+from disvae.dataset.batches import Batch
 from disvae.objective import Objective
 from disvae.runs.checkpoint import load
 from disvae.statistics.aggregate_posterior import Aggregate

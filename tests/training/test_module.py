@@ -13,9 +13,9 @@ from device import META, NoWaitForCopies, OnDevice, stand_in_for_a_gpu
 from on_points import POINTS
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
-from disvae.batches import Batch
 from disvae.build import build
 from disvae.config import options
+from disvae.dataset.batches import Batch
 from disvae.training.build_module import build_module
 from disvae.training.data_module import DataModule
 from disvae.training.module import NORM, clip_gradients

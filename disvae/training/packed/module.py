@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from disvae.batches import Batch, Data, Rows, send
+from disvae.dataset.batches import Batch, Data, Rows, send
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.cuda_graph import StepRecorder, WholeStep
 from disvae.training.data_module import StepRows

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import Optimizer
 
-from disvae.batches import Batch
+from disvae.dataset.batches import Batch
 from disvae.objective import Objective
 from disvae.schedule import Schedule
 from disvae.training.module import NORM, VAEModule, step_seed

@@ -8,7 +8,7 @@ from device import META, NoWaitForCopies, OnDevice, Recordable, stand_in_for_a_g
 from on_points import POINTS, N, module_of
 from torch import nn
 
-from disvae.batches import Batch
+from disvae.dataset.batches import Batch
 from disvae.training.module import NORM, step_seed
 from disvae.training.packed.vmap_step import Pack, structure
 from disvae.training.schedule_inputs import ScheduleInputs, TracedStep

@@ -4,7 +4,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from disvae.batches import Batches, Blocks, split
+from disvae.dataset.batches import Batches, Blocks, split
 
 
 @given(st.integers(20, 500), st.floats(0, 0.5), st.floats(0, 0.4), st.integers(0, 2**32 - 1))
