@@ -111,7 +111,8 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 def run_of(beta: int, runs: Path) -> Run:
-    return Run(next(runs.glob(f"*beta={beta}[,-]*")))
+    folders = [path.parent for path in runs.glob("*/config.yaml")]  # the name lacks a beta that is usual
+    return next(run for run in map(Run, folders) if run.config()["beta"] == beta)
 
 
 def sweep(python: str, where: Path, *arguments: str) -> subprocess.Popen:
