@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from killed import Changes, Killed
 
 from disvae.compare import compare_paths
 from disvae.comparison.results import collect
@@ -234,22 +235,8 @@ def test_content_that_would_overthrow_a_parser_is_refused(tmp_path, name, conten
         read.get(name, Run.provenance)(Run(tmp_path))
 
 
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
 def test_a_kill_at_any_moment_leaves_a_file_that_its_digest_knows(tmp_path, monkeypatch):
-    left = 0
-
-    def limited(change):
-        def changed(*arguments, **options):
-            nonlocal left
-            if left == 0:
-                raise Killed
-            left -= 1
-            return change(*arguments, **options)
-
-        return changed
+    changes = Changes()
 
     run = Run(tmp_path)
     for kill in range(8):
@@ -257,10 +244,10 @@ def test_a_kill_at_any_moment_leaves_a_file_that_its_digest_knows(tmp_path, monk
         tmp_path.mkdir()
         run.save_metrics({"val/elbo": -1.0})
         for value in (-2.0, -3.0):  # the second one begins where the first was killed
-            left = kill
+            changes.left = kill
             with monkeypatch.context() as patch:
-                patch.setattr(Path, "replace", limited(Path.replace))
-                patch.setattr(Path, "write_bytes", limited(Path.write_bytes))
+                patch.setattr(Path, "replace", changes.limited(Path.replace))
+                patch.setattr(Path, "write_bytes", changes.limited(Path.write_bytes))
                 with contextlib.suppress(Killed):
                     run.save_metrics({"val/elbo": value})
             assert run.metrics()["val/elbo"] in (-1.0, -2.0, -3.0)

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from killed import Changes, Killed
 
 from disvae.config import ConfigError, resolved
 from disvae.runs.folder import Run, readable
@@ -130,34 +131,20 @@ def test_a_repeat_that_is_not_finished_changes_nothing(tmp_path, state):
     assert Run(tmp_path).place(force=True).status()["step"] == 7
 
 
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
 def test_a_repeat_takes_its_place_whole_whenever_it_is_killed(tmp_path, monkeypatch):
     """Before each of its changes to the disk; the next one to lock the folder goes on."""
-    left = 0
+    changes = Changes()
     seen = set()
-
-    def limited(change):
-        def changed(*arguments, **options):
-            nonlocal left
-            if left == 0:
-                raise Killed
-            left -= 1
-            return change(*arguments, **options)
-
-        return changed
 
     for kill in range(1000):
         run = Run(tmp_path / str(kill))
         fill(run.path, OLD | USERS)
         fill(run.path / ".new", NEW)
-        left = kill
+        changes.left = kill
         with monkeypatch.context() as patch:
             for name in ("unlink", "rename", "replace", "rmdir"):
-                patch.setattr(Path, name, limited(getattr(Path, name)))
-            patch.setattr(shutil, "rmtree", limited(shutil.rmtree))
+                patch.setattr(Path, name, changes.limited(getattr(Path, name)))
+            patch.setattr(shutil, "rmtree", changes.limited(shutil.rmtree))
             try:
                 run.lock().release()
             except Killed:
