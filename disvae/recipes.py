@@ -26,7 +26,7 @@ def recipes(arguments: Sequence[str]) -> None:
     """
     folder, names = option(arguments, "out")
     out = Path(folder or "outputs").expanduser()
-    there = found()
+    there = known_recipes()
     for name in names:
         if name not in there:
             raise ConfigError(f"{name} is no recipe; there are {', '.join(there)}")
@@ -37,7 +37,7 @@ def recipes(arguments: Sequence[str]) -> None:
         list_all(there, out)
 
 
-def found() -> dict[str, dict[str, Any]]:
+def known_recipes() -> dict[str, dict[str, Any]]:
     """Return the callback of each experiment that is a recipe, by the name of the experiment."""
     import yaml
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from disvae.experiment.recipe import Recipe, codes_of
+from disvae.experiment.recipe import Recipe, run_codes
 from disvae.runs.curves import curves
 from disvae.runs.folder import Run
 from disvae.statistics.information import bins, entropy, mutual_information
@@ -22,7 +22,7 @@ class BurgessCapacity(Recipe):
         metrics = run.metrics()
         kl = np.array([value for tag, value in sorted(metrics.items()) if tag.startswith("val/kl_per_dimension/")])
         order = np.argsort(-kl)
-        codes, factors, names = codes_of(run)
+        codes, factors, names = run_codes(run)
         position = factors[:, [names.index("posX"), names.index("posY")]]
         third = mutual_information(bins(codes[:, order[2:3]], 20, "equal_width"), factors)[0] / entropy(factors)
         return {

@@ -16,7 +16,7 @@ A claim is data, a node in the YAML of an experiment:
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ import numpy as np
 from disvae.comparison.groups import Estimate, estimate, shown
 from disvae.config import ConfigError
 from disvae.runs.settings import Setting
+from disvae.runs.tables import Cell, Head, Table
 
 SOURCES = {
     "code": "read in released code",
@@ -37,8 +38,14 @@ SOURCES = {
 }
 """Where a published number comes from, in words."""
 
+FEWEST = 5
+"""Fewest seeds of which some may be exceptions."""
+
 INSIDE, OUTSIDE, UNDECIDED, REPORTED = "inside", "outside", "not decidable with these seeds", "reported"
 """The verdicts: inside the band, outside of it, an interval that contains its edge, and a number without a band."""
+
+
+CLAIM_HEADS = ("claim", "published", "ours", "band", "verdict")
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Claim:
     `of` names a value, or several whose mean is taken; with `steps` it is a curve's mean between two steps. `along` is
     a setting or another value: the number is then the rank correlation (Spearman) with it over all runs of a seed. `by`
     says how `against` compares: difference or ratio. The band holds for the mean over seeds, or with `per: run` for
-    every run but `exceptions` of them. `exact` values need no runs. Without a band a number is only reported.
+    every run, but `exceptions` of five or more. `exact` values need no runs. Without a band a number is only reported.
     """
 
     says: str
@@ -131,7 +138,8 @@ class Finding:
             return UNDECIDED
         low, high = ends
         if self.claim.per == "run":
-            return INSIDE if sum(not low <= v <= high for v in self.values) <= self.claim.exceptions else OUTSIDE
+            allowed = self.claim.exceptions if len(self.values) >= FEWEST else 0
+            return INSIDE if sum(not low <= v <= high for v in self.values) <= allowed else OUTSIDE
         if of.low is None or of.high is None:
             return UNDECIDED
         if low <= of.low and of.high <= high:
@@ -268,3 +276,27 @@ def _matches(run: Curves, where: Mapping[str, Any]) -> bool:
     """Return whether the settings of a run have the given values; a list allows each of its values."""
     wanted = {name: value if isinstance(value, (list, tuple)) else [value] for name, value in where.items()}
     return all(run.settings.get(name) in values for name, values in wanted.items())
+
+
+def record(finding: Finding) -> dict[str, Any]:
+    """Return a finding as it is stored: the claim's keys, the value of each seed, and the verdict."""
+    return {
+        **asdict(finding.claim),
+        "values": list(finding.values),
+        "missing": finding.missing,
+        "ours": finding.ours,
+        "verdict": finding.verdict,
+    }
+
+
+def findings_table(findings: Mapping[str, Finding]) -> Table:
+    """Return the findings as a table: claim, published value and its source, ours with its interval, band, verdict."""
+    rows = []
+    for finding in findings.values():
+        claim = finding.claim
+        low, high = claim.band or (None, None)
+        band = "" if low is None and high is None else f"≥ {low:.4g}" if high is None else f"≤ {high:.4g}"
+        band = f"{low:.4g} to {high:.4g}" if None not in (low, high) else band
+        texts = (claim.says, claim.citation, finding.ours, band, finding.verdict)
+        rows.append([Cell(text, kind="text") for text in texts])
+    return Table([Head(text, is_text=True) for text in CLAIM_HEADS], rows)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from disvae.experiment.recipe import Recipe, codes_of
+from disvae.experiment.recipe import Recipe, run_codes
 from disvae.runs.folder import Run
 
 
@@ -11,5 +11,5 @@ class KumarDIP(Recipe):
 
     def measure(self, run: Run) -> dict[str, float]:
         """Return the sum of squared covariances between different latents' means."""
-        C = np.cov(codes_of(run)[0], rowvar=False)
+        C = np.cov(run_codes(run)[0], rowvar=False)
         return {"off_diagonal": float((C**2).sum() - (np.diag(C) ** 2).sum())}

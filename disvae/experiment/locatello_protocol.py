@@ -10,7 +10,7 @@ from disvae.metric.mig import MIG
 from disvae.metric.modularity import Modularity
 
 SIZES = {"shape": 3, "scale": 6, "orientation": 40, "posX": 32, "posY": 32}
-ROWS = 10_000
+CODES = 10_000
 ROTATIONS = 10
 
 
@@ -21,10 +21,10 @@ class LocatelloProtocol(Recipe):
         """Return the scores by metric and code; those of rotations are means over ROTATIONS of them."""
         rng = np.random.default_rng(0)
         names, sizes = list(SIZES), np.array(list(SIZES.values()))
-        factors = rng.integers(0, sizes, (ROWS, len(sizes)))
+        factors = rng.integers(0, sizes, (CODES, len(sizes)))
         values = (factors + 0.5) / sizes - 0.5
         perfect = values / values.std(0)
-        dead = 0.001 * rng.standard_normal((ROWS, 5))
+        dead = 0.001 * rng.standard_normal((CODES, 5))
         rotations = [perfect @ np.linalg.qr(rng.standard_normal((5, 5)))[0] for _ in range(ROTATIONS)]
         lacking = {
             "no_orientation": np.where(np.arange(5) == 2, dead, perfect),
@@ -36,7 +36,7 @@ class LocatelloProtocol(Recipe):
             "higgins": (Higgins(pairs=64, votes=10_000, held_out_votes=5_000), "standardised"),
             "modularity": (Modularity(bins=20), "all_latents"),
         }
-        codes = {"perfect": [perfect], "random": [rng.standard_normal((ROWS, 10))], "rotated": rotations}
+        codes = {"perfect": [perfect], "random": [rng.standard_normal((CODES, 10))], "rotated": rotations}
         codes |= {name: [code] for name, code in lacking.items()}
         wanted = {name for claim in self.claims.values() for name in [claim.of] if isinstance(name, str)}
         return {

@@ -3,7 +3,7 @@
 import numpy as np
 
 from disvae.experiment.claims import rank_correlation
-from disvae.experiment.recipe import Recipe, codes_of
+from disvae.experiment.recipe import Recipe, run_codes
 from disvae.runs.folder import Run
 from disvae.statistics.latents import ACTIVE
 
@@ -16,8 +16,10 @@ class MathieuPriors(Recipe):
 
         The components are in descending order, so their ranks are those of the latents' numbers.
         """
-        codes = codes_of(run)[0]
+        codes = run_codes(run)[0]
         variances = codes.var(0)
         active = variances > ACTIVE
+        if active.sum() < 3:
+            return {}
         follows = rank_correlation(variances[active], -np.arange(codes.shape[1], dtype=float)[active])
-        return {} if follows is None or active.sum() < 3 else {"follows": follows}
+        return {} if follows is None else {"follows": follows}

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,25 +24,23 @@ from rich.text import Text
 
 from disvae.comparison.results import of_run
 from disvae.config import ConfigError
-from disvae.experiment.claims import Claim, Curves, Finding, claims, judge
+from disvae.experiment.claims import Claim, Curves, claims, findings_table, judge, record
 from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import curves
 from disvae.runs.folder import Run
 from disvae.runs.provenance import commit_of_package, now
-from disvae.runs.tables import Cell, Head, Table
+from disvae.runs.tables import Table
 from disvae.runs.terminal import console
 from disvae.training.job import Job
 
 if TYPE_CHECKING:  # imported when the sweep is over: the command line must start fast
     from matplotlib.figure import Figure
 
-FOLDER = "recipes"
+RECIPES = "recipes"
 """The folder of the findings, in the folder `out` of the runs."""
 
 NO_CHANGE = ("experiment", "out", "launcher", "force")
 """Overrides that leave the runs of a recipe what they are."""
-
-HEADS = ("claim", "published", "ours", "band", "verdict")
 
 
 class Recipe(Callback):
@@ -91,8 +88,8 @@ class Recipe(Callback):
         runs = list(self.runs.values())
         findings = judge(self.claims, [self._values(run) for run in runs], self.exact())
         screen = console()
-        screen.print(_printed(table(findings), f"{name}: claims and findings"))
-        folder = out / FOLDER
+        screen.print(_printed(findings_table(findings), f"{name}: claims and findings"))
+        folder = out / RECIPES
         folder.mkdir(parents=True, exist_ok=True)
         note = self.note
         if changed:
@@ -103,9 +100,9 @@ class Recipe(Callback):
         rows = {label: record(finding) for label, finding in findings.items()}
         whole = {**facts, "changed": list(changed), "runs": paths, "claims": rows}
         write_atomically(folder / f"{name}.json", json.dumps(whole, indent=1) + "\n")
-        from disvae.experiment.recipe_page import write_page
+        from disvae.experiment.recipe_page import write_recipe_page
 
-        write_page(folder / f"{name}.html", facts, findings, self.draw(runs) if runs else None)
+        write_recipe_page(folder / f"{name}.html", facts, findings, self.draw(runs) if runs else None)
         screen.print(f"Page:  {folder / f'{name}.html'}", highlight=False, soft_wrap=True)
 
     def _values(self, run: Run) -> Curves:
@@ -122,7 +119,7 @@ def _claims(node: Any) -> dict[str, Claim]:
         raise ConfigError(f"hydra.callbacks.recipe.claims: {error}") from error
 
 
-def codes_of(run: Run) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def run_codes(run: Run) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the codes (N, D), factors (N, K) and names of the factors that the scores of a run were computed from."""
     from disvae.evaluation.codes_file import read_codes
 
@@ -136,7 +133,7 @@ def stored(out: Path, name: str) -> dict[str, Any]:
     Raises:
         ConfigError: the file is damaged.
     """
-    path = out / FOLDER / f"{name}.json"
+    path = out / RECIPES / f"{name}.json"
     if not path.is_file():
         return {}
     try:
@@ -144,30 +141,6 @@ def stored(out: Path, name: str) -> dict[str, Any]:
         return {key: found[key] for key in ("time", "runs", "claims", "changed")}
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ConfigError(f"{path} is not readable ({error}): delete it, and train the recipe again") from error
-
-
-def record(finding: Finding) -> dict[str, Any]:
-    """Return a finding as it is stored: the claim's keys, the value of each seed, and the verdict."""
-    return {
-        **asdict(finding.claim),
-        "values": list(finding.values),
-        "missing": finding.missing,
-        "ours": finding.ours,
-        "verdict": finding.verdict,
-    }
-
-
-def table(findings: Mapping[str, Finding]) -> Table:
-    """Return the findings as a table: claim, published value and its source, ours with its interval, band, verdict."""
-    rows = []
-    for finding in findings.values():
-        claim = finding.claim
-        low, high = claim.band or (None, None)
-        band = "" if low is None and high is None else f"≥ {low:.4g}" if high is None else f"≤ {high:.4g}"
-        band = f"{low:.4g} to {high:.4g}" if None not in (low, high) else band
-        texts = (claim.says, claim.citation, finding.ours, band, finding.verdict)
-        rows.append([Cell(text, kind="text") for text in texts])
-    return Table([Head(text, is_text=True) for text in HEADS], rows)
 
 
 def _printed(of: Table, title: str) -> rich.Table:

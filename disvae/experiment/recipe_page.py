@@ -6,8 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from disvae.experiment.claims import INSIDE, OUTSIDE, Finding
-from disvae.experiment.recipe import table
+from disvae.experiment.claims import INSIDE, OUTSIDE, Finding, findings_table
 from disvae.pictures.html import Panels, picture, render
 from disvae.pictures.style import COLOURS
 from disvae.runs.atomic import write_atomically
@@ -16,7 +15,9 @@ VERDICT_COLOURS = {INSIDE: COLOURS[2], OUTSIDE: COLOURS[1]}
 """Colours of the verdicts that decide; the others are grey."""
 
 
-def write_page(path: Path, facts: Mapping[str, Any], findings: Mapping[str, Finding], own: Figure | None) -> None:
+def write_recipe_page(
+    path: Path, facts: Mapping[str, Any], findings: Mapping[str, Finding], own: Figure | None
+) -> None:
     """Write the page of a recipe; `own` is the picture that the experiment draws, if it has one.
 
     Raises:
@@ -25,7 +26,7 @@ def write_page(path: Path, facts: Mapping[str, Any], findings: Mapping[str, Find
     pictures = [picture(own, f"the picture of {facts['recipe']}", pixels=True)] if own is not None else []
     if any(finding.values and finding.claim.band is not None for finding in findings.values()):
         pictures.append(picture(draw_bands(findings), "each value beside its band"))
-    content = {"claims": table(findings), "pictures": Panels(pictures)}
+    content = {"claims": findings_table(findings), "pictures": Panels(pictures)}
     page = render("experiment/recipe.html.jinja", title=f"{facts['recipe']}: claims", facts=facts, sections=content)
     write_atomically(path, page)
 
