@@ -198,7 +198,7 @@ def _expanded(name: str, claim: Claim, runs: Iterable[Curves]) -> Iterable[tuple
         return [(name, claim)]
     there = {run.settings.get(claim.each) for run in runs if _matches(run, claim.where)}
     others_have = any(claim.each in run.settings for run in runs if _matches(run, claim.against or {}))
-    ordered = sorted(there, key=lambda value: (isinstance(value, str), value if isinstance(value, (int, float)) else 0))
+    ordered = sorted(there, key=lambda value: (0.0, value) if isinstance(value, str) else (float(value or 0), ""))
     return [
         (
             f"{name} {claim.each}={shown(value)}",
