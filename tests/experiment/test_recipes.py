@@ -1,9 +1,11 @@
 """Recipes: every YAML composes into claims about runs that its sweep makes, and findings are stored and listed."""
 
 import json
+import math
 import re
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -68,6 +70,14 @@ def test_names_with_full_are_the_recipes_with_the_papers_settings():
     for name in RECIPES:
         if name.endswith("_full"):
             assert name.removesuffix("_full") in RECIPES
+
+
+def test_the_example_in_the_docs_is_a_recipe():
+    text = (conf_dir().parent / "docs/reproduction.md").read_text()
+    node = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    recipe = node["hydra"]["callbacks"]["recipe"]
+    assert claims(recipe["claims"])["overlap"].ends == (-math.inf, 0)
+    assert recipe["_target_"] == f"{Recipe.__module__}.{Recipe.__name__}"
 
 
 class Plain(Recipe):
