@@ -90,7 +90,7 @@ def test_a_random_override_is_obeyed_or_refused_in_a_line_that_names_it(answer, 
         ("optimizer.lr=inf", "optimizer.lr must be a finite number, got inf"),
         (
             "objective=dip_vae objective.lambda_d=9223372036854775808",
-            "objective.lambda_d must be a text, a number (large",
+            "objective.lambda_d must be a text, a number",
         ),
         ("beta=9223372036854775808", "beta must be a number (large whole ones as 1e20), got 9223372036854775808"),
         ("log_every=${nothing}", "log_every refers to ${nothing}, which is not a setting"),
