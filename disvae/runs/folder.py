@@ -63,6 +63,10 @@ REMEDIES = {
 """What to do about a file that cannot be believed, by its name."""
 
 
+UNCHANGED = "defaults"
+"""The name of a run without overrides, before its hash."""
+
+
 LAST = (digests.NAME, "status.json")
 """Files of a repeat that are moved to their place after all others."""
 
@@ -92,7 +96,7 @@ def readable(overrides: Iterable[str], skip: Iterable[str]) -> str:
             if name and len(longer.encode()) > 100:
                 break
             name = longer.encode()[:100].decode(errors="ignore")
-    return name.rstrip(",._") or "defaults"
+    return name.rstrip(",._") or UNCHANGED
 
 
 def _former(config: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -197,9 +201,14 @@ class Run:
         """Return the resolved configuration, as plain containers.
 
         Raises:
-            Damaged: config.yaml is missing or damaged, or holds no configuration of a run.
+            Damaged: config.yaml is missing or damaged, holds no configuration of a run, or that of another run.
         """
-        return self._read("config.yaml", CONFIG, yaml_tree)
+        config = self._read("config.yaml", CONFIG, yaml_tree)
+        named = re.fullmatch(rf"(?:.*=.*|{UNCHANGED})-([0-9a-f]{{8}})", self._lock.parent.resolve().name)
+        if named and named[1] not in (digest(config), *map(digest, _former(config))):
+            path, remedy = self.path / "config.yaml", REMEDIES["config.yaml"].format(run=shlex.quote(str(self.path)))
+            raise Damaged(f"{path} is not that of {named[0]}: its hash is {digest(config)}; {remedy}")
+        return config
 
     def status(self) -> dict[str, Any]:
         """Return state, step, pid, host, time and, after a failure, error; the state of a missing folder is `new`."""
