@@ -81,7 +81,7 @@ def evaluate(arguments: Sequence[str]) -> None:
             _show(run, [f"{names[0]}-runs"], metrics.nodes, "")
     for run in runs:
         try:
-            if run.report.exists():
+            if run not in failed and run.report.exists():
                 write_page(run, run.report)
         except ConfigError as error:
             failing(run, error)

@@ -177,8 +177,13 @@ class Run:
 
         Raises:
             ConfigError: a file is missing, or a plugin is not allowed.
+            Damaged: the folder or the configuration cannot be read, or it is not that of the run.
         """
-        if not (self.path / "config.yaml").is_file() or not self.last.is_file():
+        try:
+            there = (self.path / "config.yaml").is_file() and self.last.is_file()
+        except PermissionError as error:
+            raise Damaged(f"{self.path} cannot be read ({error.strerror}): ask its owner") from error
+        if not there:
             raise ConfigError(f"{self.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
         check_plugins(plugins_of(self.config()), self.path)
 
@@ -261,6 +266,10 @@ class Run:
             raise Damaged(f"{path} {error}: {remedy}") from error
         except Damaged:
             raise
+        except PermissionError as error:
+            raise Damaged(
+                f"{path} cannot be read ({error.strerror}): ask its owner, or type another out=PATH"
+            ) from error
         except Exception as error:  # a damaged file makes parsers raise many kinds of errors
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Damaged(f"{path} is not readable ({reason}): {remedy}") from error

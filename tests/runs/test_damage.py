@@ -4,12 +4,14 @@ Damages and wrong contents are drawn by a seed.
 """
 
 import contextlib
+import errno
 import json
 import os
 import random
 import shutil
 import warnings
 from dataclasses import replace
+from functools import partial, partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -281,6 +283,30 @@ def test_a_kill_at_any_moment_leaves_a_file_that_its_digest_knows(tmp_path, monk
     (tmp_path / "metrics.json").write_text('{"val/elbo": -1.0}')
     with pytest.raises(ConfigError, match=r"metrics\.json is not what was written \(damaged\?\): delete it"):
         run.metrics()
+
+
+def test_a_run_of_another_user_is_named_and_hides_no_other(pristine, tmp_path, monkeypatch, capsys):
+    out = shutil.copytree(pristine, tmp_path / "out")
+    run, other = (Run(path) for path in sorted((out / "clusters").glob("seed=*")))
+
+    def denied(asked, path):
+        if path.parent == run.path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return asked(path)
+
+    for name in ("exists", "is_file", "read_bytes"):
+        monkeypatch.setattr(Path, name, partialmethod(partial(denied, getattr(Path, name))))
+    with pytest.raises(ConfigError, match="1 of 2 runs could not be scored or drawn"):
+        evaluate([str(run.path), str(other.path), "metric=[sparsity]", "score.controls=[]"])
+    assert f"{run.path} cannot be read (Permission denied): ask its owner\n" in capsys.readouterr().err
+    for place in (out, next((out / "sweeps").glob("*.json"))):
+        compare_paths([str(place), f"report={tmp_path / 'report.html'}", f"csv={tmp_path / 'all.csv'}"])
+        status([str(place)])
+        said = capsys.readouterr().out.replace("\n", "")
+        assert f"{run.path / 'status.json'} cannot be read (Permission denied): ask its owner" in said
+        assert "2 runs: 1 finished, 1 failed" in said
+        assert other.path.name in (tmp_path / "all.csv").read_text()
+        assert other.path.name in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_name_that_is_not_utf8_is_a_row(pristine, tmp_path, capsys):
