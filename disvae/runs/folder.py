@@ -7,6 +7,7 @@ metrics.json     the final terms and scores
 scores.json      every metric with confidence intervals, baselines and protocol
 encoding.h5      the codes that the scores were computed from
 figures/         the pictures of the run
+csv/             the curves as tables, one for each session, with logger=[csv]
 log.txt          the output of a job of a sweep
 digests.json     digests of the files above and below that hold numbers, which are checked when they are read
 last.ckpt        the checkpoint to resume from
@@ -327,7 +328,8 @@ class Run:
     def written(self, form: str = "{}") -> list[Path]:
         """Return the files that a repeat replaces; `form` is a pattern around the pattern of their names."""
         pictures = rf"({'|'.join(map(re.escape, options('figure')))})(-.*)?\.(png|gif)"
-        places = [(self.path, NAMES), (self.figures, pictures)]
+        tables = [(folder, r"metrics\.csv|hparams\.yaml") for folder in self.path.glob("csv/from-step-*")]
+        places = [(self.path, NAMES), (self.figures, pictures), *tables]
         return [
             path
             for folder, names in places
@@ -364,8 +366,9 @@ class Run:
                 for path in self.written():
                     if path.relative_to(self.path) not in successors:
                         path.unlink()
-                if self.figures.is_dir() and not any(self.figures.iterdir()):
-                    self.figures.rmdir()
+                for folder in (*self.path.glob("csv/from-step-*"), self.path / "csv", self.figures):
+                    if folder.is_dir() and not any(folder.iterdir()):
+                        folder.rmdir()
                 repeat.path.rename(done.path)
             if done.path.is_dir():
                 digests.admit(self.path, done.path)
