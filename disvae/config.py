@@ -27,7 +27,7 @@ FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", 
 They are in the YAML because they are needed where importing the class, and torch with it, takes too long.
 """
 
-NULLABLE = ("experiment", "debug", "scheduler")
+NULLABLE = ("experiment", "hparams_search", "debug", "scheduler")
 """Groups in which no option need be chosen; null stands for none."""
 
 LISTS = ("metric", "figure", "callbacks", "logger")
