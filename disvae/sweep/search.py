@@ -36,7 +36,7 @@ def search(
     direction: str | None,
     at_once: int | None,
 ) -> list[JobReturn]:
-    """Run trials until `trials` of them have a result, each failed one counted once; print the best.
+    """Run trials until there are `trials`, after those without a result were run again; print the best.
 
     Raises:
         ConfigError: a setting of the search is wrong; the message names it.
@@ -56,7 +56,7 @@ def search(
     seeds = space.pop("seed", None) or [""]  # not chosen: the search would find the luckiest
     if isinstance(seeds, IntervalSweep) or not space:
         raise ConfigError(
-            "a search needs a setting with several values, such as 'beta=interval(1.0,16.0)' or objective=vae,beta_tc; "
+            "a search needs a setting with several values, such as 'beta=interval(1,16)' or objective=vae,beta_tc; "
             "seeds are a list, whose mean counts: seed=0,1,2"
         )
     path = new_record(config).path.with_suffix(".optuna")
@@ -69,7 +69,7 @@ def search(
 
     returns: list[JobReturn] = []
     batch: Sequence[FrozenTrial | Trial] = study.known()  # what is finished is skipped, what was stopped goes on
-    left = trials - study.finished - sum(not trial.state.is_finished() for trial in study.known())
+    left = trials - study.finished - sum(trial.value is None for trial in study.known())
     while batch or left > 0:
         if not batch:
             batch = study.ask(min(size, left))
@@ -91,8 +91,8 @@ def search(
 class Study:
     """A study of Optuna in the file `path`, which is continued if it is there.
 
-    Each trial chooses an override from each list in `space`, or a number from an interval: a whole one if both ends
-    are. A study has its own trials for each `space` and `settings`, so a changed search does not mix with a former one.
+    Each trial chooses an override from each list in `space`, and a number from each interval. A file may hold several
+    studies, one for each `space` and `settings`, so a changed search does not mix with a former one.
     """
 
     def __init__(
