@@ -224,6 +224,10 @@ def check_values(cfg: DictConfig) -> None:
         if cfg.split[key] is None and key == "held_out":
             continue  # the dataset's official test images
         _number(f"split.{key}", cfg.split[key], least=0, whole=False, most=0.5)
+    if cfg.split["train"] is not None:
+        _number("split.train (or null)", cfg.split["train"], least=1, whole=True)
+    if not OmegaConf.is_list(cfg.tags) or not all(re.fullmatch(r"[\w.-]+", str(tag)) for tag in cfg.tags):
+        raise ConfigError(f"tags must be a list of words, as in tags=[paper,draft], got {_shown(cfg.tags)}")
     if cfg.preview not in (None, "schedule"):
         raise ConfigError(f"preview must be schedule or null, got {cfg.preview!r}")
     for key in ("force", "report"):
@@ -493,6 +497,9 @@ def resolved(cfg: DictConfig, *, complete: bool = True) -> dict[str, Any]:
         tree["init_from"] = trained_weights(former)
     tree.pop("plugins")  # those that the run uses are in it, however they were allowed
     named = tuple(targets(tree))
+    for node, name in ((tree, "tags"), (tree["split"], "train")):
+        if not node[name]:  # as in runs made before these settings existed
+            node.pop(name)
     used = [package for package in packages()[1:] if any(target.startswith(f"{package}.") for target in named)]
     return {**{name: {} for name in LISTS}, **tree, **({"plugins": used} if used else {})}
 

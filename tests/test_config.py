@@ -137,6 +137,10 @@ def test_identity_ignores_spelling_and_place_but_not_numbers(composed):
     assert (
         mark("beta=6") == mark("beta=6.0") == mark("beta=6", "out=/elsewhere", "trainer.accelerator=cpu", "force=true")
     )
+    assert mark("tags=[paper]") == mark("trainer=cpu") == mark("split.train=null") == mark()
+    assert mark("split.train=32") != mark()
+    assert {"tags", "train"}.isdisjoint({*config.resolved(composed()), *config.resolved(composed())["split"]})
+    assert config.resolved(composed("tags=[paper]"))["tags"] == ["paper"]
     assert mark("beta=6") != mark("beta=5")
     assert mark("seed=0") != mark("seed=1")
     assert mark("trainer.precision=16-mixed") != mark()

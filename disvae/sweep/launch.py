@@ -27,7 +27,7 @@ from disvae.system.overrides import in_words, typed
 from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job, JobFailed
 
-NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every", "plugins")
+NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every", "plugins", "tags")
 """Settings that do not make it another sweep: its record's name and hash leave them out."""
 
 MANY = 30

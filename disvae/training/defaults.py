@@ -18,7 +18,7 @@ from disvae.system.compose import composing
 NAMED_FIRST = ("objective", "beta", "alpha", "seed", "init_from")
 """Settings that a name begins with, since it may be cut."""
 
-SETS = ("experiment", "hparams_search")
+SETS = ("experiment", "hparams_search", "trainer")
 """Groups that are left out of a name, which has the settings that they change."""
 
 NOT_COMPARED = ("hydra.overrides", "hydra.runtime", "hydra.job")
