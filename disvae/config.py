@@ -322,6 +322,16 @@ def spelled(argument: str) -> str:
     return f"~{key.lstrip('~')}" if key.lstrip("~") in NULLABLE and value == "null" else key + equals + value
 
 
+def bracketed(argument: str) -> str:
+    """Return `metric=[mig,dci]` for `metric=mig,dci`, which a shell that expands brackets takes without quotes.
+
+    It is for a single run only: in a sweep, `logger=csv,wandb` is an axis of two values.
+    """
+    key, _, value = argument.partition("=")
+    is_list = key in (*LISTS, "final", "final_figures", "tags") and re.fullmatch(r"[\w.-]+(,[\w.-]+)+", value)
+    return f"{key}=[{value}]" if is_list else argument
+
+
 def check_names(arguments: Iterable[str]) -> None:
     """Refuse an option that is a path, or that is none or a list where one is needed, before Hydra composes.
 

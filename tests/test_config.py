@@ -130,6 +130,20 @@ def test_an_option_that_does_not_exist_is_an_error(composed, group):
         composed(f"{group}=typo")
 
 
+def test_a_list_needs_no_brackets_in_a_single_run():
+    typed = [
+        "metric=mig,dci",
+        "final=mig,dci",
+        "tags=a,b",
+        "metric=[mig]",
+        "metric=mig",
+        "beta=1,2",
+        "metric.mig.x=1,2",
+    ]
+    said = ["metric=[mig,dci]", "final=[mig,dci]", "tags=[a,b]", *typed[3:]]
+    assert list(map(config.bracketed, typed)) == said
+
+
 def test_identity_ignores_spelling_and_place_but_not_numbers(composed):
     def mark(*overrides):
         return identity(config.resolved(composed(*overrides)))
