@@ -228,6 +228,8 @@ def check_values(cfg: DictConfig) -> None:
         _number("split.train (or null)", cfg.split["train"], least=1, whole=True)
     if not OmegaConf.is_list(cfg.tags) or not all(re.fullmatch(r"[\w.-]+", str(tag)) for tag in cfg.tags):
         raise ConfigError(f"tags must be a list of words, as in tags=[paper,draft], got {_shown(cfg.tags)}")
+    if cfg.preview == "claims":
+        raise ConfigError("this experiment trains nothing: type python -m disvae.recipes NAME, with its name")
     if cfg.preview not in (None, "schedule"):
         raise ConfigError(f"preview must be schedule or null, got {cfg.preview!r}")
     for key in ("force", "report"):
@@ -305,6 +307,9 @@ def check_score(cfg: Any) -> None:
     _number("score.repeats", score["repeats"], least=2, whole=True, most=10_000)
     if score["bins"] is not None:
         _number("score.bins (or null)", score["bins"], least=2, whole=True, most=1000)
+    chosen = score["factors"]
+    if chosen is not None and (isinstance(chosen, str) or not chosen or not all(isinstance(n, str) for n in chosen)):
+        raise ConfigError(f"score.factors must be a list of factors, as in [posX,posY], or null, got {_shown(chosen)}")
     _number("score.seed", score["seed"], least=0, whole=True, most=2**32 - 1)
     _names("score.controls", score["controls"], CONTROLS)
 
@@ -328,8 +333,10 @@ def bracketed(argument: str) -> str:
     It is for a single run only: in a sweep, `logger=csv,wandb` is an axis of two values.
     """
     key, _, value = argument.partition("=")
-    is_list = key in (*LISTS, "final", "final_figures", "tags") and re.fullmatch(r"[\w.-]+(,[\w.-]+)+", value)
-    return f"{key}=[{value}]" if is_list else argument
+    if key in (*LISTS, "final", "final_figures", "tags") and value not in ("all", "null"):
+        value = f"[{value}]" if re.fullmatch(r"[\w.-]+(,[\w.-]+)*", value) else value
+        return f"{key}={value}"
+    return argument
 
 
 def check_names(arguments: Iterable[str]) -> None:

@@ -140,7 +140,7 @@ def test_a_list_needs_no_brackets_in_a_single_run():
         "beta=1,2",
         "metric.mig.x=1,2",
     ]
-    said = ["metric=[mig,dci]", "final=[mig,dci]", "tags=[a,b]", *typed[3:]]
+    said = ["metric=[mig,dci]", "final=[mig]", "tags=[a,b]", *typed[3:]]
     assert list(map(config.bracketed, typed)) == said
 
 
