@@ -133,10 +133,10 @@ def test_an_option_that_does_not_exist_is_an_error(composed, group):
 def test_a_list_needs_no_brackets_in_a_single_run():
     typed = [
         "metric=mig,dci",
-        "final=mig,dci",
+        "final=mig",
         "tags=a,b",
         "metric=[mig]",
-        "metric=mig",
+        "final=all",
         "beta=1,2",
         "metric.mig.x=1,2",
     ]
