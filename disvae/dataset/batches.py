@@ -116,7 +116,7 @@ class Data:
 
     `extra` is the objective's `extra_batches`. Validation and held-out scores use a fixed sample of at most
     `eval_images` rows of their split. Without validation rows, training rows are scored. Without held-out rows, none
-    are.
+    are. Of the training rows, the first `train` are used.
     """
 
     def __init__(
@@ -129,6 +129,7 @@ class Data:
         validation: float,
         held_out: float | None,
         eval_images: int,
+        train: int | None = None,
     ) -> None:
         self.dataset = dataset
         self.images = dataset.images
@@ -136,10 +137,10 @@ class Data:
         rows = split(
             len(dataset.images), validation=validation, held_out=held_out, official=dataset.held_out, seed=seed
         )
-        self.train_rows = rows[0]
+        self.train_rows = rows[0][:train]
         if len(self.train_rows) < batch_size:
             raise ValueError(f"batch_size must be at most the {len(self.train_rows)} training images, got {batch_size}")
-        self.validation_rows = self.sample(rows[1] if len(rows[1]) else rows[0], eval_images, seed)
+        self.validation_rows = self.sample(rows[1] if len(rows[1]) else self.train_rows, eval_images, seed)
         self.held_out_rows = self.sample(rows[2], eval_images, seed)
         self.batches = Batches(self.train_rows, batch_size, extra, seed)
 

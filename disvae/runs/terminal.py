@@ -52,7 +52,10 @@ def print_result(run: Run) -> None:
     if said:
         screen.print(f"\n{said}", highlight=False)
     screen.print(f"\nRun folder:   {run.path}", highlight=False, soft_wrap=True)
-    screen.print(f"TensorBoard:  tensorboard --logdir {shlex.quote(str(run.path))}", highlight=False, soft_wrap=True)
+    if any(run.path.glob("events.*")):
+        screen.print(
+            f"TensorBoard:  tensorboard --logdir {shlex.quote(str(run.path))}", highlight=False, soft_wrap=True
+        )
     if run.report.is_file():
         screen.print(f"Page:         {run.report}", highlight=False, soft_wrap=True)
 

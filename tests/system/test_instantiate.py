@@ -34,7 +34,9 @@ GIVEN: dict[str, dict[str, Any]] = {
 }
 """What the program adds to the nodes of a group."""
 
-FAMILIES = sorted({path.parent.name for path in conf_dir().glob("*/*.yaml")} - {"experiment", "debug", "trainer"})
+FAMILIES = sorted(
+    {path.parent.name for path in conf_dir().glob("*/*.yaml")} - {"experiment", "hparams_search", "debug", "trainer"}
+)
 """The groups of conf/ whose options name a class or function."""
 
 HYDRAS = ("_args_", "_recursive_", "_partial_", "_convert_", "_mode_", "_x", "x")
