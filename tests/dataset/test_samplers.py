@@ -47,9 +47,13 @@ def test_images_of_a_group_differ_in_its_factor_alone_and_take_all_its_values():
     assert {k: len(values) for k, values in seen.items()} == dict(enumerate(SIZES))
 
 
-def test_a_sampler_of_some_factors_varies_no_other():
-    steps = [batch(OneFactor(4, factors=(2, 0)), step)["varies"].tolist() for step in range(20)]
-    assert set(np.ravel(steps)) == {0, 2}
+def test_the_factors_of_a_slot_vary_together_and_those_of_no_slot_never():
+    varied = np.zeros((2, 4), dtype=bool)
+    for step in range(50):
+        rows = batch(OneFactor(4, slots=((2,), (0, 3))), step)
+        for slot, images in zip(rows["varies"].tolist(), factors_by_group(rows, 4), strict=True):
+            varied[slot] |= (images != images[0]).any(0)
+    assert varied.tolist() == [[False, False, True, False], [True, False, False, True]]
 
 
 @pytest.mark.parametrize(("k", "counts"), [(1, {1}), (3, {3}), ("random", {1, 2, 3})])
