@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from disvae.comparison import udr
-from disvae.comparison.groups import Comparison, Group, Ranked, shown
+from disvae.comparison.groups import Comparison, Group, Ranked, seeds_to_tell_apart, shown
 from disvae.comparison.results import Row
 from disvae.runs.atomic import write_atomically
 from disvae.runs.settings import Setting, supervision
@@ -80,18 +80,34 @@ def found(comparison: Comparison) -> str:
 
 
 def trust(comparison: Comparison, sort: str) -> str:
-    """Return a sentence on how many groups these seeds tell apart from the first; empty if `sort` has no better end."""
-    others = comparison.rank(sort)[1:]
+    """Return which group and which seed is best, and how far to rely on it; empty if `sort` has no better end."""
+    ranked = comparison.rank(sort)
+    others = ranked[1:]
     if not others or not better(sort):
         return ""
     known = [each.told_apart for each in others if each.told_apart is not None]
-    what = f"by {short(sort)} the first group is"
+    what = f"by {short(sort)} the best is {_best(ranked[0], sort)}; it is"
     if not known:
         return f"{what} told apart from no other: this needs at least two seeds of each group, better three"
     if not any(known):
-        return f"{what} told apart from no other: do not rely on this order, run more seeds"
+        return f"{what} told apart from no other: do not rely on this order, {_more(ranked[0], others[0])}"
     unknown = f"; not known for {len(others) - len(known)} with one seed each" if len(known) < len(others) else ""
     return f"{what} told apart from {sum(known)} of {len(others)} others{unknown}"
+
+
+def _best(first: Ranked, sort: str) -> str:
+    """Return the first group in words, with its best seed, which is read from the seeds and so too good."""
+    rows = [row for row in first.group.rows if sort in row.metrics]
+    seed = max(rows, key=lambda row: better(sort) * row.metrics[sort]) if len(rows) > 1 else None
+    at = "" if seed is None else f", its best seed {seed.settings.get('seed'):g} ({seed.metrics[sort]:.3g})"
+    return f"{first.group.name}{at}"
+
+
+def _more(first: Ranked, second: Ranked) -> str:
+    n = seeds_to_tell_apart(first.estimate, second.estimate)
+    if n is None:
+        return "run more seeds"
+    return f"about {n} seeds of each would tell the first two apart (power 80 %, if they differ as these do)"
 
 
 def _counted(n: int, what: str) -> str:
@@ -113,7 +129,7 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % confidence interval (Student's t)"]
     if len(few) < len(comparison.groups):
-        lines.append("★ best mean of its column   ≈ not told apart from it by these seeds (Welch, 95 %)")
+        lines.append("★ best mean of its column   ≈ not told apart from it by these seeds (95 %, Games & Howell)")
     else:
         lines.append("★ best of its column")
     lines += filter(None, [trust(comparison, sort)])
