@@ -130,8 +130,8 @@ def spent(run: Run) -> str:
 def notes(run: Run) -> list[str]:
     """Return warnings about the final terms of a run: a bound that is reached."""
     metrics, said = run.metrics(), []
-    limit = metrics["val/overlap/mutual_information_limit"]
-    if metrics["val/overlap/mutual_information"] > 0.9 * limit:
+    limit = metrics.get("val/overlap/mutual_information_limit")  # None: there is no ELBO
+    if limit is not None and metrics["val/overlap/mutual_information"] > 0.9 * limit:
         said.append(
             f"I(x;z) is near its upper bound {limit:.2f}, the log of the number of validation images: with more images "
             "(eval_images, split.validation) I(x;z) and TC may be higher"

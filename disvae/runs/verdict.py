@@ -11,6 +11,10 @@ from typing import Any
 from disvae.config import facts
 from disvae.runs.folder import Run
 from disvae.runs.settings import flat_settings
+from disvae.runs.tags import main_term, main_value
+
+BALANCED = (0.55, 0.95)
+"""Shares of images that a balanced discriminator tells right; outside, one side of a GAN does not learn any more."""
 
 RISING = 0.02
 """An ELBO still rises if the last quarter of the steps brought more than this share of its whole gain."""
@@ -20,13 +24,17 @@ _MODEL = "model"
 
 
 def verdict(run: Run) -> list[str]:
-    """Return one sentence each on training, on disentanglement, and on what to try next, for a run with final terms."""
+    """Return one sentence each on training, on disentanglement, and on what to try next, for a run with final terms.
+
+    An unbalanced GAN has one more.
+    """
     config, metrics = run.config(), run.metrics()
     gain = _late_gain(run)
     rising = gain is not None and gain[0] > RISING * gain[1]
     above, others = compared(run.scores().get("metric", {}))
     return [
         _training(config, metrics, gain, rising),
+        *_balance(metrics),
         _disentanglement(metrics, above, others),
         _advice(config, metrics, rising, bool(above)),
     ]
@@ -61,10 +69,10 @@ def _end(score: Mapping[str, float | None], end: str) -> float:
 
 
 def _late_gain(run: Run) -> tuple[float, float] | None:
-    """Return the gain in ELBO over the last quarter of the steps and over all; None with fewer than four values."""
+    """Return the gain in the main term over the last quarter of the steps and over all; None with fewer than four values."""
     from disvae.runs.curves import curves  # with numpy, which a command that only looks need not wait for
 
-    elbo = curves(run.path).get("val/elbo")
+    elbo = curves(run.path).get(f"val/{main_term(run.metrics())}")
     if elbo is None or len(elbo.steps) < 4:
         return None
     before = elbo.values[elbo.steps <= 0.75 * elbo.steps[-1]]
@@ -82,11 +90,31 @@ def _training(
     if "val/active_units" in metrics:  # a posterior may have no mean
         active = round(metrics["val/active_units"])
         latents = f"; {active} of {config['z_dim']} latents are active (variance of their mean over images above 0.01)"
-    elbo = f"the validation ELBO is {metrics['val/elbo']:.4g} nats"
+    name = main_term(metrics)
+    elbo = f"the validation {main_value(metrics).replace(' ', ' is ')} nats"
+    if name is not None and f"val/{name}_ceiling" in metrics:
+        elbo += f" of at most {metrics[f'val/{name}_ceiling']:.4g}"
     if gain is None:
         return f"Trained for {config['steps']:,} steps: {elbo}{latents}."
     change = f"{abs(gain[0]):.2g} nats {'more' if gain[0] > 0 else 'less'} than at three quarters of the steps"
     return f"{'Not trained to the end' if rising else 'Trained'}: {elbo}, {change}{latents}."
+
+
+def _balance(metrics: Mapping[str, float]) -> list[str]:
+    """Return a sentence on a discriminator that has lost or won against the generator; none if there is no such one."""
+    shares = {kind: metrics.get(f"val/accuracy_on_{kind}") for kind in ("real", "generated")}
+    off = [f"{share:.0%} of {kind}" for kind, share in shares.items() if share is not None and not _fits(share)]
+    band = "-".join(f"{100 * end:g}" for end in BALANCED)
+    if not off:
+        return []
+    return [
+        f"Unbalanced: the discriminator tells {' and '.join(off)} images right, where {band} % are balanced; "
+        "try another objective.discriminator_lr (lower if it wins)."
+    ]
+
+
+def _fits(share: float) -> bool:
+    return BALANCED[0] <= share <= BALANCED[1]
 
 
 def _disentanglement(metrics: Mapping[str, float], above: list[str], others: list[str]) -> str:
