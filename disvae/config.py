@@ -21,7 +21,7 @@ BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"
 NEUTRAL = {"beta": 1, "alpha": 0}
 """Values that are allowed for every objective, so that one sweep can span several objectives."""
 
-FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", "files", "needs")
+FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", "files", "needs", "supervision")
 """Keys in the YAML of an option that describe the option. They are not passed to its class and not stored in runs.
 
 They are in the YAML because they are needed where importing the class, and torch with it, takes too long.
