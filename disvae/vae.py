@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.functional import pad
 
 from disvae.likelihood import Likelihood
 from disvae.model import Model
 from disvae.posterior import Posterior
 from disvae.prior import Prior
-
 
 WITHOUT_ELBO = (
     "the run was trained without an ELBO (infogan): q(z|x) is a regression of the codes and images have no density"
@@ -73,7 +73,7 @@ class VAE(nn.Module):
     def decode(self, z: Tensor, noise: Tensor | None = None) -> Distribution:
         """Return p(x|z) for codes (B, D) and, if the decoder takes it, noise (B, `noise`), which is 0 unless given."""
         if self.noise:
-            z = torch.cat([z, z.new_zeros(len(z), self.noise) if noise is None else noise], 1)
+            z = pad(z, (0, self.noise)) if noise is None else torch.cat([z, noise], 1)
         px_z: Distribution = self.likelihood(self.model.decoder(z))
         return px_z
 

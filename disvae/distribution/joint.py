@@ -1,7 +1,7 @@
 """p(z) = prod_k p_k(z[slice k]): independent distributions over neighbouring slices of one code, also one-hot ones."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class Joint(Distribution):
     It does not factorise over latents as far as other code can see, for a part may be a one-hot vector.
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.real_vector  # of categorical parts only the corners
 
     def __init__(self, parts: Sequence[Distribution]) -> None:
@@ -42,7 +42,7 @@ class Joint(Distribution):
 
     def split(self, z: Tensor) -> tuple[Tensor, ...]:
         """Return the slices (..., d_k) of codes (..., D)."""
-        return z.split(self.sizes, dim=-1)
+        return torch.split(z, self.sizes, dim=-1)
 
     def log_probs(self, z: Tensor) -> list[Tensor]:
         """Return the log-density of each part, shape (...), at codes (..., D)."""
@@ -80,11 +80,12 @@ class Joint(Distribution):
         return torch.stack([part.entropy() for part in self.parts]).sum(0)
 
 
-@register_kl(Joint, Joint)
+@register_kl(Joint, Joint)  # type: ignore[untyped-decorator]
 def _kl(p: Joint, q: Joint) -> Tensor:
     if p.sizes != q.sizes:
         raise NotImplementedError(f"parts of {p.sizes} and {q.sizes} latents have no KL part by part")
     return torch.stack([kl_divergence(a, b) for a, b in zip(p.parts, q.parts, strict=True)]).sum(0)
+
 
 def check_categories(categories: list[int], z_dim: int) -> None:
     """Raise ValueError unless `categories` are sizes of one-hot vectors that have room among `z_dim` latents."""

@@ -28,7 +28,7 @@ def marginals(vae: VAE, view: FigureData, *, most: int = 12, inactive: int = 2) 
     the spike would hide everything else.
 
     Raises:
-        NotDrawable: the run has no ELBO; the marginal densities of the posterior or the prior are not known.
+        NotDrawable: the run has no ELBO, or the marginal densities of the posterior or the prior are not known.
     """
     view.check_densities()
     latents, shown = view.latents, view.latents.first(most, inactive)

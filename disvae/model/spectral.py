@@ -4,6 +4,7 @@ The networks of "InfoGAN (modified)" in Lin et al. 2020, which reached a FactorV
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -25,11 +26,9 @@ class Spectral(Model):
     def __init__(self, x_shape: Sequence[int], z_dim: int, encoder_size: int, likelihood_size: int) -> None:
         super().__init__()
         channels = CHANNELS[require_power_of_two(x_shape, "spectral")]
-        sizes = [x_shape[0], *channels]
-        convolutions: list[nn.Module] = []
-        for i, (n_in, n_out) in enumerate(zip(sizes, channels, strict=False)):
-            layer = (nn.Conv2d if i else FromPixels)(n_in, n_out, 4, 2, 1)
-            convolutions += [spectral_norm(layer), nn.LeakyReLU(0.2)]
+        convolutions = [spectral_norm(FromPixels(x_shape[0], channels[0], 4, 2, 1)), nn.LeakyReLU(0.2)]
+        for n_in, n_out in pairwise(channels):
+            convolutions += [spectral_norm(nn.Conv2d(n_in, n_out, 4, 2, 1)), nn.LeakyReLU(0.2)]
         flat = 16 * channels[-1]
         self.encoder = nn.Sequential(
             *convolutions, nn.Flatten(),
@@ -38,9 +37,8 @@ class Spectral(Model):
         )  # fmt: skip
         back = channels[::-1]
         deconvolutions: list[nn.Module] = []
-        for n_in, n_out in zip(back, back[1:], strict=False):
-            layer = nn.ConvTranspose2d(n_in, n_out, 4, 2, 1, bias=False)
-            deconvolutions += [layer, nn.BatchNorm2d(n_out), nn.ReLU()]
+        for n_in, n_out in pairwise(back):
+            deconvolutions += [nn.ConvTranspose2d(n_in, n_out, 4, 2, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
         self.decoder = nn.Sequential(
             nn.Linear(z_dim, 128, bias=False), nn.BatchNorm1d(128), nn.ReLU(),
             nn.Linear(128, flat, bias=False), nn.BatchNorm1d(flat), nn.ReLU(),

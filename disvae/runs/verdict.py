@@ -69,7 +69,7 @@ def _end(score: Mapping[str, float | None], end: str) -> float:
 
 
 def _late_gain(run: Run) -> tuple[float, float] | None:
-    """Return the gain in the main term over the last quarter of the steps and over all; None with fewer than four values."""
+    """Return the gain in the main term over the last quarter of the steps and over all; None below four values."""
     from disvae.runs.curves import curves  # with numpy, which a command that only looks need not wait for
 
     elbo = curves(run.path).get(f"val/{main_term(run.metrics())}")

@@ -69,7 +69,7 @@ def finite_mean(qz_x: Distribution) -> Tensor:
 
 
 def kl_per_latent(qz_x: Distribution, pz: Distribution) -> Tensor | None:
-    """Return the mean KL (D,) in nats of each latent's marginal posterior to its prior; None if one is unknown or infinite."""
+    """Return the mean KL (D,) in nats of each latent's marginal posterior to its prior; None if unknown or infinite."""
     q_d, p_d = marginals(qz_x), prior_marginals(pz)
     if q_d is None or p_d is None:
         return None

@@ -113,7 +113,9 @@ def test_a_q_that_knows_nothing_has_no_information(networks):
     from dataclasses import replace
 
     draw = game(networks)
-    blind = Joint([part.expand((16,)) for part in (OneHotCategorical(torch.ones(3)), Independent(Flat(-torch.ones(2), 1.0), 1))])
+    blind = Joint(
+        [part.expand((16,)) for part in (OneHotCategorical(torch.ones(3)), Independent(Flat(-torch.ones(2), 1.0), 1))]
+    )
     terms = infogan()(replace(draw, qz_generated=blind, unit=False))
     torch.testing.assert_close(terms["information"], torch.zeros(()), atol=1e-6, rtol=0)
 
