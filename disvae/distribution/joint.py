@@ -18,12 +18,19 @@ from torch.distributions import (
 class OneHot(OneHotCategoricalStraightThrough):
     """A one-hot vector, equal to torch's own, whose samples pass gradients straight through to the probabilities.
 
-    torch's own checks its logits whatever `validate_args` says, which waits for the device and cannot be exported.
+    torch's own checks its logits whatever `validate_args` says, and its samples their range. Both wait for the device.
     """
 
     def __init__(self, logits: Tensor) -> None:
         self._categorical = Categorical(logits=logits, validate_args=False)
         Distribution.__init__(self, logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Return samples (*sample_shape, *batch, K)."""
+        with torch.no_grad():
+            index = self._categorical.sample(torch.Size(sample_shape))
+            places = torch.arange(self.event_shape[0], device=index.device)
+            return (index[..., None] == places).to(self._categorical.logits.dtype)
 
 
 class Joint(Distribution):

@@ -101,20 +101,16 @@ def _training(
 
 
 def _balance(metrics: Mapping[str, float]) -> list[str]:
-    """Return a sentence on a discriminator that has lost or won against the generator; none if there is no such one."""
-    shares = {kind: metrics.get(f"val/accuracy_on_{kind}") for kind in ("real", "generated")}
-    off = [f"{share:.0%} of {kind}" for kind, share in shares.items() if share is not None and not _fits(share)]
-    band = "-".join(f"{100 * end:g}" for end in BALANCED)
-    if not off:
+    """Return a sentence on a discriminator of images that has lost or won against the generator, if there is one."""
+    real, generated = (metrics.get(f"val/accuracy_on_{kind}") for kind in ("real", "generated"))
+    if real is None or generated is None or BALANCED[0] <= (right := (real + generated) / 2) <= BALANCED[1]:
         return []
+    ahead, change = ("generator", "higher") if right < BALANCED[0] else ("discriminator", "lower")
     return [
-        f"Unbalanced: the discriminator tells {' and '.join(off)} images right, where {band} % are balanced; "
-        "try another objective.discriminator_lr (lower if it wins)."
+        f"Unbalanced, the {ahead} is ahead: the discriminator tells {right:.0%} of the images right ({real:.0%} of the "
+        f"real ones, {generated:.0%} of the generated), outside {BALANCED[0]:.0%} to {BALANCED[1]:.0%}: try a {change} "
+        "objective.discriminator_lr."
     ]
-
-
-def _fits(share: float) -> bool:
-    return BALANCED[0] <= share <= BALANCED[1]
 
 
 def _disentanglement(metrics: Mapping[str, float], above: list[str], others: list[str]) -> str:

@@ -1,6 +1,7 @@
 """InfoGAN: no leak between its two sides, its information and ceiling, and what a run of it can and cannot do."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, OneHotCategorical
 from torch.distributions import Uniform as Flat
 
+import disvae
+from disvae.api.encoded import encoded
+from disvae.config import ConfigError
 from disvae.dataset.batches import Batch
 from disvae.distribution.joint import Joint
 from disvae.likelihood.bernoulli import Bernoulli
@@ -15,10 +19,20 @@ from disvae.model.spectral import Spectral
 from disvae.objective.infogan import Game, InfoGAN
 from disvae.posterior.joint import JointPosterior
 from disvae.prior.uniform import Uniform
+from disvae.runs.checkpoint import load
+from disvae.runs.curves import curves
+from disvae.training.job import Job
 from disvae.vae import VAE
 
-CODES = 2
 CATEGORIES = [3]
+
+RUN = (
+    "objective=infogan", "objective.noise=4", "prior=uniform", "prior.categories=[3]", "posterior=joint", "z_dim=5",
+    "dataset=sprites", "dataset.scales=2", "dataset.orientations=4", "dataset.positions=4", "split.validation=0.3",
+    "model=mlp", "model.encoder_hidden=[16]", "model.decoder_hidden=[16]", "batch_size=16", "steps=8", "eval_every=4",
+    "final=[active_units,log_likelihood,aggregate_posterior,mig_analytic]", "metric=[]", "figure=[]",
+    "final_figures=[]", "score.repeats=2", "score.controls=[]", "report=false",
+)  # fmt: skip
 
 
 def infogan(weight: float = 1.0) -> InfoGAN:
@@ -51,8 +65,6 @@ def reached(loss: Tensor, networks: VAE) -> set[str]:
 
 def said(networks: VAE, **changed: Tensor) -> dict[str, Tensor]:
     """Terms of a game in which some fields are replaced."""
-    from dataclasses import replace
-
     return infogan()(replace(game(networks), **changed))
 
 
@@ -84,8 +96,6 @@ def test_both_sides_get_the_gradient_that_they_would_have_alone(networks):
 
 def perfect(draw: Game, *, unit: bool) -> Game:
     """A game in which Q knows every code: logits far apart, means equal to the codes."""
-    from dataclasses import replace
-
     hot, rest = draw.z[:, :3], draw.z[:, 3:]
     scale = 1.0 if unit else 1e-3
     q = Joint([OneHotCategorical(logits=100 * hot), Independent(Normal(rest, scale * torch.ones_like(rest)), 1)])
@@ -95,8 +105,6 @@ def perfect(draw: Game, *, unit: bool) -> Game:
 def test_perfect_codes_reach_a_sixth_of_a_nat_each_and_log_k_for_a_category(networks):
     torch.manual_seed(0)
     draw = game(networks)
-    from dataclasses import replace
-
     terms = infogan()(perfect(replace(draw, z=networks.prior().sample((200_000,))), unit=True))
     expected = torch.tensor([math.log(3), 1 / 6, 1 / 6])
     torch.testing.assert_close(terms["information_per_code"], expected, atol=2e-3, rtol=0)
@@ -110,8 +118,6 @@ def test_learnt_variances_have_no_ceiling_and_a_bound_from_the_true_entropy(netw
 
 
 def test_a_q_that_knows_nothing_has_no_information(networks):
-    from dataclasses import replace
-
     draw = game(networks)
     blind = Joint(
         [part.expand((16,)) for part in (OneHotCategorical(torch.ones(3)), Independent(Flat(-torch.ones(2), 1.0), 1))]
@@ -135,8 +141,6 @@ def test_each_side_has_a_learning_rate_and_all_weights_are_in_one_group(networks
 
 
 def test_posterior_of_other_codes_is_refused_with_what_to_type(networks):
-    from dataclasses import replace
-
     draw = game(networks)
     with pytest.raises(ValueError, match="type prior=uniform posterior=joint"):
         infogan().check(replace(draw, qz_generated=Independent(Normal(draw.z, 1.0), 1)))
@@ -146,3 +150,48 @@ def test_posterior_of_other_codes_is_refused_with_what_to_type(networks):
 def test_settings_are_checked_at_the_door(setting):
     with pytest.raises(ValueError, match=setting):
         InfoGAN(**{"weight": 1.0, "noise": 4, "discriminator_lr": 1.0} | {setting: -1})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> disvae.TrainedRun:
+    """A run of eight steps on drawn pictures, with a category, two continuous codes and noise."""
+    return disvae.train(*RUN, f"out={tmp_path_factory.mktemp('infogan')}", brief=True)
+
+
+def test_a_run_logs_its_information_and_no_elbo(run):
+    metrics = run.metrics()
+    assert run.finished()
+    assert {"val/information", "held_out/information", "val/accuracy_on_real", "val/active_units"} <= metrics.keys()
+    assert metrics["val/information_ceiling"] == pytest.approx(math.log(3) + 2 / 6)
+    assert not {tag for tag in metrics if tag.endswith(("elbo", "/kl", "reconstruction")) or "/overlap/" in tag}
+    assert "structure/" not in " ".join(metrics)
+    assert load(run.best)["best_elbo"] == pytest.approx(max(curves(run.path)["val/information"].values), abs=1e-6)
+    assert Job(run, run.config()).result() == metrics["val/information"]  # optimize=val/elbo is the default
+
+
+def test_codes_are_scored_and_what_needs_an_elbo_says_why(run):
+    found = run.scores()["metric"]
+    assert 0 <= found["active_units"]["scores"]["count"]["model"]["value"] <= 5
+    for name in ("log_likelihood", "aggregate_posterior", "mig_analytic"):
+        assert "trained without an ELBO" in found[name]["failed"]["model"]
+    for name in ("aggregate_posterior", "marginals", "kl_per_dimension"):
+        with pytest.raises(ConfigError, match="trained without an ELBO"):
+            run.figure(name)
+
+
+def test_prior_samples_draw_the_noise_and_codes_alone_do_not(run):
+    vae = disvae.load(run).vae
+    z = torch.zeros(4, 5)
+    assert torch.equal(*vae.decode(z).mean[:2].split(1))
+    first, second = vae.decode(z, vae.draw_noise(z)).mean[:2]
+    assert not torch.equal(first, second)
+    assert run.figure("prior_samples").size[0] > 100
+    assert run.figure("traversal").size[0] > 100
+
+
+def test_encoded_images_have_codes_and_neither_likelihood_nor_kl(run):
+    trained = disvae.load(run)
+    arrays = encoded(trained, trained.dataset().images)
+    assert arrays.keys() == {"codes", "samples", "parameters/mean"}
+    assert arrays["codes"].shape == (384, 5)
+    assert arrays["codes"][:, :3].sum(1) == pytest.approx(1.0)
