@@ -169,6 +169,12 @@ def test_a_run_logs_its_information_and_no_elbo(run):
     assert Job(run, run.config()).result() == metrics["val/information"]  # optimize=val/elbo is the default
 
 
+@pytest.mark.parametrize("watch", ["callbacks=[early_stopping]", "scheduler=plateau"])
+def test_what_watches_the_elbo_is_told_to_watch_the_information(watch, tmp_path):
+    with pytest.raises(ConfigError, match=r"has no ELBO; type \S+\.monitor=val/information"):
+        disvae.train(*RUN, watch, f"out={tmp_path}")
+
+
 def test_codes_are_scored_and_what_needs_an_elbo_says_why(run):
     found = run.scores()["metric"]
     assert 0 <= found["active_units"]["scores"]["count"]["model"]["value"] <= 5
