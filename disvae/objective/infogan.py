@@ -17,7 +17,7 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from disvae.dataset.batches import Batch
-from disvae.distribution.joint import Joint
+from disvae.distribution.joint import Joint, OneHot
 from disvae.estimators import factorised
 from disvae.objective import Objective
 from disvae.vae import VAE, Draw
@@ -33,6 +33,7 @@ class Game(Draw):
     qz_generated: Distribution  # q(c|generated), from which Q learns
     qz_judged: Distribution  # the same, from which G learns
     unit: bool  # whether the Gaussian codes of the posterior have variance 1
+    learnt: bool  # whether the prior has parameters
 
 
 class InfoGAN(Objective):
@@ -90,11 +91,14 @@ class InfoGAN(Objective):
             qz_generated=vae.posterior(h_generated[:, 1:]),
             qz_judged=_detached(vae.posterior, h_judged[:, 1:]),
             unit=vae.posterior.unit,
+            learnt=any(True for _ in vae.prior.parameters()),
         )
 
     def check(self, draw: Draw) -> None:
-        """Raise ValueError unless prior and posterior consist of the same kinds of codes."""
+        """Raise ValueError unless the prior is fixed, and consists of the same kinds of codes as the posterior."""
         assert isinstance(draw, Game)
+        if draw.learnt:
+            raise ValueError("prior must be fixed for objective=infogan, since no ELBO teaches it: type prior=uniform")
         kinds = [[part.event_shape[0] for part in _parts(dist)] for dist in (draw.pz, draw.qz_generated)]
         if kinds[0] != kinds[1]:
             raise ValueError(
@@ -147,9 +151,9 @@ class InfoGAN(Objective):
         total = draw.z.new_zeros(())
         for part in _parts(draw.pz):
             p_d = factorised(part)
-            if p_d is None:
+            if isinstance(part, OneHot):
                 total = total + math.log(part.event_shape[0])
-            elif not draw.unit:
+            elif p_d is None or not draw.unit:
                 return None
             else:
                 total = total + 0.5 * (p_d.variance + p_d.mean.square()).sum()

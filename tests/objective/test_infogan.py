@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal, OneHotCategorical
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, OneHotCategorical
 from torch.distributions import Uniform as Flat
 
 import disvae
@@ -144,6 +144,17 @@ def test_posterior_of_other_codes_is_refused_with_what_to_type(networks):
     draw = game(networks)
     with pytest.raises(ValueError, match="type prior=uniform posterior=joint"):
         infogan().check(replace(draw, qz_generated=Independent(Normal(draw.z, 1.0), 1)))
+
+
+def test_a_learnt_prior_is_refused_and_one_of_other_densities_has_no_ceiling(networks):
+    draw = game(networks)
+    with pytest.raises(ValueError, match="prior must be fixed"):
+        infogan().check(replace(draw, learnt=True))
+    pz = MixtureSameFamily(Categorical(torch.ones(2)), Independent(Normal(torch.zeros(2, 5), 1.0), 1))
+    q = Independent(Normal(torch.zeros(16, 5), 1.0), 1)
+    terms = infogan()(replace(draw, pz=pz, qz_generated=q, qz_judged=q))
+    assert "information_ceiling" not in terms
+    torch.testing.assert_close(terms["information"], torch.zeros(()), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("setting", ["weight", "noise", "discriminator_lr"])
