@@ -30,7 +30,8 @@ class OneHot(OneHotCategoricalStraightThrough):
         with torch.no_grad():
             index = self._categorical.sample(torch.Size(sample_shape))
             places = torch.arange(self.event_shape[0], device=index.device)
-            return (index[..., None] == places).to(self._categorical.logits.dtype)
+            hot: Tensor = index[..., None] == places
+            return hot.to(self._categorical.logits.dtype)
 
 
 class Joint(Distribution):
