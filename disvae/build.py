@@ -30,14 +30,20 @@ class Built:
     objective: Objective
 
 
+def objective_alone(config: Mapping[str, Any]) -> Objective:
+    """Return the objective of a resolved configuration, to be asked and not trained; random numbers stay the same."""
+    with torch.random.fork_rng([]):
+        objective: Objective = make(config["objective"], "objective")
+    return objective
+
+
 def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
     """Return the VAE of a resolved configuration, with initial weights, for images of shape (C, H, W)."""
     z_dim = config["z_dim"]
     prior = make(config["prior"], "prior", z_dim=z_dim)
     posterior = make(config["posterior"], "posterior", z_dim=z_dim)
     likelihood = make(config["likelihood"], "likelihood")
-    with torch.random.fork_rng([]):  # this objective only tells its sizes: it must not change the weights that follow
-        objective = make(config["objective"], "objective")
+    objective = objective_alone(config)
     own = {name: getattr(objective, name) for name in ("encoder_outputs", "noise", "variational")}
     sizes = {"encoder_size": posterior.size + own["encoder_outputs"], "likelihood_size": likelihood.size}
     model = make(config["model"], "model", x_shape=x_shape, z_dim=z_dim + own["noise"], **sizes)

@@ -16,7 +16,7 @@ from disvae.comparison import udr
 from disvae.comparison.groups import Comparison, Group, Ranked, shown
 from disvae.comparison.results import Row
 from disvae.runs.atomic import write_atomically
-from disvae.runs.settings import Setting
+from disvae.runs.settings import Setting, supervision
 from disvae.runs.tables import Cell, Head, Table, few_images, number, number_cell
 from disvae.runs.tags import better, said, short, titled, without_labels
 from disvae.runs.terminal import rich_table
@@ -149,10 +149,14 @@ def _width(table: RichTable, screen: Console) -> int:
 def groups_table(comparison: Comparison, tags: Sequence[str], sort: str) -> Table:
     """Return the groups of a dataset, best by `sort` first, with means over seeds and the baselines below.
 
-    ★ marks the best mean of a column; ≈ marks means that these seeds do not tell apart from the best.
+    What training knew beside the images is a column unless it is nothing for every group. ★ marks the best mean of a
+    column; ≈ marks means that these seeds do not tell apart from the best.
     """
     places = {tag: {id(each.group): each for each in comparison.rank(tag)} for tag in tags}
-    heads = [Head("#"), *(axis_heads(comparison) or [Head("group", is_text=True)]), Head("seeds"), *map(tag_head, tags)]
+    known = {id(group): supervision(str(group.settings.get("objective"))) for group in comparison.groups}
+    stated = [Head("supervision", is_text=True)] if set(known.values()) - {"none"} else []
+    names = axis_heads(comparison) or [Head("group", is_text=True)]
+    heads = [Head("#"), *names, *stated, Head("seeds"), *map(tag_head, tags)]
     ranked = [each.group for each in comparison.rank(sort)]
     ranked += [group for group in comparison.groups if id(group) not in places[sort]]
     rows = []
@@ -161,13 +165,14 @@ def groups_table(comparison: Comparison, tags: Sequence[str], sort: str) -> Tabl
         cells = [Cell(str(place.place) if place and better(sort) else "")]
         settings = [setting_cell(group.settings.get(axis, "")) for axis in comparison.axes]
         cells += settings or [Cell(group.name, kind="text")]
+        cells += [Cell(known[id(group)], kind="text") for _ in stated]
         cells += [Cell(str(len(group.rows)), hint=f"seeds {', '.join(map(shown, group.seeds))}")]
         cells += [_estimate(group, tag, places[tag].get(id(group))) for tag in tags]
         rows.append(cells)
     levels = {tag: comparison.controls(tag) for tag in tags}
     references = []
     for source in dict.fromkeys(source for of_tag in levels.values() for source in of_tag):
-        cells = [Cell(""), Cell(source, kind="text"), *[Cell("")] * max(1, len(comparison.axes))]
+        cells = [Cell(""), Cell(source, kind="text"), *[Cell("")] * (len(names) + len(stated))]
         references.append(cells + [number_cell(of.get(source)) for of in levels.values()])
     return Table(heads, rows, references)
 
@@ -249,7 +254,7 @@ def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
 
 
 def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a row for each run: folder, group, state, every setting, and every value with its standard error `_se`.
+    """Write a row for each run: folder, group, state, supervision, every setting, every value with its error `_se`.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -262,7 +267,9 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
     values = [name for tag in tags for name in ((tag, f"{tag}_se") if tag in with_errors else (tag,))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_csv_cell, ["path", "run", "group", "state", "step", "error", *settings, *values]))
+    writer.writerow(
+        map(_csv_cell, ["path", "run", "group", "state", "step", "error", "supervision", *settings, *values])
+    )
     for row in rows:
         cells = row.metrics | {f"{tag}_se": error for tag, error in row.errors.items()}
         line = [
@@ -272,6 +279,7 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
             row.state,
             row.step,
             row.error,
+            supervision(str(row.settings["objective"])) if "objective" in row.settings else "",
             *(shown(row.settings[name]) if name in row.settings else "" for name in settings),
             *(cells.get(name, "") for name in values),
         ]

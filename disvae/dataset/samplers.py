@@ -78,17 +78,18 @@ def _groups(index: np.ndarray, rows: Tensor, varies: np.ndarray) -> Rows:
 
 @dataclass(frozen=True)
 class OneFactor(Sampler):
-    """Groups of images that share all factors but one; `varies` (G,) is the number of that factor.
+    """Groups of images that share all factors but one; `varies` (G,) is the number of that factor's slot.
 
-    Each group takes a random training image, one of the dataset's `factors` (None: all of them, equally often), and
-    then images drawn with replacement from the training images that differ from it in this factor alone.
+    A slot is a tuple of factors that vary together, usually one; without `slots` each factor is one. Each group takes a
+    random training image and a slot, all equally often, and then images drawn with replacement from the training images
+    that differ from it in this slot alone.
     """
 
     groups: int
-    factors: tuple[int, ...] | None = None
+    slots: tuple[tuple[int, ...], ...] | None = None
 
     def of_rows(self, dataset: Dataset, rows: Tensor, batch_size: int, seed: int) -> Callable[[int], Rows]:
-        """Return the rows of a step: `varies` (G,) holds numbers of factors."""
+        """Return the rows of a step: `varies` (G,) holds numbers of slots."""
         if self.groups < 1 or batch_size % self.groups or batch_size < 2 * self.groups:
             size = max(2, round(batch_size / max(1, self.groups))) * max(1, self.groups)
             raise ValueError(
@@ -96,12 +97,12 @@ class OneFactor(Sampler):
                 f"type batch_size={size}"
             )
         factors, sizes = dataset.factors[rows.numpy()], dataset.factor_sizes
-        chosen = range(len(sizes)) if self.factors is None else self.factors
-        lookups = {k: Lookup(factors, sizes, [k]) for k in chosen}
+        slots = [(k,) for k in range(len(sizes))] if self.slots is None else self.slots
+        lookups = [Lookup(factors, sizes, slot) for slot in slots]
 
         def of_step(step: int) -> Rows:
             noise = _noise(seed, step)
-            varies = noise.choice(list(lookups), self.groups)
+            varies = noise.integers(len(lookups), size=self.groups)
             base = factors[noise.integers(len(rows), size=self.groups)]
             u = noise.random((self.groups, batch_size // self.groups))
             index = [lookups[k].draw(base[g], u[g])[0] for g, k in enumerate(varies.tolist())]

@@ -1,6 +1,7 @@
 """Objectives: the rows of a batch, its way through the networks, and the loss with the terms that explain it."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -51,6 +52,10 @@ class Objective(nn.Module):
 
         What is taken is a setting or a buffer with persistent=False, for a checkpoint is read without a dataset.
         """
+
+    def latent_names(self, factors: Sequence[str]) -> Sequence[str]:
+        """Return what each of the D latents is for, where the objective says it, as the name of a factor; else ()."""
+        return ()
 
     def draw(self, vae: VAE, batch: Batch, *, step: Any, N: int) -> Draw:
         """Return a batch passed through the networks, which here is encoded, sampled and decoded.

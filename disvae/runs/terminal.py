@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from disvae.runs.folder import Run
+from disvae.runs.settings import SUPERVISED, flat_settings, supervision
 from disvae.runs.tables import Table, failures, few_images, needed_images, scores_table, terms_table
 from disvae.runs.verdict import verdict
 from disvae.system.duration import duration
@@ -128,8 +129,11 @@ def spent(run: Run) -> str:
 
 
 def notes(run: Run) -> list[str]:
-    """Return warnings about the final terms of a run: a bound that is reached."""
+    """Return what to know beside the final terms of a run: its supervision, and a bound that is reached."""
     metrics, said = run.metrics(), []
+    known = supervision(str(flat_settings(run.config())["objective"]))
+    if known != "none":
+        said.append(f"supervision: {known}: training was given {SUPERVISED[known]}")
     limit = metrics.get("val/overlap/mutual_information_limit")  # None: there is no ELBO
     if limit is not None and metrics["val/overlap/mutual_information"] > 0.9 * limit:
         said.append(

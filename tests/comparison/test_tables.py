@@ -244,3 +244,20 @@ def test_without_a_choice_it_is_said_what_it_needs():
     with screen.capture() as capture:
         print_choices(compare([row(1, mig=0.2)])[0], MIG, screen)
     assert "at least two seeds" in capture.get()
+
+
+def test_what_training_knew_is_stated_where_a_group_knew_something():
+    plain = [row(4, seed, mig=0.1 + seed / 100) for seed in range(2)]
+    paired = [row(4, seed, mig=0.3 + seed / 100, settings={"objective": "ada_gvae"}) for seed in range(2)]
+    text = shown(*compare(plain + paired), [MIG], MIG)
+    assert "supervision" in text
+    assert lines(text, "ada_gvae", "pairs")
+    assert lines(text, "beta_vae", "none")
+    assert "supervision" not in shown(*compare(plain), [MIG], MIG)
+
+
+def test_the_csv_states_what_training_knew(tmp_path):
+    rows = [row(), row(settings={"objective": "dc_ign"})]
+    write_csv(compare(rows), tmp_path / "results.csv")
+    with open(tmp_path / "results.csv", encoding="utf-8", newline="") as file:
+        assert sorted(each["supervision"] for each in csv.DictReader(file)) == ["factors", "none"]

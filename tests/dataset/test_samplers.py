@@ -9,6 +9,7 @@ import torch
 from disvae.dataset import Images
 from disvae.dataset.batches import Data
 from disvae.dataset.samplers import OneFactor, Pairs
+from disvae.training.data_module import StepRows
 
 SIZES = (3, 4, 5, 2)
 GRID = np.indices(SIZES).reshape(4, -1).T
@@ -47,9 +48,13 @@ def test_images_of_a_group_differ_in_its_factor_alone_and_take_all_its_values():
     assert {k: len(values) for k, values in seen.items()} == dict(enumerate(SIZES))
 
 
-def test_a_sampler_of_some_factors_varies_no_other():
-    steps = [batch(OneFactor(4, factors=(2, 0)), step)["varies"].tolist() for step in range(20)]
-    assert set(np.ravel(steps)) == {0, 2}
+def test_the_factors_of_a_slot_vary_together_and_those_of_no_slot_never():
+    varied = np.zeros((2, 4), dtype=bool)
+    for step in range(50):
+        rows = batch(OneFactor(4, slots=((2,), (0, 3))), step)
+        for slot, images in zip(rows["varies"].tolist(), factors_by_group(rows, 4), strict=True):
+            varied[slot] |= (images != images[0]).any(0)
+    assert varied.tolist() == [[False, False, True, False], [True, False, False, True]]
 
 
 @pytest.mark.parametrize(("k", "counts"), [(1, {1}), (3, {3}), ("random", {1, 2, 3})])
@@ -80,12 +85,25 @@ def test_a_batch_that_cannot_be_divided_says_what_to_type():
         batch(Pairs(5), 0)
 
 
-def test_batches_of_a_sampler_have_groups_and_blocks_of_an_evaluation_have_none():
+@pytest.fixture
+def data():
+    """The data of a run whose objective has a sampler and an extra batch."""
     images = Images(torch.zeros(len(GRID), 1, 1, 2), (1, 1, 2))
     of = SimpleNamespace(images=images, held_out=None, factors=GRID, factor_sizes=SIZES)
-    data = Data(of, batch_size=24, extra=1, seed=0, validation=0.1, held_out=0.1, eval_images=10, sampler=OneFactor(4))
-    rows = {name: value[0] for name, value in data.batches.of_steps(3, 2).items()}
+    return Data(of, batch_size=24, extra=1, seed=0, validation=0.1, held_out=0.1, eval_images=10, sampler=OneFactor(4))
+
+
+def test_batches_of_a_sampler_have_groups_and_blocks_of_an_evaluation_have_none(data):
+    (rows,) = StepRows(data.batches, 3, 4)
     trained = data.take(rows, torch.device("cpu"))
     assert trained.tensors().keys() == {"x", "x_extra", "group", "varies"}
     assert len(trained.x) == len(trained.x_extra) == 24
     assert data.take(next(iter(data.blocks(data.validation_rows))), torch.device("cpu")).group is None
+
+
+def test_a_resumed_run_has_the_batches_of_an_uninterrupted_one(data):
+    whole = list(StepRows(data.batches, 0, 70))
+    resumed = list(StepRows(data.batches, 61, 70))
+    for before, after in zip(whole[61:], resumed, strict=True):
+        assert before.keys() == after.keys() == {"index", "extra", "group", "varies"}
+        assert all(torch.equal(before[name], after[name]) for name in before)

@@ -8,9 +8,11 @@ from device import META, NoWaitForCopies, OnDevice, Recordable, stand_in_for_a_g
 from on_points import POINTS, N, module_of
 from torch import nn
 
+from disvae.build import build
+from disvae.config import resolved
 from disvae.dataset.batches import Batch
-from disvae.training.module import NORM, step_seed
-from disvae.training.packed.vmap_step import Pack, structure
+from disvae.training.module import NORM, VAEModule, step_seed
+from disvae.training.packed.vmap_step import Pack, refusal, structure
 from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
 
 B = 17
@@ -413,3 +415,39 @@ def test_a_thousand_steps_are_the_same_but_for_rounding(configured, overrides):
         of_pack = pack.step(Batch(x, x_extra), step, weights(packed, step))
         of_single = [alone(m, own[k], x[k], x_extra[k], step) for k, m in enumerate(single)]
     agree(of_pack, {name: torch.stack([terms[name] for terms in of_single]) for name in of_pack}, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        ("dc_ign", "objective.groups=4"),
+        ("ada_gvae", "objective.k=random"),
+        ("ml_vae",),
+        ("iwae", "objective.samples=3"),
+    ],
+)
+def test_an_objective_with_its_own_draw_packs_with_its_own_batches(composed, own):
+    small = ("dataset.scales=2", "dataset.orientations=4", "dataset.positions=4", "model=mlp", "z_dim=6")
+    narrow = ("model.encoder_hidden=[8]", "model.decoder_hidden=[8]", "batch_size=16")
+    config = resolved(composed(f"objective={own[0]}", *own[1:], *small, *narrow))
+    data = [build({**config, "seed": seed}) for seed in (0, 1)]
+    modules = [VAEModule.of({**config, "seed": k}, b.vae, b.objective, (1, 64, 64), 96) for k, b in enumerate(data)]
+    batches = [
+        b.data.take({name: value[0] for name, value in b.data.batches.of_steps(5, 1).items()}, torch.device("cpu"))
+        for b in data
+    ]
+    assert refusal(modules, batches[0]) is None
+    stacked = Batch(**{name: torch.stack([b.tensors()[name] for b in batches]) for name in batches[0].tensors()})
+    single = []
+    for module, batch in zip(modules, batches, strict=True):
+        torch.manual_seed(step_seed(module.seed, 5))
+        terms = module.compute_terms(batch, 5)
+        terms["loss"].backward()
+        single.append((terms["loss"].detach(), nn.utils.get_total_norm([p.grad for p in module.parameters()])))
+    pack = Pack(modules, optimizers(modules))
+    pack.seed(5)
+    packed = pack.gradients(stacked, weights(modules, 5))
+    torch.testing.assert_close(packed["loss"], torch.stack([loss for loss, _ in single]))
+    torch.testing.assert_close(packed[NORM], torch.stack([norm for _, norm in single]), rtol=1e-4, atol=1e-4)
+    with Recordable():
+        modules[0].compute_terms(batches[0], TracedStep())["loss"].backward()
