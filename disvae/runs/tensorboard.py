@@ -104,7 +104,7 @@ def final(metrics: Mapping[str, float]) -> dict[str, float]:
     for tag, value in metrics.items():
         stage, _, name = tag.partition("/")
         is_score = stage.startswith("metric") and name.count("/") == 1
-        is_term = stage == "val" and (name in ("elbo", "reconstruction", "kl") or name.startswith(ASPECTS))
+        is_term = stage == "val" and (name in ("elbo", "information", "reconstruction", "kl") or name.startswith(ASPECTS))
         if (is_score or is_term or tag == "held_out/elbo") and not tag.endswith("_se"):
             above = "final/without_labels" if is_score and without_labels(tag) else "final"
             found[f"{above}/{name if stage in ('metric', 'val') else tag}"] = value
