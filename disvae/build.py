@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from disvae.config import ConfigError
 from disvae.dataset import Dataset, check_images
 from disvae.dataset.batches import Batch, Data
+from disvae.estimators import kl
 from disvae.objective import Objective
 from disvae.system.instantiate import make
 from disvae.vae import VAE
@@ -43,7 +44,7 @@ def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
     posterior = make(config["posterior"], "posterior", z_dim=z_dim)
     likelihood = make(config["likelihood"], "likelihood")
     objective = objective_alone(config)
-    own = {"encoder_outputs": objective.encoder_outputs, "noise": objective.noise}
+    own = {name: getattr(objective, name) for name in ("encoder_outputs", "noise", "variational")}
     sizes = {"encoder_size": posterior.size + own["encoder_outputs"], "likelihood_size": likelihood.size}
     model = make(config["model"], "model", x_shape=x_shape, z_dim=z_dim + own["noise"], **sizes)
     return VAE(model, prior, posterior, likelihood, **own)
@@ -104,6 +105,12 @@ def check_together(vae: VAE, objective: Objective, x: Tensor, N: int) -> None:
     draw = objective.draw(vae, Batch(x, x[:0]), step=0, N=N)
     _check_prior(draw.pz, draw.z)
     objective.check(draw)
+    if vae.variational and kl(draw.qz_x, draw.pz, draw.z).isinf().any():
+        name = type(vae.prior).__module__.rpartition(".")[2]
+        raise ValueError(
+            f"prior={name} has no density where the posterior has some, so their KL is infinite: type "
+            "objective=infogan posterior=joint, or prior=gaussian"
+        )
     vae.train(training)
 
 

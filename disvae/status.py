@@ -19,6 +19,7 @@ from rich.text import Text
 
 from disvae.comparison.results import Row, collect
 from disvae.config import ConfigError
+from disvae.runs.tags import main_value
 from disvae.system.command import command, option, paths
 
 STATES = {
@@ -52,7 +53,7 @@ def status(arguments: Sequence[str]) -> None:
     for row in rows:
         if row.state in wanted:
             state = Text(f"{row.state:<11}", STATES[row.state])
-            screen.print(state, f"{_step(row):>15}  {_elbo(row):<13}  {_place(row)}", **PLAIN)
+            screen.print(state, f"{_step(row):>15}  {main_value(row.metrics, '.2f'):<13}  {_place(row)}", **PLAIN)
             if row.error:
                 screen.print(f"{'':<11} {row.error.splitlines()[0]}", **PLAIN)
             if row.repeat:
@@ -81,10 +82,6 @@ def _step(row: Row) -> str:
 
 def _place(row: Row) -> str:
     return row.name if row.path is None else str(row.path)
-
-
-def _elbo(row: Row) -> str:
-    return f"ELBO {row.metrics['val/elbo']:.2f}" if "val/elbo" in row.metrics else ""
 
 
 def main() -> None:

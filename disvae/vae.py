@@ -5,11 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.functional import pad
 
 from disvae.likelihood import Likelihood
 from disvae.model import Model
 from disvae.posterior import Posterior
 from disvae.prior import Prior
+
+WITHOUT_ELBO = (
+    "the run was trained without an ELBO (infogan): q(z|x) is a regression of the codes and images have no density"
+)
+"""Why a model that is not `variational` has no ELBO, no KL and no aggregate posterior."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,8 @@ class VAE(nn.Module):
     """A variational auto-encoder: an encoder, a decoder, a prior, a posterior and a likelihood.
 
     The first `encoder_outputs` numbers of the encoder are the objective's own; the posterior reads the others. The
-    decoder takes `noise` further inputs after a code.
+    decoder takes `noise` further inputs after a code. If `variational` is false, the networks were trained without an
+    ELBO: q(z|x) is a regression of the codes, p(x|z) a picture of the mean, and neither is compared with p(z).
     """
 
     def __init__(
@@ -42,10 +49,12 @@ class VAE(nn.Module):
         *,
         encoder_outputs: int = 0,
         noise: int = 0,
+        variational: bool = True,
     ) -> None:
         super().__init__()
         self.encoder_outputs = encoder_outputs
         self.noise = noise
+        self.variational = variational
         self.model = model
         self.prior = prior
         self.posterior = posterior
@@ -64,9 +73,13 @@ class VAE(nn.Module):
     def decode(self, z: Tensor, noise: Tensor | None = None) -> Distribution:
         """Return p(x|z) for codes (B, D) and, if the decoder takes it, noise (B, `noise`), which is 0 unless given."""
         if self.noise:
-            z = torch.cat([z, z.new_zeros(len(z), self.noise) if noise is None else noise], 1)
+            z = pad(z, (0, self.noise)) if noise is None else torch.cat([z, noise], 1)
         px_z: Distribution = self.likelihood(self.model.decoder(z))
         return px_z
+
+    def draw_noise(self, z: Tensor) -> Tensor:
+        """Return noise (B, `noise`) for codes (B, D), uniform on (-1, 1)."""
+        return 2 * torch.rand(len(z), self.noise, dtype=z.dtype, device=z.device) - 1
 
     def forward(self, x: Tensor, *, step: int, N: int, x_extra: Tensor | None = None, h: Tensor | None = None) -> Draw:
         """Encode the images, draw one code for each and decode it.

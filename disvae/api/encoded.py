@@ -59,7 +59,8 @@ def encoded(trained: TrainedVAE, images: Images) -> dict[str, np.ndarray]:
     """Return what the VAE says of N images, the same at every call.
 
     `codes` (N, D) are the means of q(z|x), `samples` (N, D) a sample of each, `parameters/NAME` its parameters;
-    `reconstruction` (N,) is -log p(x|z) of that sample and `kl` (N,) is KL(q(z|x) || p(z)), both in nats.
+    `reconstruction` (N,) is -log p(x|z) of that sample and `kl` (N,) is KL(q(z|x) || p(z)), both in nats; a run without
+    an ELBO has neither.
     """
     vae, rows = trained.vae, torch.arange(len(images))
     h = encode(vae, images, rows)
@@ -68,7 +69,9 @@ def encoded(trained: TrainedVAE, images: Images) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {}
     for block in rows.split(ROWS):
         qz_x, z_block, x = vae.posterior(h[block]), z[block], images.take(block).to(h.device)
-        found = {"reconstruction": -vae.decode(z_block).log_prob(x), "kl": kl(qz_x, prior, z_block)}
+        found = {}
+        if vae.variational:
+            found = {"reconstruction": -vae.decode(z_block).log_prob(x), "kl": kl(qz_x, prior, z_block)}
         for name, values in {**found, **_inside("parameters", parameters_of(qz_x).items())}.items():
             parts.setdefault(name, []).append(values.float().cpu().numpy())
     return arrays | {name: np.concatenate(values) for name, values in parts.items()}

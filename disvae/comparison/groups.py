@@ -23,6 +23,7 @@ from disvae.runs.tags import better, without_labels
 
 COMPARED_TERMS = (
     "val/elbo",
+    "val/information",
     "val/reconstruction",
     "val/kl",
     "val/overlap/mutual_information",

@@ -16,6 +16,7 @@ from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknif
 from disvae.metric import Metric, ModelMetric, NotApplicable
 from disvae.statistics.latents import ACTIVE
 from disvae.system.scratch import scratch
+from disvae.vae import WITHOUT_ELBO
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +190,8 @@ def _of_model(
     for name in metric.needs:
         if getattr(encoding, name) is None:
             raise NotApplicable(f"the {name} is needed, but these codes have none")
+    if metric.variational and encoding.vae is not None and not encoding.vae.variational:
+        raise NotApplicable(WITHOUT_ELBO)
 
     def some(rows: np.ndarray | None, seed: int) -> dict[str, float]:
         return metric(encoding if rows is None else encoding.take(rows), seed=seed)

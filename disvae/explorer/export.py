@@ -35,7 +35,15 @@ def layers(vae: VAE, x_shape: Sequence[int]) -> list[Layer]:
     Raises:
         ConfigError: the page does not know a layer or the likelihood, which the message names.
     """
-    return [*_walk(vae.model.decoder), *_mean(vae.likelihood, x_shape)]
+    return [*_without_noise(vae), *_walk(vae.model.decoder), *_mean(vae.likelihood, x_shape)]
+
+
+def _without_noise(vae: VAE) -> list[Layer]:
+    """Return a layer that gives a code zeros as the decoder's noise, if there is any."""
+    if not vae.noise:
+        return []
+    D = vae.prior.z_dim
+    return [{"kind": "linear", "weight": text(torch.eye(D + vae.noise, D)), "bias": text(torch.zeros(D + vae.noise))}]
 
 
 def _walk(module: nn.Module) -> list[Layer]:
@@ -75,11 +83,11 @@ def _conv_transpose(layer: nn.ConvTranspose2d) -> Layer:
     }
 
 
-def _batch_norm(layer: nn.BatchNorm2d) -> Layer:
+def _batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer:
     """Return the layer in evaluation mode: a factor and a shift for each channel."""
     mean, variance = layer.running_mean, layer.running_var
     if mean is None or variance is None or not layer.affine:
-        raise ConfigError(f"the page knows a BatchNorm2d with running statistics and weights, got {layer}")
+        raise ConfigError(f"the page knows batch normalisation with running statistics and weights, got {layer}")
     scale = layer.weight.double() / (variance.double() + layer.eps).sqrt()
     return {"kind": "scale", "scale": text(scale), "shift": text(layer.bias.double() - scale * mean.double())}
 
@@ -89,6 +97,7 @@ LAYERS: dict[type[nn.Module], Callable[[Any], Layer]] = {
     nn.Unflatten: _unflatten,
     nn.ConvTranspose2d: _conv_transpose,
     ToPixels: _conv_transpose,
+    nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.ReLU: lambda layer: {"kind": "relu"},
     nn.Tanh: lambda layer: {"kind": "tanh"},

@@ -52,8 +52,9 @@ def aggregate_posterior(vae: VAE, view: FigureData, *, encodings: int = 30) -> F
     prior. Ellipses overlap where images share codes; bands differ from the lines where q(z) differs from the prior.
 
     Raises:
-        NotDrawable: the VAE has fewer than two latents, or its prior has no known densities of two latents.
+        NotDrawable: the run has no ELBO, the VAE has fewer than two latents, or the prior no known densities of two.
     """
+    view.check_densities()
     D = len(view.latents.order)
     if D < 2:
         raise NotDrawable(f"z_dim must be at least 2, got {D}")

@@ -18,8 +18,9 @@ def kl_per_dimension(vae: VAE, view: FigureData) -> Figure:
     """Return a line for each latent; the first twelve have colours and names, the others are grey.
 
     Raises:
-        NotDrawable: the run has no validation, or its KL does not split into latents.
+        NotDrawable: the run has no ELBO, no validation, or its KL does not split into latents.
     """
+    view.check_densities()
     found = {int(tag.removeprefix(TAG)): curve for tag, curve in view.curves().items() if tag.startswith(TAG)}
     if not found:
         raise NotDrawable("the run must have a validation, and posterior and prior must factorise over latents")

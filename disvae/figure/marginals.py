@@ -28,8 +28,9 @@ def marginals(vae: VAE, view: FigureData, *, most: int = 12, inactive: int = 2) 
     the spike would hide everything else.
 
     Raises:
-        NotDrawable: the marginal densities of the posterior or the prior are not known.
+        NotDrawable: the run has no ELBO, or the marginal densities of the posterior or the prior are not known.
     """
+    view.check_densities()
     latents, shown = view.latents, view.latents.first(most, inactive)
     widths = densities.widths(view.qz_x)
     width, most_places = widths.mean(0).tolist(), min(DENSITIES // len(widths), 16 * PLACES)

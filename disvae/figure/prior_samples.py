@@ -16,7 +16,7 @@ def prior_samples(vae: VAE, view: FigureData, *, side: int = 6) -> Figure:
     x = view.pictures(side**2)
     with seeded():
         z = vae.prior().sample((side**2,))
-    means = vae.decode(z).mean
+        means = vae.decode(z, vae.draw_noise(z)).mean
     figure = Figure(figsize=(8.2, 0.55 + 4.0 * x.shape[2] / x.shape[3]), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_images(left, _square(means, side))

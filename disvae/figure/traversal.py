@@ -27,10 +27,10 @@ def traversal(vae: VAE, view: FigureData, *, image: int | None = None, most: int
     x = view.pictures(1, image)
     (code,) = codes_of(vae, x)
     with seeded():
-        places = quantiles(vae.prior(), PROBABILITIES)
+        places = quantiles(view.pz, PROBABILITIES)
     latents = view.latents
     shown, busy = latents.first(most, inactive), latents.busy
-    images = torch.stack([vae.decode(along(code, d, places[:, d])).mean for d in shown])
+    images = torch.stack([vae.decode(along(code, d, places[:, d], view.pz)).mean for d in shown])
     fixed = torch.stack([x[0], vae.decode(code[None]).mean[0]])[:, None]
     own = (code - places).abs().argmin(0)  # (D,): the column nearest to the image's own code
 

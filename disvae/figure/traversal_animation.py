@@ -41,8 +41,8 @@ def traversal_animation(vae: VAE, view: FigureData, *, image: int | None = None,
     (code,) = codes_of(vae, x)
     scores = [-END * cos(2 * pi * k / FRAMES) for k in range(FRAMES // 2 + 1)]  # slow at both ends
     with seeded():
-        places = quantiles(vae.prior(), tuple(Normal(0.0, 1.0).cdf(torch.tensor(scores)).tolist()))
-    images = torch.stack([vae.decode(along(code, d, places[:, d])).mean for d in shown])
+        places = quantiles(view.pz, tuple(Normal(0.0, 1.0).cdf(torch.tensor(scores)).tolist()))
+    images = torch.stack([vae.decode(along(code, d, places[:, d], view.pz)).mean for d in shown])
     own = [float(np.interp(code[d].item(), places[:, d].cpu().numpy(), scores)) for d in shown]
     return _frames(images, [view.latents.label(d) for d in shown], scores, own)
 

@@ -77,6 +77,9 @@ class ModelMetric(ABC):
     needs: ClassVar[tuple[str, ...]] = ("posterior",)
     """The fields of an Encoding that must not be None."""
 
+    variational: ClassVar[bool] = True
+    """True if it reads densities of q(z|x) or p(x|z) that mean something only in a model trained by an ELBO."""
+
     factors: ClassVar[int] = 0
     labels: ClassVar[bool] = False
     slow: ClassVar[bool] = False

@@ -29,6 +29,7 @@ class ComponentNMI(ModelMetric):
     """
 
     needs = ("prior",)
+    variational = False
     factors = 1
     labels = True
 

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from disvae.encoding import Encoding
 from disvae.runs.curves import Curve
 from disvae.statistics.latents import Latents, finite_mean, latents, quantiles, seeded
-from disvae.vae import VAE
+from disvae.vae import VAE, WITHOUT_ELBO
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a run that draws nothing need not import it
@@ -77,6 +77,11 @@ class FigureData:
             low, high = quantiles(self.pz, (0.00135, 0.99865)).double().cpu().numpy()
         margin = (high - low) / 10
         return np.stack([low - margin, high + margin], 1)
+
+    def check_densities(self) -> None:
+        """Raise NotDrawable if the run was trained without an ELBO, so that q(z) is not compared with p(z)."""
+        if self.encoding.vae is not None and not self.encoding.vae.variational:
+            raise NotDrawable(WITHOUT_ELBO)
 
     def sample(self, n: int) -> np.ndarray:
         """Return the indices of n encoded images (all, if there are fewer): always the same random choice."""

@@ -20,12 +20,12 @@ from disvae.runs.folder import Run
 from disvae.runs.provenance import now
 from disvae.runs.settings import flat_settings
 from disvae.runs.tables import Cell, Head, Table, Z, failures, few_images, needed_images, scores_table, terms_table
-from disvae.runs.tags import better, said
+from disvae.runs.tags import better, main_term, said
 from disvae.runs.terminal import INTERVAL, TERMS, computed_how, notes, protocol, spent
 from disvae.runs.verdict import verdict
 from disvae.system.help import description
 
-FIRST = ("elbo", "reconstruction", "kl")
+FIRST = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL", "information": "information"}
 """Terms whose curves come first; terms of the objective follow, then terms measured for every objective."""
 
 
@@ -42,8 +42,7 @@ def write_page(run: Run, path: Path, *, name: str = "", state: str = "") -> Path
         ConfigError: a file of the run cannot be read, or the page cannot be written.
     """
     config, status, metrics = run.config(), run.status(), run.metrics()
-    scored = "val/elbo" in metrics
-    words = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+    scored = main_term(metrics) is not None
     error = f": {status['error']}" if status.get("error") else ""
     page = render(
         "pictures/run_page.html.jinja",
@@ -51,7 +50,9 @@ def write_page(run: Run, path: Path, *, name: str = "", state: str = "") -> Path
         dataset=config["dataset"]["_target_"].split(".")[-2],
         state=f"{state or run.state()} at step {status['step']:,} of {config['steps']:,}{error}",
         now=now(),
-        in_short=", ".join(f"{words[name]} {metrics[f'val/{name}']:.4g}" for name in FIRST if scored),
+        in_short=", ".join(
+            f"{word} {metrics[f'val/{name}']:.4g}" for name, word in FIRST.items() if f"val/{name}" in metrics
+        ),
         notes=[*verdict(run), *notes(run)] if scored else [],
         about_terms=TERMS,
         explorer=(run.path / "explore.html").is_file() and path.absolute().parent == run.path.absolute(),

@@ -9,6 +9,9 @@ from torch.distributions import Distribution
 class Posterior(nn.Module):
     """A posterior q(z|x) over codes of `z_dim` latents, read from `size` numbers per image."""
 
+    unit: bool = False
+    """True if the variance of every continuous latent is 1, whatever the image."""
+
     def __init__(self, z_dim: int, size: int) -> None:
         super().__init__()
         self.z_dim = z_dim

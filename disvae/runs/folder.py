@@ -44,6 +44,7 @@ from disvae.runs.contents import CONFIG, METRICS, PROVENANCE, SCORES, STATUS, Fo
 from disvae.runs.digests import Changed, Damaged, read_known, sealed, unsealed, write_recorded
 from disvae.runs.identity import NOT_IDENTITY, identity
 from disvae.runs.provenance import now
+from disvae.runs.tags import main_term
 from disvae.system.locks import acquired, awaited, owner
 from disvae.system.plugins import check_plugins, plugins_of
 
@@ -233,7 +234,7 @@ class Run:
 
     def finished(self) -> bool:
         """Return whether the run is trained to its last step and scored."""
-        return self.status()["state"] == "finished" and "val/elbo" in self.metrics()
+        return self.status()["state"] == "finished" and main_term(self.metrics()) is not None
 
     def metrics(self) -> dict[str, float]:
         """Return the final terms and scores by tag; they are empty before the run is finished."""

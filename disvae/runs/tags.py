@@ -1,9 +1,15 @@
 """Facts about tags: whether higher or lower values are better, and which scores need no labels. Imports no torch."""
 
+from collections.abc import Mapping
+
 from disvae.config import ConfigError, facts
+
+MAIN_TERMS = {"elbo": "ELBO", "information": "information"}
+"""Terms that say how well a run is trained, the first of which counts, and what they are called."""
 
 BETTER_TERMS = {
     "elbo": 1,
+    "information": 1,  # of InfoGAN's codes
     "reconstruction": -1,  # -log p(x|z)
     "total_correlation": -1,
     "dimension_wise_kl": -1,
@@ -31,6 +37,17 @@ def ends(metric: str) -> dict[str, int] | None:
         if word not in SIGNS:
             raise ConfigError(f"conf/metric/{metric}.yaml: better.{score} must be {' or '.join(SIGNS)}, got {word!r}")
     return {score: SIGNS[word] for score, word in words.items()}
+
+
+def main_term(metrics: Mapping[str, float]) -> str | None:
+    """Return the name of the term in `val/*` that says how well a run is trained; None before its last validation."""
+    return next((name for name in MAIN_TERMS if f"val/{name}" in metrics), None)
+
+
+def main_value(metrics: Mapping[str, float], form: str = ".4g") -> str:
+    """Return the main term of a run in words, `ELBO -23.4`, or an empty text before its last validation."""
+    name = main_term(metrics)
+    return "" if name is None else f"{MAIN_TERMS[name]} {metrics[f'val/{name}']:{form}}"
 
 
 def _metric(tag: str) -> str:

@@ -45,6 +45,9 @@ TERM_CHARTS = {
 FIGURES = "figure"
 """The first part of the tags of pictures."""
 
+IN_TABLE = ("elbo", "information", "reconstruction", "kl")
+"""Terms of the loss that the table of runs has, if the run has them."""
+
 ASPECTS = ("overlap/", "structure/")
 """Beginnings of the terms that every objective logs in addition to the ELBO and its parts."""
 
@@ -104,7 +107,7 @@ def final(metrics: Mapping[str, float]) -> dict[str, float]:
     for tag, value in metrics.items():
         stage, _, name = tag.partition("/")
         is_score = stage.startswith("metric") and name.count("/") == 1
-        is_term = stage == "val" and (name in ("elbo", "reconstruction", "kl") or name.startswith(ASPECTS))
+        is_term = stage == "val" and (name in IN_TABLE or name.startswith(ASPECTS))
         if (is_score or is_term or tag == "held_out/elbo") and not tag.endswith("_se"):
             above = "final/without_labels" if is_score and without_labels(tag) else "final"
             found[f"{above}/{name if stage in ('metric', 'val') else tag}"] = value

@@ -137,8 +137,8 @@ def notes(run: Run) -> list[str]:
     known = supervision(str(flat_settings(run.config())["objective"]))
     if known != "none":
         said.append(f"supervision: {known}: training was given {SUPERVISED[known]}")
-    limit = metrics["val/overlap/mutual_information_limit"]
-    if metrics["val/overlap/mutual_information"] > 0.9 * limit:
+    limit = metrics.get("val/overlap/mutual_information_limit")  # None: there is no ELBO
+    if limit is not None and metrics["val/overlap/mutual_information"] > 0.9 * limit:
         said.append(
             f"I(x;z) is near its upper bound {limit:.2f}, the log of the number of validation images: with more images "
             "(eval_images, split.validation) I(x;z) and TC may be higher"

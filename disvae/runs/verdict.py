@@ -11,6 +11,10 @@ from typing import Any
 from disvae.config import facts
 from disvae.runs.folder import Run
 from disvae.runs.settings import flat_settings
+from disvae.runs.tags import main_term, main_value
+
+BALANCED = (0.55, 0.95)
+"""Shares of images that a balanced discriminator tells right; outside, one side of a GAN does not learn any more."""
 
 RISING = 0.02
 """An ELBO still rises if the last quarter of the steps brought more than this share of its whole gain."""
@@ -20,13 +24,17 @@ _MODEL = "model"
 
 
 def verdict(run: Run) -> list[str]:
-    """Return one sentence each on training, on disentanglement, and on what to try next, for a run with final terms."""
+    """Return one sentence each on training, on disentanglement, and on what to try next, for a run with final terms.
+
+    An unbalanced GAN has one more.
+    """
     config, metrics = run.config(), run.metrics()
     gain = _late_gain(run)
     rising = gain is not None and gain[0] > RISING * gain[1]
     above, others = compared(run.scores().get("metric", {}))
     return [
         _training(config, metrics, gain, rising),
+        *_balance(metrics),
         _disentanglement(metrics, above, others),
         _advice(config, metrics, rising, bool(above)),
     ]
@@ -61,10 +69,10 @@ def _end(score: Mapping[str, float | None], end: str) -> float:
 
 
 def _late_gain(run: Run) -> tuple[float, float] | None:
-    """Return the gain in ELBO over the last quarter of the steps and over all; None with fewer than four values."""
+    """Return the gain in the main term over the last quarter of the steps and over all; None below four values."""
     from disvae.runs.curves import curves  # with numpy, which a command that only looks need not wait for
 
-    elbo = curves(run.path).get("val/elbo")
+    elbo = curves(run.path).get(f"val/{main_term(run.metrics())}")
     if elbo is None or len(elbo.steps) < 4:
         return None
     before = elbo.values[elbo.steps <= 0.75 * elbo.steps[-1]]
@@ -82,11 +90,27 @@ def _training(
     if "val/active_units" in metrics:  # a posterior may have no mean
         active = round(metrics["val/active_units"])
         latents = f"; {active} of {config['z_dim']} latents are active (variance of their mean over images above 0.01)"
-    elbo = f"the validation ELBO is {metrics['val/elbo']:.4g} nats"
+    name = main_term(metrics)
+    elbo = f"the validation {main_value(metrics).replace(' ', ' is ')} nats"
+    if name is not None and f"val/{name}_ceiling" in metrics:
+        elbo += f" of at most {metrics[f'val/{name}_ceiling']:.4g}"
     if gain is None:
         return f"Trained for {config['steps']:,} steps: {elbo}{latents}."
     change = f"{abs(gain[0]):.2g} nats {'more' if gain[0] > 0 else 'less'} than at three quarters of the steps"
     return f"{'Not trained to the end' if rising else 'Trained'}: {elbo}, {change}{latents}."
+
+
+def _balance(metrics: Mapping[str, float]) -> list[str]:
+    """Return a sentence on a discriminator of images that has lost or won against the generator, if there is one."""
+    real, generated = (metrics.get(f"val/accuracy_on_{kind}") for kind in ("real", "generated"))
+    if real is None or generated is None or BALANCED[0] <= (right := (real + generated) / 2) <= BALANCED[1]:
+        return []
+    ahead, change = ("generator", "higher") if right < BALANCED[0] else ("discriminator", "lower")
+    return [
+        f"Unbalanced, the {ahead} is ahead: the discriminator tells {right:.0%} of the images right ({real:.0%} of the "
+        f"real ones, {generated:.0%} of the generated), outside {BALANCED[0]:.0%} to {BALANCED[1]:.0%}: try a {change} "
+        "objective.discriminator_lr."
+    ]
 
 
 def _disentanglement(metrics: Mapping[str, float], above: list[str], others: list[str]) -> str:

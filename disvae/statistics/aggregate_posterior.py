@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from tqdm import tqdm
 
 from disvae.estimators import factorised, marginals, mmd
+from disvae.vae import VAE
 
 LEAST_LOG_DENSITY = -80.0
 """A log density this far below another adds nothing; exp of less is subnormal, five times as slow on a CPU."""
@@ -86,10 +87,11 @@ class Aggregate:
         terms |= {f"{name}_se": value.std().item() / math.sqrt(S) for name, value in estimates.items()}
         terms["overlap/mutual_information_limit"] = math.log(len(self.h))
         terms["structure/mmd"] = mmd(z_prior, z, "imq", "joint").item()
-        terms |= self._moments()
+        terms |= self.moments()
         return terms
 
-    def _moments(self) -> dict[str, float]:
+    @torch.no_grad()
+    def moments(self) -> dict[str, float]:
         """Return the mean entropy of q(z|x) and the number of active latents (variance > 0.01, Burda et al. 2016)."""
         blocks = []
         for h in self.h.split(4096):  # one block at a time: full covariances of all images would not fit
@@ -100,6 +102,14 @@ class Aggregate:
         if means.isfinite().all():  # a Student-t with one degree of freedom has no mean
             terms["active_units"] = float((means.var(0) > 1e-2).sum())
         return terms
+
+
+def terms_of_codes(vae: VAE, h: Tensor, *, samples: int, seed: int) -> dict[str, float]:
+    """Return the terms of the aggregate posterior of encodings `h` (M, ...); without an ELBO only `active_units`."""
+    aggregate = Aggregate(vae.posterior, h)
+    if vae.variational:
+        return aggregate.terms(vae.prior(), samples=samples, seed=seed)
+    return {name: value for name, value in aggregate.moments().items() if name == "active_units"}
 
 
 def bar(description: str, total: int) -> "tqdm[None]":

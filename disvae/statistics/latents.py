@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal, StudentT
 
+from disvae.distribution.joint import Joint, OneHot
 from disvae.estimators import kl_per_dimension, marginals
 
 ACTIVE = 0.01
@@ -70,11 +71,12 @@ def finite_mean(qz_x: Distribution) -> Tensor:
 
 
 def kl_per_latent(qz_x: Distribution, pz: Distribution) -> Tensor | None:
-    """Return the mean KL (D,) in nats of each latent's marginal posterior to its prior; None if one is unknown."""
+    """Return the mean KL (D,) in nats of each latent's marginal posterior to its prior; None if unknown or infinite."""
     q_d, p_d = marginals(qz_x), prior_marginals(pz)
     if q_d is None or p_d is None:
         return None
-    return kl_per_dimension(Independent(q_d, 1), Independent(p_d, 1), qz_x.sample())
+    kl = kl_per_dimension(Independent(q_d, 1), Independent(p_d, 1), qz_x.sample())
+    return None if kl is None or kl.isinf().any() else kl
 
 
 def prior_marginals(pz: Distribution) -> Distribution | None:
@@ -88,9 +90,19 @@ def prior_marginals(pz: Distribution) -> Distribution | None:
     return p_d
 
 
-def along(code: Tensor, d: int, places: Tensor) -> Tensor:
-    """Return codes (P, D): `code` (D,) with its latent `d` at each of `places` (P,)."""
+def along(code: Tensor, d: int, places: Tensor, pz: Distribution) -> Tensor:
+    """Return codes (P, D): `code` (D,) with its latent `d` at each of `places` (P,).
+
+    If `d` is a category of the prior `pz`, the others of its code share what is left of 1 in their proportions.
+    """
     z = code.repeat(len(places), 1)
+    start = 0
+    for part in pz.parts if isinstance(pz, Joint) else ():
+        own = slice(start, start := start + part.event_shape[0])
+        if own.start <= d < own.stop and isinstance(part, OneHot):
+            rest = code[own].clamp(min=1e-6)
+            rest[d - own.start] = 0
+            z[:, own] = (1 - places)[:, None] * rest / rest.sum()
     z[:, d] = places
     return z
 

@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from disvae.config import ConfigError
+from disvae.runs.tags import main_value
 from disvae.sweep.entry import Entry, time_left
 from disvae.system.duration import duration
 
@@ -95,7 +96,7 @@ class SweepView:
         took = duration(entry.spent)
         reason = first_line(entry.reason)
         said = {
-            "finished": f"finished {entry.name} in {took}{_elbo(entry)}",
+            "finished": f"finished {entry.name} in {took}{_main_value(entry)}",
             "elsewhere": f"finished by another process: {entry.name}",
             "twin": f"the same run as {entry.twin}: {entry.name}",
             "failed": f"failed {entry.name}: {reason}",
@@ -193,13 +194,14 @@ def view(entries: Sequence[Entry], slots: int) -> SweepView:
     return (Bars if screen.is_terminal else Lines)(screen, entries, slots)
 
 
-def _elbo(entry: Entry) -> str:
+def _main_value(entry: Entry) -> str:
     if entry.job is None:
         return ""
     try:
-        return f" · validation ELBO {entry.job.run.metrics()['val/elbo']:.4g}"
-    except (ConfigError, KeyError):
+        said = main_value(entry.job.run.metrics())
+    except ConfigError:
         return ""
+    return said and f" · validation {said}"
 
 
 def _end(entry: Entry) -> str:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from disvae.config import ConfigError, check_choices, check_settings, check_values, nodes, resolved
 from disvae.runs.folder import Run, readable
 from disvae.runs.identity import FILE_CHECKSUM
+from disvae.runs.tags import MAIN_TERMS, main_term
 from disvae.system.instantiate import make
 from disvae.training.defaults import changes, check_experiment
 
@@ -139,15 +140,17 @@ class Job:
         return "scores" if wanted - self.run.scored() or figures - self.run.drawn() else ""
 
     def result(self) -> float:
-        """Return the result that `optimize` names.
+        """Return the result that `optimize` names; a run without an ELBO has another main term instead of val/elbo.
 
         Raises:
             ConfigError: the run has no result of this name.
         """
         metrics = self.run.metrics()
-        if self.optimize not in metrics:
+        main = [f"val/{name}" for name in MAIN_TERMS]
+        tag = f"val/{main_term(metrics)}" if self.optimize == main[0] else self.optimize
+        if tag not in metrics:
             there = ", ".join(difflib.get_close_matches(self.optimize, metrics, n=3) or ["val/elbo"])
             raise ConfigError(
                 f"optimize={self.optimize} is not among the results of {self.run.path}; there are {there} ..."
             )
-        return metrics[self.optimize]
+        return metrics[tag]

@@ -14,7 +14,7 @@ from disvae.build import make_vae
 from disvae.dataset.batches import Batch
 from disvae.objective import Objective
 from disvae.runs.checkpoint import load
-from disvae.statistics.aggregate_posterior import Aggregate
+from disvae.statistics.aggregate_posterior import terms_of_codes
 from disvae.system.instantiate import make
 from disvae.vae import VAE
 
@@ -120,12 +120,11 @@ class Evaluation:
         """Give the module its `evaluation`, `evaluated_at` and `encodings`."""
         module = self.module
         module.encodings = torch.cat(self.encodings)
-        aggregate = Aggregate(module.vae.posterior, module.encodings)
         # Divided last, so that the mean of a constant weight such as beta is the weight itself.
         terms = {name: torch.stack(parts).sum(0) / self.images for name, parts in self.totals.items()}
         module.evaluated_at = self.step
-        module.evaluation = scalars(terms) | aggregate.terms(
-            module.vae.prior(), samples=module.eval_samples, seed=module.seed
+        module.evaluation = scalars(terms) | terms_of_codes(
+            module.vae, module.encodings, samples=module.eval_samples, seed=module.seed
         )
 
 

@@ -12,6 +12,7 @@ from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.evaluation.run_encodings import check, device_of
 from disvae.evaluation.run_scores import Chosen, choose_metrics
+from disvae.objective import Objective
 from disvae.pictures.run_figures import Pictures, choose_figures
 from disvae.runs.contents import CONFIG, mismatch
 from disvae.system.instantiate import check_node, make
@@ -46,6 +47,17 @@ def _at_end(chosen: Mapping[str, Any], final: Any, usual: bool) -> Mapping[str, 
     return chosen
 
 
+def _check_monitors(config: Mapping[str, Any], objective: Objective) -> None:
+    """Raise ConfigError if a callback or the scheduler watches an ELBO that the objective does not make."""
+    nodes = {f"callbacks.{name}": node for name, node in config["callbacks"].items()}
+    for key, node in {**nodes, "scheduler": config.get("scheduler") or {}}.items():
+        if node.get("monitor") == "val/elbo" and not objective.variational:
+            name = type(objective).__module__.rpartition(".")[2]
+            raise ConfigError(
+                f"{key}.monitor=val/elbo: objective={name} has no ELBO; type {key}.monitor=val/{objective.best}"
+            )
+
+
 def prepare(job: Job, dataset: Dataset | None = None) -> Parts:
     """Build and check all that the job's configuration names, around `dataset` if it is given; write nothing.
 
@@ -72,6 +84,7 @@ def prepare(job: Job, dataset: Dataset | None = None) -> Parts:
     if wrong := mismatch(config, CONFIG):  # no reader of the run's config.yaml would take it
         raise ConfigError(wrong)
     built = build(config, dataset)
+    _check_monitors(config, built.objective)
     if at_end.metrics:
         check(built, config["score"])
     module = build_module(config, built, device)

@@ -12,8 +12,8 @@ from disvae.training.callbacks import Seconds
 from disvae.training.job import Report
 from disvae.training.module import VAEModule
 
-SHOWN = {"loss": "loss", "reconstruction": "reconstruction", "KL": "kl"}
-"""The terms that a line shows, by the names it gives them."""
+SHOWN = {"loss": "loss", "reconstruction": "reconstruction", "KL": "kl", "information": "information"}
+"""The terms that a line shows, by the names it gives them, if the objective has them."""
 
 
 class Progress(pl.Callback):
@@ -46,7 +46,7 @@ class Progress(pl.Callback):
         module.fetch_terms()
         done = step - self.first
         left = (self.steps - step) * self.seconds.training / done
-        said = [f"{name} {module.last_terms[key]:.2f}" for name, key in SHOWN.items()]
+        said = [f"{name} {module.last_terms[key]:.2f}" for name, key in SHOWN.items() if key in module.last_terms]
         speed = f"{done * self.batch_size / self.seconds.training:,.0f} images/s"
         return " · ".join([f"step {step:,}/{self.steps:,}", speed, f"{duration(left)} left", *said]) + self.tc
 

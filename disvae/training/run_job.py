@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from disvae.runs.tags import main_value
 from disvae.runs.terminal import print_result
 from disvae.runs.verdict import collapsed
 from disvae.system.imports import loading
@@ -85,7 +86,7 @@ def say_result(job: Job, *, brief: bool) -> None:
         print_result(job.run)
         return
     print(
-        f"{job.run.path.name}: validation ELBO {job.run.metrics()['val/elbo']:.4g} nats per image",
+        f"{job.run.path.name}: validation {main_value(job.run.metrics())} nats per image",
         *(["posterior collapse: no latent is active"] if collapsed(job.run.metrics()) else []),
         sep=" · ",
     )

@@ -19,6 +19,7 @@ from disvae.pictures.run_figures import draw_run
 from disvae.runs import settings
 from disvae.runs.checkpoint import load
 from disvae.runs.provenance import provenance
+from disvae.runs.tags import main_term
 from disvae.runs.tensorboard import final, write_scores
 from disvae.system.instantiate import make
 from disvae.system.signals import Interrupted
@@ -186,7 +187,7 @@ class RunTrainer:
     @property
     def trained(self) -> bool:
         """Return whether the last step was made and its terms are kept: metrics.json is written after it."""
-        return "val/elbo" in self.run.metrics()
+        return main_term(self.run.metrics()) is not None
 
     def score(self) -> None:
         """Score and draw the last weights into the run's folder; then the run is finished."""

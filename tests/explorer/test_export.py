@@ -9,7 +9,8 @@ import torch
 from decoders import CASES, random_vae
 from torch import nn
 
-from disvae.config import ConfigError
+from disvae.build import make_vae
+from disvae.config import ConfigError, resolved
 from disvae.explorer.export import layers
 from disvae.likelihood import Likelihood
 
@@ -62,6 +63,16 @@ def test_the_layers_give_the_mean_of_every_model_and_likelihood(composed, model,
         mean = vae.decode(z[None]).mean[0].permute(1, 2, 0).numpy()
     assert mean.std() > 0.1
     np.testing.assert_allclose(computed(layers(vae, shape), z.double().numpy()), mean, atol=1e-4)
+
+
+def test_a_decoder_with_noise_gets_zeros_after_the_code(composed):
+    vae = make_vae(
+        resolved(composed("objective=infogan", "objective.noise=3", "model=spectral", "z_dim=7")), (1, 16, 16)
+    )
+    z = torch.randn(7)
+    with torch.no_grad():
+        mean = vae.eval().decode(z[None]).mean[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(computed(layers(vae, (1, 16, 16)), z.double().numpy()), mean, atol=1e-5)
 
 
 class Doubled(nn.Linear):

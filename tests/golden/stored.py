@@ -47,6 +47,7 @@ NUMBERS = {
     "dip_vae": ("objective=dip_vae",),
     "dip_vae-I": ("objective=dip_vae", "objective.kind=I"),
     "dip_vae-full_gaussian": ("objective=dip_vae", "posterior=full_gaussian"),
+    "infogan": ("objective=infogan", "prior=uniform", "posterior=joint"),
     "decomposition": ("objective=decomposition", "alpha=1"),
     "decomposition-mixture": (*DECOMPOSITION, "prior=mixture"),
     "decomposition-released": (*DECOMPOSITION, "prior=mixture", "objective.released_mixture_kl=true"),

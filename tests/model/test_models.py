@@ -14,6 +14,7 @@ from disvae.model.conv_locatello import ConvLocatello
 from disvae.model.dcgan import DCGAN
 from disvae.model.mathieu_dsprites import MathieuDSprites
 from disvae.model.mlp import MLP, perceptron
+from disvae.model.spectral import Spectral
 
 NETWORKS = {"conv": Conv, "conv_locatello": ConvLocatello, "mathieu_dsprites": MathieuDSprites, "dcgan": DCGAN}
 SIDE = {"conv": 64, "conv_locatello": 64, "mathieu_dsprites": 64, "dcgan": 32}
@@ -202,3 +203,14 @@ def test_impossible_layers_are_refused():
         perceptron([2, 0, 4], "relu")
     with pytest.raises(ValueError, match="activation must be relu or tanh, got gelu"):
         perceptron([2, 4], "gelu")
+
+
+def test_spectral_norm_bounds_every_layer_of_the_encoder_but_the_last():
+    torch.manual_seed(0)
+    encoder = Spectral((1, 32, 32), 5, 4, 1).encoder
+    for _ in range(30):  # each pass improves the estimates of the largest singular values
+        assert encoder(torch.rand(2, 1, 32, 32)).shape == (2, 4)
+    encoder.eval()
+    layers = [layer for layer in encoder if isinstance(layer, nn.Conv2d | nn.Linear)]
+    norms = [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in layers]
+    assert norms[:-1] == pytest.approx([1.0] * (len(layers) - 1), abs=0.02)

@@ -3,7 +3,7 @@
 import pytest
 
 from disvae.config import facts, options
-from disvae.runs.verdict import _advice, _disentanglement, _training, collapsed, compared
+from disvae.runs.verdict import _advice, _balance, _disentanglement, _training, collapsed, compared
 
 CONFIG = {
     "steps": 1000,
@@ -92,3 +92,24 @@ def test_a_headline_is_a_score_of_its_metric(metric):
     small = {"trees": 2} if "trees" in node else {"votes": 200, "held_out_votes": 100} if "votes" in node else {}
     scores = make({**node, **small}, f"metric.{metric}")(factors + rng.normal(size=(300, 2)), factors)
     assert facts("metric", metric)["headline"] in scores
+
+
+@pytest.mark.parametrize(
+    ("real", "generated", "said"),
+    [
+        (0.99, 0.95, "the discriminator is ahead"),
+        (0.3, 0.7, "the generator is ahead"),
+        (0.4, 0.8, None),
+        (0.9, 0.9, None),
+    ],
+)
+def test_a_discriminator_that_has_won_or_lost_is_said(real, generated, said):
+    found = _balance({"val/accuracy_on_real": real, "val/accuracy_on_generated": generated})
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+    assert _balance(GOOD) == []
+
+
+def test_a_run_without_an_elbo_is_judged_by_its_information_and_the_ceiling():
+    found = _training(CONFIG, {"val/information": 0.31, "val/information_ceiling": 1 / 3}, None, False)
+    assert found == "Trained for 1,000 steps: the validation information is 0.31 nats of at most 0.3333."

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.utils.parametrize import is_parametrized
 from torch.optim import Optimizer
 
 from disvae.dataset.batches import Batch
@@ -49,8 +50,8 @@ def structure(module: VAEModule, optimizer: Optimizer) -> Hashable:
         for group in optimizer.param_groups
     )
     parts = (
-        *((name, type(part), _settings(part, fed=False)) for name, part in module.vae.named_modules()),
-        *((name, type(part), _settings(part, fed=True)) for name, part in module.objective.named_modules()),
+        *((name, _kind(part), _settings(part, fed=False)) for name, part in module.vae.named_modules()),
+        *((name, _kind(part), _settings(part, fed=True)) for name, part in module.objective.named_modules()),
     )
     tensors = tuple(
         (name, tuple(tensor.shape), tensor.dtype, tensor.device, tensor.requires_grad)
@@ -100,6 +101,13 @@ class _Step(nn.Module):
 def _parts(step: VAEModule | _Step) -> Iterator[tuple[str, nn.Module]]:
     yield from step.vae.named_modules(prefix="vae")
     yield from step.objective.named_modules(prefix="objective")
+
+
+def _kind(part: nn.Module) -> type[nn.Module]:
+    """Return the class of `part`; torch gives each layer with a spectral norm a class of its own, below that."""
+    kind = type(part)
+    base: type[nn.Module] = kind.__bases__[0] if is_parametrized(part) else kind
+    return base
 
 
 def _settings(part: nn.Module, *, fed: bool) -> Hashable:

@@ -99,6 +99,7 @@ COMBINATIONS = [
     *(f"objective={name}" for name in ("vae", "beta_vae", "capacity", "beta_tc", "factor_vae", "dip_vae")),
     "objective=beta_tc objective.estimator=mss",
     "objective=dip_vae objective.kind=I",
+    "objective=infogan objective.noise=2 prior=uniform posterior=joint prior.categories=[2] z_dim=4",
     *(f"{D} prior={name}" for name in ("gaussian", "anisotropic", "student_t", "mixture", "sparse", "laplace")),
     f"{D} prior=student_t prior.learn_df=true",
     f"{D} prior=mixture prior.learn=true",
