@@ -152,9 +152,7 @@ def evaluate_run(
         bins=settings.get("bins"),
         done=save,
     )
-    scored = run.scores().get(name, {})
-    now = {label: scored[label] for label in results}
-    write_scores(run.path, score_tags({name: now}), run.metrics(), protocol["step"])
+    write_scores(run.path, run.metrics(), protocol["step"])
     return chosen.left_out(results)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from disvae.runs.tags import enough_images, titled
+from disvae.runs.tags import MINIBATCH, enough_images, titled
 
 COLUMNS = {"train": "last batch", "val": "validation", "held_out": "held out"}
 """Column headings by stage, which is the first part of the tag of a term."""
@@ -61,10 +61,6 @@ def number(value: float, half: float | None) -> str:
         return f"{value:.4g} ±0"
     decimals = min(max(1 - math.floor(math.log10(half)), 0), 3)
     return f"{round(value, decimals) + 0.0:.{decimals}f} ±{half:.{decimals}f}"
-
-
-MINIBATCH = ("_mws", "_mss", "_density_ratio")
-"""Endings of terms that are estimated from a minibatch; their bias of many nats would mislead beside unbiased terms."""
 
 
 def _terms(metrics: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ from disvae.pictures.run_figures import draw_run
 from disvae.runs import settings
 from disvae.runs.checkpoint import load
 from disvae.runs.provenance import provenance
-from disvae.runs.tensorboard import final, write_scores
+from disvae.runs.tensorboard import at_end, write_scores
 from disvae.system.instantiate import make
 from disvae.system.signals import Interrupted
 from disvae.training.callbacks import Checkpoints, Member
@@ -200,10 +200,8 @@ class RunTrainer:
             if not self.brief and said:
                 print(said)
         else:
-            write_scores(self.run.path, {}, self.run.metrics(), self.at_step)
-        metrics = self.run.metrics()
-        scores = {tag: value for tag, value in metrics.items() if tag.startswith("metric")}
-        self.member.log(scores | final(metrics), self.at_step)
+            write_scores(self.run.path, self.run.metrics(), self.at_step)
+        self.member.log(at_end(self.run.metrics()), self.at_step)
         seconds = self.record.setdefault("seconds", {})
         seconds["scores"] = round(time.monotonic() - started, 1)
         started = time.monotonic()
