@@ -44,8 +44,9 @@ def _shown_as(tag: str) -> str:
     stage, _, name = tag.partition("/")
     if stage == "train":
         return _TRAIN + name
-    shown = is_shown(tag) if stage in ("val", "metric") else False
-    return tag if shown else _DETAILS + tag
+    if stage in ("val", "metric"):
+        return tag if is_shown(tag) else _DETAILS + tag
+    return _DETAILS + tag if stage.startswith("metric-") or stage == "held_out" else tag  # or what a callback logs
 
 
 def is_shown(tag: str) -> bool:

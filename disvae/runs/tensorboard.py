@@ -42,6 +42,7 @@ TERM_CHARTS = {
 }
 """Tags of the curves in each chart, by category and title of the chart."""
 
+
 def later_file(folder: Path) -> None:
     """See to it that the name of a new event file in `folder` sorts after the existing ones.
 
