@@ -79,7 +79,7 @@ def _place(row: Row) -> str:
 
 
 def _elbo(row: Row) -> str:
-    return f"ELBO {row.metrics['val/elbo']:.2f}" if "val/elbo" in row.metrics else ""
+    return f"ELBO {row.metrics['val/elbo']:z.2f}" if "val/elbo" in row.metrics else ""
 
 
 def main() -> None:

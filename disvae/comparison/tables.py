@@ -20,6 +20,7 @@ from disvae.runs.settings import Setting
 from disvae.runs.tables import Cell, Head, Table, few_images, number, number_cell
 from disvae.runs.tags import better, said, short, titled, without_labels
 from disvae.runs.terminal import rich_table
+from disvae.runs.verdict import collapsed
 
 LISTED = 20
 """Most runs without a result that the terminal lists; the report and the CSV list all of them."""
@@ -55,6 +56,8 @@ def print_comparison(comparison: Comparison, chosen: Sequence[str], sort: str | 
     """Print the number of runs, the table of groups with its baselines, and the runs without a result with reasons."""
     heading = Text.assemble("\n", (comparison.dataset, "bold"), f": {found(comparison)}")
     screen.print(heading, highlight=False, soft_wrap=True)
+    if collapse := collapse_of(comparison):
+        screen.print(collapse, highlight=False, soft_wrap=True)
     sort = main_tag(comparison, sort)
     if not comparison.groups:
         screen.print("no finished run: nothing to compare yet", highlight=False)
@@ -77,6 +80,19 @@ def found(comparison: Comparison) -> str:
         first += f" in {_counted(len(comparison.groups), 'group')}"
     states = [f"{n} {'not started' if state == 'new' else state}" for state, n in counts.items()]
     return f"{_counted(len(comparison.rows), 'run')}: {', '.join([first, *states])}"
+
+
+def collapse_of(comparison: Comparison) -> str:
+    """Return a sentence on the runs without an active latent, whose scores mean nothing; empty if there are none."""
+    runs = [row for row in comparison.finished if collapsed(row.metrics)]
+    if not runs:
+        return ""
+    whole = [group.name for group in comparison.groups if group.collapsed]
+    names = f"; all runs of {'; '.join(whole[:3])}" + f" and {len(whole) - 3} more groups" * (len(whole) > 3)
+    return (
+        f"Collapsed: {len(runs)} of {_counted(len(comparison.finished), 'run')} without an active latent, "
+        f"so their codes say nothing about the images{names if whole else ''}."
+    )
 
 
 def trust(comparison: Comparison, sort: str) -> str:
@@ -112,10 +128,9 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
     screen.width = width
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % confidence interval (Student's t)"]
-    if len(few) < len(comparison.groups):
-        lines.append("★ best mean of its column   ≈ not told apart from it by these seeds (Welch, 95 %)")
-    else:
-        lines.append("★ best of its column")
+    if len(comparison.groups) > 1:
+        marks = "★ best mean of its column   ≈ not told apart from it by these seeds (Welch, 95 %)"
+        lines.append(marks if len(few) < len(comparison.groups) else "★ best of its column")
     lines += filter(None, [trust(comparison, sort)])
     if few:
         whose = "groups of one seed" if len(few) < len(comparison.groups) else "every group has one seed"
@@ -199,10 +214,9 @@ def _estimate(group: Group, tag: str, place: Ranked | None) -> Cell:
     else:
         text = number(of.mean, of.half)
     text += f" n={of.n}" if of.n < len(group.rows) else ""
-    best = better(tag) != 0 and place.place == 1
-    mark = "★" if best else "≈" if better(tag) and place.told_apart is False else ""
+    mark = "★" if place.best else "≈" if better(tag) and place.place > 1 and place.told_apart is False else ""
     hint = "seeds: " + ", ".join(f"{value:.4g}" for value in of.values)
-    return Cell(f"{text} {mark}".strip(), repr(of.mean), "best" if best else "", hint)
+    return Cell(f"{text} {mark}".strip(), repr(of.mean), "best" if place.best else "", hint)
 
 
 def choices_table(found: Sequence[udr.Choice], sort: str) -> Table:

@@ -44,6 +44,16 @@ class Chosen:
         """Return whether a metric needs images in addition to codes."""
         return any(isinstance(metric, ModelMetric) and "images" in metric.needs for metric in self.metrics.values())
 
+    def fitting(self, factors: np.ndarray, bins: int | None) -> list[str]:
+        """Return the labels of the metrics that factors (N, K) let compute, and of those asked for by name."""
+        K, continuous = factors.shape[1], bins is None and any(map(is_continuous, factors.T))
+        return [
+            label
+            for label, metric in self.metrics.items()
+            if label in self.named
+            or (metric.factors <= K and not (metric.labels and K > 1) and not (metric.factors and continuous))
+        ]
+
     def left_out(self, found: Collection[str]) -> str:
         """Return a line on metrics that do not fit the data, and on slow metrics that were not asked for by name."""
         missing = sorted(self.metrics.keys() - set(found))

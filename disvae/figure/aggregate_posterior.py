@@ -107,9 +107,9 @@ def aggregate_posterior(vae: VAE, view: FigureData, *, encodings: int = 30) -> F
     seen = [(line >= view.limits[d, 0]) & (line <= view.limits[d, 1]) for line, d in zip(plane, pair, strict=True)]
     outside = 1 - of_codes[np.ix_(*seen)].sum()
     figure.suptitle(
-        f"Structure: KL(q‖p) is {divergence:.2f} nats in this plane"
+        f"Structure: KL(q‖p) is {divergence:z.2f} nats in this plane"
         + (f", {100 * outside:.0f} % of q(z) is off the picture" if outside > 0.005 else "")
-        + f"\nOverlap: an encoding is {width:.2f} times as wide as the prior",
+        + f"\nOverlap: an encoding is {width:z.2f} times as wide as the prior",
         fontsize=10,
     )
     return figure

@@ -46,7 +46,7 @@ class Progress(pl.Callback):
         module.fetch_terms()
         done = step - self.first
         left = (self.steps - step) * self.seconds.training / done
-        said = [f"{name} {module.last_terms[key]:.2f}" for name, key in SHOWN.items()]
+        said = [f"{name} {module.last_terms[key]:z.2f}" for name, key in SHOWN.items()]
         speed = f"{done * self.batch_size / self.seconds.training:,.0f} images/s"
         return " · ".join([f"step {step:,}/{self.steps:,}", speed, f"{duration(left)} left", *said]) + self.tc
 
@@ -70,7 +70,7 @@ class Progress(pl.Callback):
         assert isinstance(pl_module, VAEModule)
         if trainer.state.fn == "fit":
             tc = pl_module.evaluation.get("structure/total_correlation")
-            self.tc = "" if tc is None else f" · TC {tc:.2f} (validation)"
+            self.tc = "" if tc is None else f" · TC {tc:z.2f} (validation)"
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar at the end of training."""
