@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from disvae.comparison import udr
@@ -19,7 +17,7 @@ from disvae.runs.atomic import write_atomically
 from disvae.runs.settings import Setting
 from disvae.runs.tables import Cell, Head, Table, few_images, number, number_cell
 from disvae.runs.tags import better, said, short, titled, without_labels
-from disvae.runs.terminal import rich_table
+from disvae.runs.terminal import needed_width, print_whole, rich_table
 from disvae.runs.verdict import collapsed
 
 LISTED = 20
@@ -117,15 +115,10 @@ def _counted(n: int, what: str) -> str:
 def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, screen: Console) -> None:
     tags = columns(comparison, chosen, sort)
     table = rich_table(groups_table(comparison, tags, sort))
-    while not chosen and len(tags) > 1 and _width(table, screen) > screen.width:
+    while not chosen and len(tags) > 1 and needed_width(table, screen) > screen.width:
         tags = tags[:-1]
         table = rich_table(groups_table(comparison, tags, sort))
-    width, screen.width = (
-        screen.width,
-        max(screen.width, _width(table, screen)),
-    )  # columns that were asked for are never cut
-    screen.print(table)
-    screen.width = width
+    print_whole(table, screen)  # columns that were asked for are never cut
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % confidence interval (Student's t)"]
     if len(comparison.groups) > 1:
@@ -154,11 +147,6 @@ def too_few(comparison: Comparison, tags: Sequence[str]) -> list[str]:
     shown_labels = {tag.split("/")[1] for tag in tags if tag.startswith("metric/")}
     needed = {label: n for row in comparison.finished for label, n in row.needed.items() if label in shown_labels}
     return few_images(needed)
-
-
-def _width(table: RichTable, screen: Console) -> int:
-    """Return the width that the longest lines of the table need."""
-    return Measurement.get(screen, screen.options.update(width=10_000), table).maximum
 
 
 def groups_table(comparison: Comparison, tags: Sequence[str], sort: str) -> Table:
@@ -254,10 +242,8 @@ def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
         return
     title = f"Chosen without labels, by UDR, and judged by {short(sort)}"
     table = rich_table(choices_table(found, sort), title=title, title_justify="left")
-    width, screen.width = screen.width, max(screen.width, _width(table, screen))
     screen.print()
-    screen.print(table)
-    screen.width = width
+    print_whole(table, screen)
     for line in udr.conclusions(found, sort):
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
 

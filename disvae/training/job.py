@@ -87,7 +87,7 @@ class Job:
     def of(
         cls, cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], varied: Sequence[str] = ()
     ) -> "Job":
-        """Check a composed configuration and find its run folder, named first by what a sweep has `varied` if it is new.
+        """Check a composed configuration and find its run folder; a new one is named first by what was `varied`.
 
         Raises:
             ConfigError: naming the key, its value and what to type.
