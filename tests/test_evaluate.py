@@ -22,7 +22,7 @@ from disvae.evaluation.run_encodings import restored
 from disvae.evaluation.run_scores import choose_metrics, stage
 from disvae.evaluation.settings import scoring_settings
 from disvae.runs.folder import Run
-from disvae.runs.terminal import console, print_result
+from disvae.runs.terminal import print_result
 from disvae.score import score, score_file
 from disvae.system.command import paths
 from disvae.train import train
@@ -424,11 +424,6 @@ def test_the_untrained_control_goes_the_way_of_the_model(composed, tmp_path, cap
     found = {name: entries["sparsity"]["scores"]["hoyer_raw"] for name, entries in run.scores().items()}
     assert len({of["untrained"]["value"] for of in found.values()}) == 3
     assert len({of["pca"]["value"] for of in found.values()}) == 1
-
-
-def test_no_number_is_lost_in_a_narrow_terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
-    assert console().width == 120
 
 
 @pytest.mark.slow
