@@ -224,6 +224,8 @@ def check_values(cfg: DictConfig) -> None:
         if cfg.split[key] is None and key == "held_out":
             continue  # the dataset's official test images
         _number(f"split.{key}", cfg.split[key], least=0, whole=False, most=0.5)
+    if cfg.preview == "claims":
+        raise ConfigError("this experiment trains nothing: type python -m disvae.recipes NAME, with its name")
     if cfg.preview not in (None, "schedule"):
         raise ConfigError(f"preview must be schedule or null, got {cfg.preview!r}")
     for key in ("force", "report"):
@@ -301,6 +303,9 @@ def check_score(cfg: Any) -> None:
     _number("score.repeats", score["repeats"], least=2, whole=True, most=10_000)
     if score["bins"] is not None:
         _number("score.bins (or null)", score["bins"], least=2, whole=True, most=1000)
+    chosen = score["factors"]
+    if chosen is not None and (isinstance(chosen, str) or not chosen or not all(isinstance(n, str) for n in chosen)):
+        raise ConfigError(f"score.factors must be a list of factors, as in [posX,posY], or null, got {_shown(chosen)}")
     _number("score.seed", score["seed"], least=0, whole=True, most=2**32 - 1)
     _names("score.controls", score["controls"], CONTROLS)
 

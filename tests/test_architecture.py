@@ -11,13 +11,15 @@ import disvae
 
 ROOT = Path(disvae.__file__).parent
 COMMANDS = (
-    "new", "train", "evaluate", "score", "compare", "status", "report", "explore", "encode", "export", "benchmark"
+    "new", "train", "evaluate", "score", "compare", "status", "report", "explore", "encode", "export", "recipes",
+    "benchmark",
 )  # fmt: skip
 DISTRIBUTIONS = ("prior", "posterior", "likelihood")
 ORDER = (
     COMMANDS,
     ("api",),
-    ("comparison", "explorer", "experiment"),
+    ("experiment",),  # compares the runs of a sweep with what a paper claims
+    ("comparison", "explorer"),
     ("sweep",),
     ("training",),
     ("callbacks", "logger", "scheduler"),  # what Lightning's trainer is given

@@ -93,7 +93,8 @@ def jobs(line: str) -> list[list[str]]:
 def test_the_commands_are_found():
     assert len(TRAINING) >= 5
     assert {line.split()[2] for line in OF_RUNS} == {
-        f"disvae.{name}" for name in ("evaluate", "score", "status", "compare", "explore", "report", "encode", "export")
+        f"disvae.{name}"
+        for name in ("evaluate", "score", "status", "compare", "explore", "report", "encode", "export", "recipes")
     }
 
 

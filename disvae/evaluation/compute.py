@@ -49,6 +49,7 @@ def compute_scores(
     named: Collection[str],
     processes: int = 1,
     bins: int | None = None,
+    factors: Sequence[str] | None = None,
     done: Callable[[str, Result], None] = lambda label, result: None,
 ) -> dict[str, Result]:
     """Compute every metric for every source and return the results by label; failures are listed with their reasons.
@@ -56,9 +57,11 @@ def compute_scores(
     evaluation/confidence.py computes the intervals from `repeats` random halves; repeats=0 computes scores only.
     Metrics that do not fit the data are left out unless their label is in `named`. Metrics of codes are distributed
     over `processes`, which does not change results. `bins` is the number of classes into which continuous factors are
-    divided; with None, metrics that read factors do not fit data with such a factor. `done` is called with each result
-    as soon as it is complete.
+    divided; with None, metrics that read factors do not fit data with such a factor. `factors` are the factors that are
+    scored; with None, all are. `done` is called with each result as soon as it is complete.
     """
+    if factors is not None:
+        sources = {source: [with_factors(each, factors) for each in found] for source, found in sources.items()}
     if bins is not None:
         sources = {source: [in_classes(each, bins) for each in encodings] for source, encodings in sources.items()}
     results = {label: Result() for label in metrics}
@@ -81,6 +84,26 @@ def compute_scores(
             if not left[label] and (result.scores or result.failed):
                 done(label, result)
     return {label: result for label, result in results.items() if result.scores or result.failed}
+
+
+def with_factors(encoding: Encoding, names: Sequence[str]) -> Encoding:
+    """Return an encoding with these factors only, in their order in the data.
+
+    Raises:
+        ConfigError: the images have no such factor.
+    """
+    require_factors_named(encoding.factor_names, names)
+    kept = [k for k, name in enumerate(encoding.factor_names) if name in names]
+    named = tuple(encoding.factor_names[k] for k in kept)
+    return replace(encoding, factors=encoding.factors[:, kept], factor_names=named)
+
+
+def require_factors_named(there: Sequence[str], names: Sequence[str]) -> None:
+    """Raise ConfigError if score.factors names a factor that the images do not have."""
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        has = ", ".join(there) or "no factors"
+        raise ConfigError(f"score.factors={','.join(unknown)} is not known for these images, which have {has}")
 
 
 def in_classes(encoding: Encoding, bins: int) -> Encoding:

@@ -58,4 +58,5 @@ def score_given(
         named=chosen.named,
         processes=torch.get_num_threads(),
         bins=settings["bins"],
+        factors=settings["factors"],
     )

@@ -18,7 +18,7 @@ from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.encoding import Encoding, encode, encoding_of, means, samples
 from disvae.evaluation import controls
-from disvae.evaluation.compute import MODEL, Sources, require_continuous
+from disvae.evaluation.compute import MODEL, Sources, require_continuous, require_factors_named
 from disvae.evaluation.confidence import why_failed
 from disvae.runs.checkpoint import load
 from disvae.runs.digests import file_digest, is_known, recorded
@@ -37,6 +37,8 @@ def check(built: Built, settings: Mapping[str, Any]) -> None:
         ConfigError: a setting does not fit the run; the message names it.
     """
     _rows(built, settings["images"])
+    if settings.get("factors") is not None:
+        require_factors_named(built.dataset.factor_names, settings["factors"])
     if settings.get("bins") is not None:
         require_continuous(built.dataset.factors, settings["bins"])
     if settings["transport"]:

@@ -1,6 +1,7 @@
 """The scores of a run: the choice of metrics, their tags, and the update of scores.json and metrics.json."""
 
 import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -105,6 +106,7 @@ def stage(settings: Mapping[str, Any]) -> str:
         "sample" if settings["codes"] == "sample" else "",
         "transport" if settings["transport"] else "",
         f"bins{settings['bins']}" if settings.get("bins") else "",
+        re.sub(r"\W", "_", "_".join(settings.get("factors") or ())),
         f"seed{settings['seed']}" if settings["seed"] else "",
     ]
     return "-".join(["metric", *filter(None, parts)])
@@ -160,6 +162,7 @@ def evaluate_run(
         named=chosen.named,
         processes=torch.get_num_threads(),
         bins=settings.get("bins"),
+        factors=settings.get("factors"),
         done=save,
     )
     write_scores(run.path, run.metrics(), protocol["step"])

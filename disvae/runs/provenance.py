@@ -38,6 +38,11 @@ def _commit(folder: Path) -> dict[str, Any]:
     return {"git_commit": _git(folder, "rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}
 
 
+def commit_of_package() -> dict[str, Any]:
+    """Return the commit of this package's source, and whether its files have changed since; None if it is not known."""
+    return _commit(Path(__file__).parents[1])
+
+
 def provenance(device: str, threads: int, call: str = "") -> dict[str, Any]:
     """Return command, commits, versions and machine of this session; training adds data_checksum and wall_s.
 
@@ -54,7 +59,7 @@ def provenance(device: str, threads: int, call: str = "") -> dict[str, Any]:
     return {
         "command": call or shlex.join(sys.orig_argv),
         "started": now(),
-        **_commit(Path(__file__).parents[1]),
+        **commit_of_package(),
         **{f"plugin {name}": _commit(folder) for name, folder in plugins.items() if folder is not None},
         "python": platform.python_version(),
         "packages": versions,

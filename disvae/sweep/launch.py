@@ -78,7 +78,7 @@ class Launcher:
             try:
                 config = self._compose(entry.overrides, number)
                 entry.config = config
-                if config.preview is not None:
+                if config.preview == "schedule":
                     raise ConfigError("preview=schedule draws the schedules of one run: leave -m out")
                 choices = config.hydra.runtime.choices
                 entry.job = Job.of(config, typed(config.hydra.overrides.task), dict(choices), self.varied)

@@ -32,7 +32,7 @@ def _settings(name: str) -> list[str]:
 def _group(group: str) -> list[str]:
     """Return the heading of a group and a line for each of its options."""
     suffix = {"schedule": "@schedule.beta|alpha|capacity=", **dict.fromkeys(LISTS, "=[a,b,...]")}.get(group, "=")
-    lines = [f"  {name:<22}{description(path)}" for name, path in sorted(option_files(group).items())]
+    lines = [f"  {name:<22} {description(path)}" for name, path in sorted(option_files(group).items())]
     return ["", f"{group}{suffix}", *lines] if lines else []
 
 

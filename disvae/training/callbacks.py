@@ -105,6 +105,7 @@ class Scores(AtValidation):
             seed=score["seed"],
             named=self.chosen.named,
             bins=score.get("bins"),
+            factors=score.get("factors"),
         )
         for label, result in results.items():
             self.member.log(

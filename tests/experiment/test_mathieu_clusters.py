@@ -10,7 +10,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from disvae.config import conf_dir, resolved
-from disvae.experiment.mathieu_clusters import measure, modes
+from disvae.experiment.mathieu_clusters import MathieuClusters, modes
 from disvae.runs.folder import Run
 from disvae.training.job import Job
 from disvae.training.job_group import train_jobs
@@ -39,12 +39,13 @@ def test_alpha_gives_four_modes_on_every_seed_and_a_falling_kl(composed, tmp_pat
         for alpha in most
         for seed in range(3)
     ]
+    recipe = MathieuClusters(claims={}, cost="")
     train_jobs(jobs, lambda i: None, lambda i, outcome: None)  # packed: a fifth of the time
     means = []
     for i, bound in enumerate(most.values()):
-        found = [measure(job.run) for job in jobs[3 * i : 3 * i + 3]]
-        assert [of_seed.modes for of_seed in found] == [4, 4, 4]
-        kls = [of_seed.kl_pz_qz for of_seed in found]
+        runs = [job.run for job in jobs[3 * i : 3 * i + 3]]
+        assert [recipe.measure(run)["modes"] for run in runs] == [4, 4, 4]
+        kls = [run.metrics()["val/structure/kl_pz_qz"] for run in runs]
         assert max(kls) < bound
         means.append(sum(kls) / len(kls))
     assert means == sorted(means, reverse=True)
@@ -58,8 +59,10 @@ def test_one_command_sweeps_and_draws(tmp_path):
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "mathieu_clusters.png" in done.stdout
-    assert (tmp_path / "outputs/mathieu_clusters.png").stat().st_size > 20_000
+    assert "claims and findings" in done.stdout
+    assert "outputs/recipes/mathieu_clusters.html" in done.stdout
+    assert (tmp_path / "outputs/recipes/mathieu_clusters.html").stat().st_size > 20_000
+    assert "Not the runs of the recipe itself: steps=5" in done.stdout
     assert len(list((tmp_path / "outputs/clusters").glob("*/metrics.json"))) == 4
 
 
