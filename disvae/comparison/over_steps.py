@@ -16,7 +16,7 @@ from disvae.config import ConfigError
 from disvae.runs.curves import Curve, curves
 from disvae.runs.tags import is_shown, titled
 
-TERMS = (
+OVER_STEPS = (
     "val/elbo",
     "val/reconstruction",
     "val/kl",
@@ -28,7 +28,7 @@ TERMS = (
 MOST_SEEDS = 10
 """Most runs of a group that are read."""
 
-Curves = Mapping[str, Sequence[Curve]]
+_Curves = Mapping[str, Sequence[Curve]]
 """The curves of the runs of a group, by name."""
 
 
@@ -42,12 +42,12 @@ def over_steps(chosen: Sequence[Line]) -> Iterator[tuple[Figure, str]]:
     """Yield a panel and its name for each term and headline score that has curves; each line is a group of its own."""
     found = [_curves_of(line.groups[0]) for line in chosen]
     scores = [name for of in found for name in of if re.fullmatch(r"metric/[^/]+/[^/]+", name) and is_shown(name)]
-    for name in dict.fromkeys([*TERMS, *scores]):
+    for name in dict.fromkeys([*OVER_STEPS, *scores]):
         if any(len(curve.steps) > 1 for of in found for curve in of.get(name, ())):
             yield _panel_of(name, found), f"{name} over the steps"
 
 
-def _curves_of(group: Group) -> Curves:
+def _curves_of(group: Group) -> _Curves:
     found: dict[str, list[Curve]] = {}
     for row in group.rows[:MOST_SEEDS]:
         if row.path is not None and row.path.is_dir():
@@ -60,7 +60,7 @@ def _curves_of(group: Group) -> Curves:
     return found
 
 
-def _panel_of(name: str, found: Sequence[Curves]) -> Figure:
+def _panel_of(name: str, found: Sequence[_Curves]) -> Figure:
     figure, axes = panel()
     for of, colour in zip(found, SERIES_COLOURS, strict=False):
         seeds = of.get(name, ())

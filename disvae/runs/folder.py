@@ -77,7 +77,7 @@ def digest(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-LONGEST_NAME = 200
+LONGEST_READABLE = 200
 """Most bytes in the readable part of a folder's name; file systems allow 255 in the whole name."""
 
 
@@ -95,7 +95,7 @@ def readable(overrides: Iterable[str], skip: Iterable[str], kept: int = 0) -> st
             longer = re.sub(r"[^\w=.,@-]+", "_", longer).rstrip(",._")
             if i >= kept and name and len(longer.encode()) > 100:
                 break
-            name = longer.encode()[: LONGEST_NAME if i < kept else 100].decode(errors="ignore")
+            name = longer.encode()[: LONGEST_READABLE if i < kept else 100].decode(errors="ignore")
     return name.rstrip(",._") or "defaults"
 
 
