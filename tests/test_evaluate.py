@@ -247,6 +247,18 @@ def test_a_folder_with_commas_and_equals_signs_is_a_path(run):
     assert paths([str(run.path), "metric=[mig]", f"run={run.path}"], "run") == ([run.path, run.path], ["metric=[mig]"])
 
 
+def test_metrics_that_the_factors_do_not_allow_are_not_counted():
+    everything, two = choose_metrics({}, "all"), np.array([[0, 1], [1, 0]])
+    fits = everything.fitting(two, {})
+    assert {"mig", "sparsity"} <= set(fits) <= everything.metrics.keys() - {"label_accuracy"}
+    for one in (everything.fitting(two[:, :1], {}), everything.fitting(two, {"factors": ["posX"]})):
+        assert {"label_accuracy", "sparsity"} <= set(one) <= everything.metrics.keys() - {"mig"}
+    continuous = np.array([[0.1, 0.2], [0.3, 0.4]])
+    assert "mig" not in everything.fitting(continuous, {})
+    assert "mig" in everything.fitting(continuous, {"bins": 20})
+    assert "mig" in choose_metrics({}, ["mig"]).fitting(two[:, :1], {})  # asked for by name
+
+
 def test_without_a_choice_slow_metrics_wait_to_be_named():
     everything = choose_metrics({}, "all")
     assert "dci_forest" in everything.metrics

@@ -45,9 +45,10 @@ class Chosen:
         """Return whether a metric needs images in addition to codes."""
         return any(isinstance(metric, ModelMetric) and "images" in metric.needs for metric in self.metrics.values())
 
-    def fitting(self, factors: np.ndarray, bins: int | None) -> list[str]:
+    def fitting(self, factors: np.ndarray, settings: Mapping[str, Any]) -> list[str]:
         """Return the labels of the metrics that factors (N, K) let compute, and of those asked for by name."""
-        K, continuous = factors.shape[1], bins is None and any(map(is_continuous, factors.T))
+        K = len(settings.get("factors") or factors.T)
+        continuous = settings.get("bins") is None and any(map(is_continuous, factors.T))
         return [
             label
             for label, metric in self.metrics.items()

@@ -194,7 +194,7 @@ class RunTrainer:
         started = time.monotonic()
         if self.parts.at_end.metrics:
             if not self.brief:
-                number = len(self.parts.at_end.fitting(self.built.dataset.factors, self.config["score"].get("bins")))
+                number = len(self.parts.at_end.fitting(self.built.dataset.factors, self.config["score"]))
                 print(f"Scoring by {number} metrics (final=[] leaves them out) ...", flush=True)
             self.tell("scoring", self.at_step)
             said = evaluate_run(self.run, self.parts.at_end, self.config["score"], built=self.built, device=self.device)
