@@ -54,7 +54,7 @@ def test_a_run_of_a_sweep_is_named_first_by_what_varies_defaults_included(job):
     made = job("beta=1", "optimizer.lr=0.01", "steps=20", varied=varied)
     assert name(made) == "beta=1,optimizer.lr=0.01,objective=beta_vae,steps=20"
     alone = job("beta=1", "optimizer.lr=0.01", "steps=20")
-    assert name(alone) == "optimizer.lr=0.01,steps=20"
+    assert name(alone) == "steps=20,optimizer.lr=0.01"
     assert alone.run.path.name[-8:] == made.run.path.name[-8:]
     made.run.path.mkdir(parents=True)
     assert job("beta=1", "optimizer.lr=0.01", "steps=20").run == made.run  # found by its hash
