@@ -12,11 +12,12 @@ import disvae
 ROOT = Path(disvae.__file__).parent
 COMMANDS = (
     "new", "train", "evaluate", "score", "compare", "status", "report", "explore", "encode", "export", "recipes",
-    "benchmark",
+    "tune", "benchmark",
 )  # fmt: skip
 DISTRIBUTIONS = ("prior", "posterior", "likelihood")
 ORDER = (
     COMMANDS,
+    ("tuning",),
     ("api",),
     ("experiment",),  # compares the runs of a sweep with what a paper claims
     ("comparison", "explorer"),

@@ -38,7 +38,7 @@ def train(*overrides: str, brief: bool = False, **settings: Any) -> TrainedRun:
     """
     typed = [*overrides, *(f"{key}={as_override(value)}" for key, value in settings.items())]
     with _TRAINING:
-        job, frozen = _job(typed), gc.get_freeze_count()
+        job, frozen = job_of(typed), gc.get_freeze_count()
         let_threads_sleep()
         try:
             parts = parts_of(job)  # a wrong setting leaves no folder
@@ -56,7 +56,7 @@ def train(*overrides: str, brief: bool = False, **settings: Any) -> TrainedRun:
     return TrainedRun(job.run.path)
 
 
-def _job(overrides: Sequence[str]) -> Job:
+def job_of(overrides: Sequence[str]) -> Job:
     """Return the checked job of these overrides.
 
     Raises:
