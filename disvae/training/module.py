@@ -257,14 +257,13 @@ class VAEModule(pl.LightningModule):
             self.fetch_terms()
         if due:
             values = {f"train/{name}": value for name, value in self.last_terms.items()}
-            self.log_dict(values, on_step=True, on_epoch=False, logger=False)
-            self.log_to_all(values)
+            self.log_values(values, on_step=True, on_epoch=False)
 
-    def log_to_all(self, values: Mapping[str, float]) -> None:
-        """Write values to every logger under the tags of `logged`; callbacks know them by their own names."""
-        for logger in self.loggers:
-            logger.log_metrics(logged(values), self.global_step)
-            logger.save()
+    def log_values(self, values: Mapping[str, float], **when: Any) -> None:
+        """Log values under the tags of `logged`, and for callbacks under their own names, too."""
+        tags = logged(values)
+        self.log_dict({**tags, "step": float(self.global_step)}, **when)
+        self.log_dict({name: value for name, value in values.items() if name not in tags}, logger=False, **when)
 
     def fetch_terms(self) -> None:
         """Copy the terms of the steps since the last call from the device into `last_terms`.
@@ -308,8 +307,7 @@ class VAEModule(pl.LightningModule):
         """Log the evaluation as `val/*`."""
         self._evaluation.close()
         values = {f"val/{name}": value for name, value in self.evaluation.items()}
-        self.log_dict(values, logger=False)
-        self.log_to_all(values)
+        self.log_values(values)
 
     def on_test_epoch_start(self) -> None:
         """Begin an evaluation on the held-out sample."""
