@@ -151,9 +151,11 @@ def _target(name: str, given: str | None, places: Sequence[Path]) -> Path | None
         return None
     if given is not None:
         return target(f"{name}={given}", name)
-    if len(places) == 1 and places[0].is_file():
+    if len(places) == 1 and os.path.isfile(places[0]):
         return places[0].with_suffix({"csv": ".csv", "report": ".html"}[name])
-    holding = [place.parent if place.is_file() or (place / "config.yaml").exists() else place for place in places]
+    holding = [
+        place.parent if os.path.isfile(place) or os.path.exists(place / "config.yaml") else place for place in places
+    ]
     folder = holding[0] if len(set(holding)) == 1 else Path(os.path.commonpath([path.absolute() for path in holding]))
     return folder / {"csv": "results.csv", "report": "report.html"}[name]
 

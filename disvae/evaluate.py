@@ -17,6 +17,7 @@ from collections.abc import Collection, Sequence
 
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
+from disvae.runs.digests import Damaged
 from disvae.runs.folder import Run
 from disvae.system.command import command, option, paths
 from disvae.system.help import score_help
@@ -34,9 +35,21 @@ def evaluate(arguments: Sequence[str]) -> None:
     if not folders:
         raise ConfigError("name the folder of a run: python -m disvae.evaluate outputs/DATASET/RUN")
     chosen, shown, score = scoring_settings(overrides)
-    runs = [Run(folder) for folder in folders]
-    for run in runs:
-        run.check_trained()
+    failed = set()
+
+    def failing(run: Run, error: ConfigError) -> None:
+        if len(folders) == 1:
+            raise error
+        failed.add(run)
+        print(f"disvae: {error}" if str(run.path) in str(error) else f"disvae: {run.path}: {error}", file=sys.stderr)
+
+    runs = []
+    for run in map(Run, folders):
+        try:
+            run.check_trained()
+            runs.append(run)
+        except Damaged as error:  # a path without a run is a wrong argument instead
+            failing(run, error)
     with loading():
         from disvae.evaluation import run_scores as evaluation
         from disvae.evaluation.run_encodings import built_of
@@ -46,10 +59,9 @@ def evaluate(arguments: Sequence[str]) -> None:
     nothing_chosen = not chosen and not shown
     metrics = evaluation.choose_metrics(chosen, "all" if nothing_chosen else [])
     pictures = drawing.choose_figures(shown, "all" if nothing_chosen else [])
-    if len(runs) == 1:
+    if len(folders) == 1:
         metrics.of_one()
     names = [evaluation.stage(score)]
-    failed = []
     for run in runs:
         try:
             built = None if place is None else built_of(run, place)
@@ -62,19 +74,19 @@ def evaluate(arguments: Sequence[str]) -> None:
                     written = drawing.draw_run(run, pictures, built=built)
                 _say_written(run, written)
         except ConfigError as error:
-            if len(runs) == 1:
-                raise
-            failed.append(f"{run.path}: {error}")
-            print(f"disvae: {failed[-1]}", file=sys.stderr)
+            failing(run, error)
     if len(runs) > 1 and metrics.of_runs:
         evaluation.score_together(runs, metrics, score, place)
         for run in runs:
             _show(run, [f"{names[0]}-runs"], metrics.nodes, "")
     for run in runs:
-        if run.report.exists():
-            write_page(run, run.report)
+        try:
+            if run not in failed and run.report.exists():
+                write_page(run, run.report)
+        except ConfigError as error:
+            failing(run, error)
     if failed:
-        raise ConfigError(f"{len(failed)} of {len(runs)} runs could not be scored or drawn: see above")
+        raise ConfigError(f"{len(failed)} of {len(folders)} runs could not be scored or drawn: see above")
 
 
 def _show(run: Run, stages: Sequence[str], labels: Collection[str], said: str) -> None:

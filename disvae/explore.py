@@ -13,12 +13,11 @@ The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for SIGTERM.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from disvae.config import ConfigError
 from disvae.runs.atomic import write_atomically
 from disvae.runs.folder import Run
-from disvae.system.command import command, option, paths
+from disvae.system.command import command, option, paths, target
 from disvae.system.imports import loading
 
 
@@ -28,7 +27,7 @@ def explore(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: an argument is wrong; the message says what to type.
     """
-    target, others = option(arguments, "out")
+    out, others = option(arguments, "out")
     place, others = option(others, "dataset.path")
     folders, overrides = paths(others, "run")
     if overrides:
@@ -36,8 +35,8 @@ def explore(arguments: Sequence[str]) -> None:
     if len(folders) != 1:
         raise ConfigError("name the folder of one run: python -m disvae.explore outputs/DATASET/RUN")
     run = Run(folders[0])
+    file = target(f"out={out}", "out") if out else run.path / "explore.html"
     run.check_trained()
-    file = Path(target) if target else run.path / "explore.html"
     with loading():
         from disvae.explorer.contents import page_of
     with run.lock():

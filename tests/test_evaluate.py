@@ -576,7 +576,7 @@ def test_a_run_that_cannot_be_scored_does_not_stop_the_others(run, tmp_path, cap
     with pytest.raises(ConfigError, match="1 of 2 runs could not be scored or drawn: see above"):
         evaluate([str(bad), str(run.path), "metric=[modularity]"])
     assert run.scores()["metric"].keys() - before == {"modularity"}
-    assert f"disvae: {bad}: {bad / 'last.ckpt'} cannot be read" in capsys.readouterr().err
+    assert f"disvae: {bad / 'last.ckpt'} cannot be read" in capsys.readouterr().err
 
 
 def test_damaged_scores_are_written_again(run, capsys):

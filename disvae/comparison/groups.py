@@ -319,6 +319,12 @@ def _axes(rows: Sequence[Row], by: Sequence[str]) -> dict[str, tuple[Setting, ..
         for name, value in row.settings.items():
             found.setdefault(name, set()).add(value)
     vary = [name for name, values in found.items() if len(values) > 1 and name != "seed"]
+    alike: dict[str, list[Row]] = {}  # apart from settings that only some runs have, such as init_from
+    for row in rows:
+        alike.setdefault(repr([row.settings.get(name) for name in vary]), []).append(row)
+    for same in alike.values():
+        everywhere = set(same[0].settings).intersection(*(row.settings for row in same))
+        vary += [name for row in same for name in row.settings if name not in everywhere and name not in vary]
     first = [*by, "objective", *WEIGHTS]
     vary.sort(key=lambda name: first.index(name) if name in first else len(first) + name.startswith(HOW))
     return {name: tuple(sorted(found[name], key=_order)) for name in vary}

@@ -258,7 +258,7 @@ class _Sections:
         """Return the link to a run's own page, or to its folder if it has no page."""
         assert row.path is not None
         page_of_run = Run(row.path).report
-        place = page_of_run if page_of_run.is_file() else row.path
+        place = page_of_run if os.path.isfile(page_of_run) else row.path
         return quote(Path(os.path.relpath(place.absolute(), self.folder)).as_posix())
 
     def _run(self, row: Row) -> Cell:

@@ -110,7 +110,7 @@ def _walk(path: Path) -> tuple[list[Path], list[Path], list[tuple[Path, str]]]:
 def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path, Row]]:
     for job in sweep.jobs:
         run, error = sweep.run(job), job.error or ""
-        if run is not None and (run.path / "status.json").exists():
+        if run is not None and _begun(run):
             row = of_run(run)
             yield run.path.resolve(), row if row.state == "finished" else replace(row, error=row.error or error)
             continue
@@ -118,6 +118,14 @@ def _of_sweep(sweep: Sweep) -> Iterator[tuple[Path, Row]]:
         path = None if run is None else run.path
         row = Row(job.name, path, state, error=error, settings=_typed(job), typed=True)
         yield (path or sweep.out / job.name).resolve(), row
+
+
+def _begun(run: Run) -> bool:
+    """Return whether a run has a status, or a folder that this user may not look into."""
+    try:
+        return (run.path / "status.json").exists()
+    except PermissionError:
+        return True
 
 
 def _typed(job: SweepJob) -> dict[str, Setting]:

@@ -15,6 +15,7 @@ from disvae.encoding import Encoding
 from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknife, of_codes, require_factors
 from disvae.metric import Metric, ModelMetric, NotApplicable
 from disvae.statistics.latents import ACTIVE
+from disvae.system.scratch import scratch
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ def compute_scores(
     divided; with None, metrics that read factors do not fit data with such a factor. `factors` are the factors that are
     scored; with None, all are. `done` is called with each result as soon as it is complete.
     """
+    from joblib import parallel_config
+
     if factors is not None:
         sources = {source: [with_factors(each, factors) for each in found] for source, found in sources.items()}
     if bins is not None:
@@ -67,7 +70,8 @@ def compute_scores(
     results = {label: Result() for label in metrics}
     tasks = _tasks(metrics, sources, repeats, seed, named)
     left = Counter(label for (label, _), _, _ in tasks)
-    with tqdm(total=len(tasks), desc="scoring", leave=False, disable=None) as bar:
+    bar = tqdm(total=len(tasks), desc="scoring", leave=False, disable=None)
+    with bar, parallel_config(temp_folder=str(scratch())):
         for (label, source), outcome in _outcomes(tasks, processes):
             bar.set_postfix_str(f"{label}, {source}")
             bar.update()

@@ -32,25 +32,19 @@ def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, (str, bool)) or _is_number(value)
 
 
-def _is_tree(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) for key in value) and all(map(_is_tree, value.values()))
-    return all(map(_is_tree, value)) if isinstance(value, list) else _is_scalar(value)
-
-
 TEXT = Kind("a text", lambda value: isinstance(value, str))
 OPTIONAL_TEXT = Kind("a text or null", lambda value: value is None or isinstance(value, str))
-NUMBER = Kind("a number", _is_number)
+NUMBER = Kind("a number (large whole ones as 1e20)", _is_number)
 OPTIONAL_NUMBER = Kind("a number or null", lambda value: value is None or _is_number(value))
 COUNT = Kind("a whole number >= 0", lambda value: type(value) is int and 0 <= value < _LARGEST)
 OPTIONAL_COUNT = Kind("a whole number >= 0 or null", lambda value: value is None or COUNT.test(value))
 MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
-TREE = Kind("settings", _is_tree)
+TREE = Kind("a text, a number (large whole ones as 1e20), true, false or null", _is_scalar)
 TARGET = Kind("the name of a class", lambda value: isinstance(value, str) and value.count(".") > 1)
 STATE = Kind(f"one of {', '.join(_STATES)}", lambda value: value in _STATES)
 
 Form = Kind | list[Any] | dict[str, Any]
-"""A kind, a list of one form for all items, or a form for each key.
+"""A kind, a list of one form for all items, or a form for each key; TREE also takes lists and mappings of its kind.
 
 A key that ends with `?` may be missing, and `*` stands for all other keys; without it other keys may hold anything.
 """
@@ -105,6 +99,8 @@ CONFIG: Form = {
 
 def mismatch(value: Any, form: Form, where: str = "") -> str:
     """Return in one line how a value differs from a form, or an empty text if it does not; `where` names the value."""
+    if form is TREE:
+        form = [TREE] if isinstance(value, list) else {"*": TREE} if isinstance(value, Mapping) else form
     if isinstance(form, Kind):
         return "" if form.test(value) else f"{where} must be {form.name}, got {reprlib.repr(value)}"
     if isinstance(form, list):

@@ -7,6 +7,7 @@ metrics.json     the final terms and scores
 scores.json      every metric with confidence intervals, baselines and protocol
 encoding.h5      the codes that the scores were computed from
 figures/         the pictures of the run
+csv/             the curves as tables, one for each session, with logger=[csv]
 log.txt          the output of a job of a sweep
 digests.json     digests of the files above and below that hold numbers, which are checked when they are read
 last.ckpt        the checkpoint to resume from
@@ -63,6 +64,10 @@ REMEDIES = {
 """What to do about a file that cannot be believed, by its name."""
 
 
+UNCHANGED = "defaults"
+"""The name of a run without overrides, before its hash."""
+
+
 LAST = (digests.NAME, "status.json")
 """Files of a repeat that are moved to their place after all others."""
 
@@ -96,7 +101,7 @@ def readable(overrides: Iterable[str], skip: Iterable[str], kept: int = 0) -> st
             if i >= kept and name and len(longer.encode()) > 100:
                 break
             name = longer.encode()[: LONGEST_READABLE if i < kept else 100].decode(errors="ignore")
-    return name.rstrip(",._") or "defaults"
+    return name.rstrip(",._") or UNCHANGED
 
 
 def _former(config: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -177,8 +182,13 @@ class Run:
 
         Raises:
             ConfigError: a file is missing, or a plugin is not allowed.
+            Damaged: the folder or the configuration cannot be read, or it is not that of the run.
         """
-        if not (self.path / "config.yaml").is_file() or not self.last.is_file():
+        try:
+            there = (self.path / "config.yaml").is_file() and self.last.is_file()
+        except PermissionError as error:
+            raise Damaged(f"{self.path} cannot be read ({error.strerror}): ask its owner") from error
+        if not there:
             raise ConfigError(f"{self.path} is not the folder of a trained run: config.yaml or last.ckpt is missing")
         check_plugins(plugins_of(self.config()), self.path)
 
@@ -201,9 +211,14 @@ class Run:
         """Return the resolved configuration, as plain containers.
 
         Raises:
-            Damaged: config.yaml is missing or damaged, or holds no configuration of a run.
+            Damaged: config.yaml is missing or damaged, holds no configuration of a run, or that of another run.
         """
-        return self._read("config.yaml", CONFIG, yaml_tree)
+        config = self._read("config.yaml", CONFIG, yaml_tree)
+        named = re.fullmatch(rf"(?:.*=.*|{UNCHANGED})-([0-9a-f]{{8}})", self._lock.parent.resolve().name)
+        if named and named[1] not in (digest(config), *map(digest, _former(config))):
+            path, remedy = self.path / "config.yaml", REMEDIES["config.yaml"].format(run=shlex.quote(str(self.path)))
+            raise Damaged(f"{path} is not that of {named[0]}: its hash is {digest(config)}; {remedy}")
+        return config
 
     def status(self) -> dict[str, Any]:
         """Return state, step, pid, host, time and, after a failure, error; the state of a missing folder is `new`."""
@@ -256,6 +271,10 @@ class Run:
             raise Damaged(f"{path} {error}: {remedy}") from error
         except Damaged:
             raise
+        except PermissionError as error:
+            raise Damaged(
+                f"{path} cannot be read ({error.strerror}): ask its owner, or type another out=PATH"
+            ) from error
         except Exception as error:  # a damaged file makes parsers raise many kinds of errors
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Damaged(f"{path} is not readable ({reason}): {remedy}") from error
@@ -313,7 +332,8 @@ class Run:
     def written(self, form: str = "{}") -> list[Path]:
         """Return the files that a repeat replaces; `form` is a pattern around the pattern of their names."""
         pictures = rf"({'|'.join(map(re.escape, options('figure')))})(-.*)?\.(png|gif)"
-        places = [(self.path, NAMES), (self.figures, pictures)]
+        tables = [(folder, r"metrics\.csv|hparams\.yaml") for folder in self.path.glob("csv/from-step-*")]
+        places = [(self.path, NAMES), (self.figures, pictures), *tables]
         return [
             path
             for folder, names in places
@@ -350,8 +370,9 @@ class Run:
                 for path in self.written():
                     if path.relative_to(self.path) not in successors:
                         path.unlink()
-                if self.figures.is_dir() and not any(self.figures.iterdir()):
-                    self.figures.rmdir()
+                for folder in (*self.path.glob("csv/from-step-*"), self.path / "csv", self.figures):
+                    if folder.is_dir() and not any(folder.iterdir()):
+                        folder.rmdir()
                 repeat.path.rename(done.path)
             if done.path.is_dir():
                 digests.admit(self.path, done.path)

@@ -21,6 +21,7 @@ from disvae.sweep.devices import Device
 from disvae.sweep.entry import Entry, together
 from disvae.sweep.view import SweepView
 from disvae.sweep.worker import GRACE, JobOutcome, do_jobs, kill, mark_dead
+from disvae.system.scratch import scratch, temporary_files_in
 from disvae.system.signals import awaited_signals, signals_call
 
 BUSY_PAUSE = 2.0
@@ -35,7 +36,8 @@ def process_context() -> Context:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["disvae.sweep.server"])
-    with signals_call(signal.SIG_IGN):  # what the terminal and Slurm send is not for the server, which ends with us
+    # What the terminal and Slurm send is not for the server, which ends with us.
+    with signals_call(signal.SIG_IGN), temporary_files_in(scratch()):
         forkserver.ensure_running()
     return context
 

@@ -231,7 +231,7 @@ def summary(entries: Sequence[Entry], record: Path, out: Path) -> None:
     for entry in entries:
         if entry.state == "failed":
             say(f"failed: {entry.name}: {first_line(entry.reason)}")
-            if entry.job and (log := entry.job.run.path / "log.txt").exists():
+            if entry.job and os.path.exists(log := entry.job.run.path / "log.txt"):
                 say(f"        log: {shlex.quote(str(log))}")
     if counts["interrupted"] or counts["waiting"] or counts["failed"]:
         forced = any(entry.config is not None and entry.config.force for entry in entries)

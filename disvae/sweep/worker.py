@@ -24,6 +24,7 @@ from disvae.runs.atomic import FULL
 from disvae.runs.folder import InUse, Run
 from disvae.runs.provenance import now
 from disvae.sweep.devices import Device, lease
+from disvae.system.scratch import clear_scratch
 from disvae.system.signals import Interrupted, interruptible, take_signals
 from disvae.training.job import Job
 from disvae.training.run_job import do, do_together, say_result
@@ -65,6 +66,7 @@ def do_jobs(jobs: Sequence[Job], connection: Connection, devices: Sequence[Devic
     logging.getLogger("disvae").setLevel(logging.INFO)
     Members(jobs, connection).do(devices, per_device)
     _stop_helpers()
+    clear_scratch()
     sys.stdout.flush()
     os._exit(0)  # exit handlers of thread pools and queues may wait for minutes
 
@@ -196,6 +198,7 @@ def _print_to(path: Path) -> None:
 
 def _leave(signum: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    clear_scratch()
     kill(os.getpid())
 
 

@@ -30,14 +30,16 @@ class Interrupted(BaseException):
 def take_signals(handler: Handler | signal.Handlers) -> dict[signal.Signals, Any]:
     """Let each signal in STOPS call `handler` from now on, and return their former handlers.
 
-    A SIGHUP that `nohup` ignores stays ignored, and a SIGUSR1 in a job of submitit is submitit's. Python allows this in
-    the main thread only; in another thread nothing changes, and the main thread gets the signals.
+    A SIGHUP that `nohup` ignores stays ignored, and in a job of submitit the signal that submitit waits for, SIGUSR2 or
+    that of SUBMITIT_PREEMPT_SIGNAL, is submitit's. Python allows this in the main thread only; in another thread
+    nothing changes, and the main thread gets the signals.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
     left = {number for number in STOPS[2:] if signal.getsignal(number) is signal.SIG_IGN}
     if "SUBMITIT_EXECUTOR" in os.environ:
-        left |= {number for number in STOPS if number.name == "SIGUSR1"}
+        preempts = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
+        left |= {number for number in STOPS if number.name == f"SIG{preempts}"}
     return {number: signal.signal(number, handler) for number in STOPS if number not in left}
 
 

@@ -116,9 +116,9 @@ class Training:
         started = time.perf_counter()
         first = self.runs[0]
         self.trainer.fit(self.module, datamodule=self.data, ckpt_path=first.run.last if first.checkpoint else None)
-        live = [run for run in self.runs if run.member.live]
-        if any(run.module.evaluated_at != self.trainer.global_step for run in live):
+        if any(run.module.evaluated_at != self.trainer.global_step for run in self.runs if run.member.live):
             self.trainer.validate(self.module, datamodule=self.data, verbose=False)
+        live = [run for run in self.runs if run.member.live]
         metrics = []
         for run in live:
             terms = {"train": run.module.last_terms, "val": run.module.evaluation}
@@ -130,5 +130,6 @@ class Training:
         seconds = {"training": self.seconds.training, "validation": self.seconds.validation}
         seconds["checkpoints, curves and the rest"] = time.perf_counter() - started - sum(seconds.values())
         for run, of_run in zip(live, metrics, strict=True):
-            run.run.save_metrics(of_run)
-            run.record["seconds"] = {name: round(spent, 1) for name, spent in seconds.items()}
+            if run.member.live:  # or else it failed on the held-out sample
+                run.run.save_metrics(of_run)
+                run.record["seconds"] = {name: round(spent, 1) for name, spent in seconds.items()}

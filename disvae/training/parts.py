@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from disvae.build import Built, build
+from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.evaluation.run_encodings import check, device_of
 from disvae.evaluation.run_scores import Chosen, choose_metrics
 from disvae.pictures.run_figures import Pictures, choose_figures
+from disvae.runs.contents import CONFIG, mismatch
 from disvae.system.instantiate import check_node, make
 from disvae.training.build_module import build_module
 from disvae.training.checkpoint_io import AtomicCheckpointIO
@@ -67,6 +69,8 @@ def prepare(job: Job, dataset: Dataset | None = None) -> Parts:
         check_node(node, f"logger.{name}", "folder", "step")
     callbacks = [make(node, f"callbacks.{name}") for name, node in config["callbacks"].items()]
     trainer_of(Path(), config, callbacks, [], AtomicCheckpointIO())
+    if wrong := mismatch(config, CONFIG):  # no reader of the run's config.yaml would take it
+        raise ConfigError(wrong)
     built = build(config, dataset)
     if at_end.metrics:
         check(built, config["score"])

@@ -78,6 +78,15 @@ def test_a_setting_that_is_constant_where_it_is_read_is_no_axis_and_one_that_is_
     ]
 
 
+def test_a_setting_that_only_some_runs_have_is_an_axis_where_nothing_else_tells_them_apart():
+    cold, warm = ([row(beta, settings=more) for beta in (1, 2)] for more in ({}, {"init_from": "ab12"}))
+    (compared,) = compare([*cold, *warm])
+    assert compared.axes == {"beta": (1.0, 2.0), "init_from": ("ab12",)}
+    assert [group.name for group in compared.groups] == [
+        "beta=1, init_from=ab12", "beta=1", "beta=2, init_from=ab12", "beta=2"
+    ]  # fmt: skip
+
+
 def test_numbers_are_sorted_as_numbers_and_weights_come_after_the_objective():
     rows = [row(beta, mig=0.1, settings={"z_dim": z}) for beta in (10, 2) for z in (8.0, 16.0)]
     (found,) = compare(rows)

@@ -51,7 +51,7 @@ def test_the_page_goes_to_the_run_or_where_it_is_told_to(run, tmp_path, capsys):
 
 
 def test_a_place_that_cannot_be_written_is_named(run, tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot write .*nowhere"):
+    with pytest.raises(ConfigError, match=r"out=.*nowhere.* must be a file in an existing folder"):
         explore([str(run), f"out={tmp_path / 'nowhere' / 'page.html'}"])
 
 

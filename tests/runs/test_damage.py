@@ -1,14 +1,17 @@
 """Damaged, exchanged and edited files of a run: no other number is shown without a word, and other runs are shown.
 
-`ROUNDS` damages and wrong contents are drawn by a seed; more rounds were run by hand.
+Damages and wrong contents are drawn by a seed.
 """
 
 import contextlib
+import errno
 import json
+import os
 import random
 import shutil
 import warnings
 from dataclasses import replace
+from functools import partial, partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +23,21 @@ from killed import Changes, Killed
 from disvae.compare import compare_paths
 from disvae.comparison.results import collect
 from disvae.config import ConfigError, resolved
+from disvae.evaluate import evaluate
 from disvae.evaluation.compute import MODEL
 from disvae.evaluation.run_encodings import sources_of
+from disvae.explore import explore
 from disvae.runs.curves import curves
 from disvae.runs.digests import NAME, write_recorded
-from disvae.runs.folder import Run
+from disvae.runs.folder import Run, digest
 from disvae.status import status
 from disvae.sweep.record import Sweep, SweepJob
 from disvae.training.job import Job
 from disvae.training.loop import train_run
 
-ROUNDS = 20
+ROUNDS = int(os.environ.get("DISVAE_TEST_DAMAGES", "20"))
+"""Number of damages and of wrong contents; type DISVAE_TEST_DAMAGES=300 for a thorough search."""
+
 CPU = torch.device("cpu")
 
 
@@ -42,7 +49,7 @@ def pristine(composed, tmp_path_factory):
     small = ("dataset=clusters", "model.encoder_hidden=[4]", "model.decoder_hidden=[4]", "steps=4", "eval_every=2")
     for seed in (0, 1):
         config = resolved(composed(*small, "eval_images=100", "final=[sparsity]", "metric=[]", f"seed={seed}"))
-        run = Run(out / "clusters" / f"seed={seed}-{seed}123abcd")
+        run = Run(out / "clusters" / f"seed={seed}-{digest(config)}")
         train_run(Job(run, config, brief=True))
         sweep.jobs.append(SweepJob([f"seed={seed}"], f"clusters/{run.path.name}"))
     sweep.write()
@@ -164,6 +171,24 @@ def test_a_file_of_another_run_is_no_longer_believed(pristine, before, tmp_path,
     assert said.startswith(expected) or name == "status.json"  # both are finished at step 4
 
 
+@pytest.mark.parametrize("change", [{"seed": 7}, {"steps": 8}])
+def test_an_edited_configuration_is_not_that_of_the_folder(pristine, tmp_path, capsys, change):
+    out = shutil.copytree(pristine, tmp_path / "out")
+    run, other = (Run(path) for path in sorted((out / "clusters").glob("seed=*")))
+    (run.path / NAME).unlink()
+    (run.path / "config.yaml").write_text(yaml.safe_dump(run.config() | change))
+    said = rf"config.yaml is not that of {run.path.name}: its hash is \w{{8}}; repeat the run with force=true$"
+    for command in (evaluate, explore):
+        with pytest.raises(ConfigError, match=said):
+            command([str(run.path)])
+    with pytest.raises(ConfigError, match="1 of 2 runs could not be scored"):
+        evaluate([str(run.path), str(other.path), "metric=[sparsity]", "score.controls=[]"])
+    compare_paths([str(out), "report=none"])
+    status([str(out)])
+    assert f"{run.path.name}/config.yaml is not that of" in capsys.readouterr().out.replace("\n", "")
+    assert other.path.name in (out / "results.csv").read_text()
+
+
 WRONG = [None, True, -5, 10**6, 10**400, 0.5, float("nan"), "", "abc", [], {}, [[]], {"_target_": "os.system"}, "[/x]"]
 CONTENTS = {
     "config.yaml": lambda tree: yaml.safe_dump(tree),
@@ -203,6 +228,8 @@ def test_wrong_content_is_one_line_and_hides_no_other_run(pristine, before, tmp_
     shown = rows(out)
     assert shown[other] == rows(pristine)[other]
     assert victim in shown
+    if name == "config.yaml" and not shown[victim].error:  # what was changed decides no number
+        assert digest(Run(out / victim).config()) == victim.name[-8:]
     status([str(out)])
     compare_paths([str(out), "report=none"])
     assert str(other.name) in (out / "results.csv").read_text()
@@ -256,6 +283,30 @@ def test_a_kill_at_any_moment_leaves_a_file_that_its_digest_knows(tmp_path, monk
     (tmp_path / "metrics.json").write_text('{"val/elbo": -1.0}')
     with pytest.raises(ConfigError, match=r"metrics\.json is not what was written \(damaged\?\): delete it"):
         run.metrics()
+
+
+def test_a_run_of_another_user_is_named_and_hides_no_other(pristine, tmp_path, monkeypatch, capsys):
+    out = shutil.copytree(pristine, tmp_path / "out")
+    run, other = (Run(path) for path in sorted((out / "clusters").glob("seed=*")))
+
+    def denied(asked, path):
+        if path.parent == run.path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return asked(path)
+
+    for name in ("exists", "is_file", "read_bytes"):
+        monkeypatch.setattr(Path, name, partialmethod(partial(denied, getattr(Path, name))))
+    with pytest.raises(ConfigError, match="1 of 2 runs could not be scored or drawn"):
+        evaluate([str(run.path), str(other.path), "metric=[sparsity]", "score.controls=[]"])
+    assert f"{run.path} cannot be read (Permission denied): ask its owner\n" in capsys.readouterr().err
+    for place in (out, next((out / "sweeps").glob("*.json"))):
+        compare_paths([str(place), f"report={tmp_path / 'report.html'}", f"csv={tmp_path / 'all.csv'}"])
+        status([str(place)])
+        said = capsys.readouterr().out.replace("\n", "")
+        assert f"{run.path / 'status.json'} cannot be read (Permission denied): ask its owner" in said
+        assert "2 runs: 1 finished, 1 failed" in said
+        assert other.path.name in (tmp_path / "all.csv").read_text()
+        assert other.path.name in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_name_that_is_not_utf8_is_a_row(pristine, tmp_path, capsys):

@@ -19,6 +19,9 @@ def test_each_of_them_interrupts_and_is_given_back(signum):
 
 def test_nohup_and_submitit_keep_theirs(monkeypatch):
     monkeypatch.setitem(os.environ, "SUBMITIT_EXECUTOR", "slurm")
+    with pytest.raises(Interrupted), interruptible():
+        signal.raise_signal(signal.SIGUSR1)  # submitit waits for SIGUSR2, if nothing else is said
+    monkeypatch.setitem(os.environ, "SUBMITIT_PREEMPT_SIGNAL", "USR1")
     seen = []
     formers = [signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))]
     try:

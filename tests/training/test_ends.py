@@ -14,7 +14,7 @@ from disvae.training.callbacks import Checkpoints
 from disvae.training.job import Job
 from disvae.training.job_group import train_jobs
 from disvae.training.loop import train_run
-from disvae.training.module import VAEModule
+from disvae.training.module import Evaluation, VAEModule
 from disvae.training.run_trainer import RunTrainer, Stopped
 
 SMALL = (
@@ -97,8 +97,8 @@ def ended(*jobs: Job) -> list[bool | BaseException]:
 
 
 def test_a_failure_of_one_packed_run_ends_that_run_only(job, monkeypatch):
-    jobs = [job(f"seed={seed}", f"seed={seed}") for seed in range(4)]
-    write, log = Checkpoints.write, TensorBoard.log_metrics
+    jobs = [job(f"seed={seed}", f"seed={seed}", "split.held_out=0.1", "batch_size=100") for seed in range(6)]
+    write, log, add, close = Checkpoints.write, TensorBoard.log_metrics, Evaluation.add, Evaluation.close
 
     def failing_write(checkpoints, trainer, path):
         if path == jobs[1].run.last and trainer.global_step == 2:
@@ -110,16 +110,32 @@ def test_a_failure_of_one_packed_run_ends_that_run_only(job, monkeypatch):
             raise OSError("no room for events")
         log(logger, values, step)
 
+    def failing_evaluation(evaluation, batch):
+        if evaluation.module.seed == 4 and evaluation.step == 2:
+            raise ValueError("no divergence of this posterior")
+        add(evaluation, batch)
+
+    def failing_held_out(evaluation):
+        if evaluation.module.seed == 5 and evaluation.module.evaluated_at == 4:
+            raise ValueError("no aggregate of these codes")
+        close(evaluation)
+
     monkeypatch.setattr(Checkpoints, "write", failing_write)
     monkeypatch.setattr(TensorBoard, "log_metrics", failing_log)
+    monkeypatch.setattr(Evaluation, "add", failing_evaluation)
+    monkeypatch.setattr(Evaluation, "close", failing_held_out)
     outcomes = ended(*jobs)
     assert outcomes[0] is True
     assert outcomes[3] is True
+    assert str(outcomes[4]) == "no divergence of this posterior"
+    assert str(outcomes[5]) == "no aggregate of these codes"
     assert str(outcomes[1]) == f"cannot write {jobs[1].run.last}"
     assert str(outcomes[2]) == "no room for events"
-    assert [each.run.status()["state"] for each in jobs] == ["finished", "failed", "failed", "finished"]
+    assert [each.run.status()["state"] for each in jobs] == [
+        "finished", "failed", "failed", "finished", "failed", "failed"
+    ]  # fmt: skip
     monkeypatch.undo()
-    alone = job("alone", "seed=3")
+    alone = job("alone", "seed=3", "split.held_out=0.1", "batch_size=100")
     train_run(alone)
     assert jobs[3].run.metrics()["val/elbo"] == pytest.approx(alone.run.metrics()["val/elbo"], rel=1e-3)
 

@@ -11,6 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from disvae.config import ConfigError, resolved
+from disvae.logger import wandb
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
 from disvae.runs.tags import logged
@@ -199,6 +200,14 @@ def test_a_checkpoint_due_at_a_validation_is_written_once_and_after_it(train, mo
     assert [entry for entry in written if entry[0] == "last.ckpt"] == [("last.ckpt", 10, 10), ("last.ckpt", 20, 20)]
 
 
+def test_a_repeat_is_a_run_of_its_own_at_weights_and_biases(tmp_path, monkeypatch):
+    monkeypatch.setattr(wandb, "WandbLogger", dict)
+    run = tmp_path / "beta=2-0123abcd"
+    made = [wandb.wandb(folder, 0, "disvae", True) for folder in (run, run / ".new")]
+    assert [each["id"] for each in made] == ["0123abcd", "0123abcd-repeat"]
+    assert [each["name"] for each in made] == [run.name, run.name]
+
+
 def test_a_repeat_brings_the_files_of_every_logger(composed, tiny, tmp_path):
     run = Run(tmp_path / "run")
     config = resolved(composed(*tiny, "logger=[tensorboard,csv]", "+trainer.profiler=simple"))
@@ -206,7 +215,10 @@ def test_a_repeat_brings_the_files_of_every_logger(composed, tiny, tmp_path):
     train_run(Job(run, config, brief=True))
     first = table.read_text()
     table.write_text("old")
+    (later := table.parents[1] / "from-step-10").mkdir()
+    (later / "metrics.csv").write_text("of a session that went on")
     train_run(Job(run, config, force=True, brief=True))
     assert table.read_text() == first
+    assert not later.exists()
     assert list(run.path.glob("*profile*"))
     assert not list(run.path.glob(".new"))

@@ -1,6 +1,7 @@
 """Several runs as one LightningModule: their steps are made at once, everything else is done for each as if alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -248,16 +249,28 @@ class PackedModule(WholeStep):
             self._end_evaluation()
             self._evaluated = batch.k
             if member in self.live:
-                self._evaluation = Evaluation(member, self.global_step, len(self._blocks.blocks[batch.k].rows))
+                with self._own(member):
+                    self._evaluation = Evaluation(member, self.global_step, len(self._blocks.blocks[batch.k].rows))
         if self._evaluation is not None:
-            self._evaluation.add(batch.batch)
+            with self._own(member):
+                self._evaluation.add(batch.batch)
 
     test_step = validation_step
 
     def _end_evaluation(self) -> None:
         if self._evaluation is not None:
-            self._evaluation.close()
+            with self._own(self.all[self._evaluated]):
+                self._evaluation.close()
         self._evaluation = None
+
+    @contextmanager
+    def _own(self, member: VAEModule) -> Iterator[None]:
+        """Let an error in the evaluation of a member end this member only."""
+        try:
+            yield
+        except Exception as error:
+            self._evaluation = None
+            self.leave(member, error)
 
     def on_validation_epoch_end(self) -> None:
         """End the last evaluation and log each member's as `val/*`."""
