@@ -6,10 +6,21 @@ command line starts without torch; __init__.pyi holds their types.
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
+
+if sys.argv[:1] == ["-m"]:  # Python looks for the command of python -m disvae.COMMAND
+    for _name in ("hydra", "torch", "pytorch_lightning", "rich", "h5py", "sklearn", "filelock"):
+        if find_spec(_name) is None:
+            print(
+                f"disvae: {sys.executable} lacks the package {_name}: type source .venv/bin/activate after "
+                "./scripts/setup, or pip install . in the folder of disvae's source",
+                file=sys.stderr,
+            )
+            sys.exit(2)
 
 _FUNCTIONS = {"runs": "tables", "score": "scoring", "train": "training"}
 """Files of disvae/api/ by the name of their function; disvae.NAME is a module too, with a command or a room in it."""

@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from disvae.config import ConfigError
 from disvae.dataset import Dataset, check_images
-from disvae.dataset.batches import Data
+from disvae.dataset.batches import Batch, Data
 from disvae.objective import Objective
 from disvae.system.instantiate import make
 from disvae.vae import VAE
@@ -29,15 +29,24 @@ class Built:
     objective: Objective
 
 
+def objective_alone(config: Mapping[str, Any]) -> Objective:
+    """Return the objective of a resolved configuration, to be asked and not trained; random numbers stay the same."""
+    with torch.random.fork_rng([]):
+        objective: Objective = make(config["objective"], "objective")
+    return objective
+
+
 def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
     """Return the VAE of a resolved configuration, with initial weights, for images of shape (C, H, W)."""
     z_dim = config["z_dim"]
     prior = make(config["prior"], "prior", z_dim=z_dim)
     posterior = make(config["posterior"], "posterior", z_dim=z_dim)
     likelihood = make(config["likelihood"], "likelihood")
-    sizes = {"encoder_size": posterior.size, "likelihood_size": likelihood.size}
-    model = make(config["model"], "model", x_shape=x_shape, z_dim=z_dim, **sizes)
-    return VAE(model, prior, posterior, likelihood)
+    objective = objective_alone(config)
+    own = {"encoder_outputs": objective.encoder_outputs, "noise": objective.noise}
+    sizes = {"encoder_size": posterior.size + own["encoder_outputs"], "likelihood_size": likelihood.size}
+    model = make(config["model"], "model", x_shape=x_shape, z_dim=z_dim + own["noise"], **sizes)
+    return VAE(model, prior, posterior, likelihood, **own)
 
 
 def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
@@ -62,12 +71,17 @@ def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
                 f"batch_size must be at least {objective.least_batch} for {name}, got {config['batch_size']}: "
                 f"type batch_size={objective.least_batch} or more"
             )
+        if objective.sampler is not None and (len(dataset.factor_sizes) < 2 or min(dataset.factor_sizes) < 2):
+            name = type(objective).__module__.rpartition(".")[2]
+            raise ValueError(f"objective={name} needs factors of variation: type dataset=sprites")
+        objective.prepare(dataset)
         data = Data(
             dataset,
             batch_size=config["batch_size"],
             extra=objective.extra_batches,
             seed=config["seed"],
             eval_images=config["eval_images"],
+            sampler=objective.sampler,
             **config["split"],
         )
         look = Data.sample(data.train_rows, LOOK, config["seed"])
@@ -87,7 +101,7 @@ def check_together(vae: VAE, objective: Objective, x: Tensor, N: int) -> None:
     """Raise ValueError if prior, posterior, objective and images (B, C, H, W) do not fit together."""
     training = vae.training
     vae.eval()  # keeps the running statistics of batch normalisation unchanged
-    draw = vae(x, step=0, N=N)
+    draw = objective.draw(vae, Batch(x, x[:0]), step=0, N=N)
     _check_prior(draw.pz, draw.z)
     objective.check(draw)
     vae.train(training)

@@ -8,6 +8,7 @@ A path is a run folder, a folder of runs, or the record of a sweep. Runs that di
 of different datasets are compared separately.
 
   SETTING=VALUE,...   compare only runs with one of these values: objective=beta_tc, optimizer.lr=1e-3
+  tags=a,b            compare only runs with one of these tags
   metric=[a,b]        columns: a score (mig/histogram), all scores of a metric (mig), or terms (elbo, kl)
   by=beta,alpha       settings on the axes: x of the figures, then y of the heat maps
   sort=mig/histogram  the score that ranks the groups
@@ -38,7 +39,7 @@ from disvae.system.plugins import check_plugins
 
 log = logging.getLogger(__name__)
 
-OPTIONS = ("metric", "by", "sort", "udr", "traversals", "csv", "report")
+OPTIONS = ("tags", "metric", "by", "sort", "udr", "traversals", "csv", "report")
 
 
 def compare_paths(arguments: Sequence[str]) -> None:
@@ -53,7 +54,7 @@ def compare_paths(arguments: Sequence[str]) -> None:
     options, where = _options(overrides)
     targets = {name: _target(name, options.get(name), places) for name in ("csv", "report")}
     with_udr, with_traversals = _flag("udr", options, False), _flag("traversals", options, True)
-    rows = collect(places)
+    rows = collect(places, tags := _list(options.get("tags", "")))
     for row in rows:
         check_plugins(row.plugins, row.path or Path(row.name))
     chosen = [tag for name in _list(options.get("metric", "")) for tag in tags_of(name, rows)]
@@ -69,7 +70,7 @@ def compare_paths(arguments: Sequence[str]) -> None:
         for comparison in comparisons:
             for group, reason in udr.compute(comparison).items():
                 log.warning("UDR of %s is not available: %s", group, reason)
-        comparisons = compare(collect(places), where, chosen, by)
+        comparisons = compare(collect(places, tags), where, chosen, by)
     _show(comparisons, chosen, sort, with_udr)
     print()
     if targets["csv"] is not None:

@@ -21,13 +21,13 @@ BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"
 NEUTRAL = {"beta": 1, "alpha": 0}
 """Values that are allowed for every objective, so that one sweep can span several objectives."""
 
-FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", "files", "needs")
+FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", "files", "needs", "supervision")
 """Keys in the YAML of an option that describe the option. They are not passed to its class and not stored in runs.
 
 They are in the YAML because they are needed where importing the class, and torch with it, takes too long.
 """
 
-NULLABLE = ("experiment", "debug", "scheduler")
+NULLABLE = ("experiment", "hparams_search", "debug", "scheduler")
 """Groups in which no option need be chosen; null stands for none."""
 
 LISTS = ("metric", "figure", "callbacks", "logger")
@@ -224,6 +224,10 @@ def check_values(cfg: DictConfig) -> None:
         if cfg.split[key] is None and key == "held_out":
             continue  # the dataset's official test images
         _number(f"split.{key}", cfg.split[key], least=0, whole=False, most=0.5)
+    if cfg.split["train"] is not None:
+        _number("split.train (or null)", cfg.split["train"], least=1, whole=True)
+    if not OmegaConf.is_list(cfg.tags) or not all(re.fullmatch(r"[\w.-]+", str(tag)) for tag in cfg.tags):
+        raise ConfigError(f"tags must be a list of words, as in tags=[paper,draft], got {_shown(cfg.tags)}")
     if cfg.preview == "claims":
         raise ConfigError("this experiment trains nothing: type python -m disvae.recipes NAME, with its name")
     if cfg.preview not in (None, "schedule"):
@@ -321,6 +325,18 @@ def spelled(argument: str) -> str:
     if key.startswith("+") and key.lstrip("+").partition("@")[0] in groups():
         key = key.lstrip("+")
     return f"~{key.lstrip('~')}" if key.lstrip("~") in NULLABLE and value == "null" else key + equals + value
+
+
+def bracketed(argument: str) -> str:
+    """Return `metric=[mig,dci]` for `metric=mig,dci`, which a shell that expands brackets takes without quotes.
+
+    It is for a single run only: in a sweep, `logger=csv,wandb` is an axis of two values.
+    """
+    key, _, value = argument.partition("=")
+    if key in (*LISTS, "final", "final_figures", "tags") and value not in ("all", "null"):
+        value = f"[{value}]" if re.fullmatch(r"[\w.-]+(,[\w.-]+)*", value) else value
+        return f"{key}={value}"
+    return argument
 
 
 def check_names(arguments: Iterable[str]) -> None:
@@ -498,6 +514,9 @@ def resolved(cfg: DictConfig, *, complete: bool = True) -> dict[str, Any]:
         tree["init_from"] = trained_weights(former)
     tree.pop("plugins")  # those that the run uses are in it, however they were allowed
     named = tuple(targets(tree))
+    for node, name in ((tree, "tags"), (tree["split"], "train")):
+        if not node[name]:  # as in runs made before these settings existed
+            node.pop(name)
     used = [package for package in packages()[1:] if any(target.startswith(f"{package}.") for target in named)]
     return {**{name: {} for name in LISTS}, **tree, **({"plugins": used} if used else {})}
 

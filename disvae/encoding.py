@@ -64,7 +64,7 @@ def encode(vae: VAE, images: Images, rows: Tensor) -> Tensor:
     ) as bar:
         outputs = []
         for block in blocks:
-            outputs.append(vae.model.encoder(images.take(block).to(device)).float())
+            outputs.append(vae.outputs(images.take(block).to(device)).float())
             bar.update(len(block))
     vae.train(was_training)
     return torch.cat(outputs)

@@ -42,7 +42,7 @@ def kl(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
 
     Otherwise return log q(z|x) - log p(z) at the sample `z` (B, D).
     """
-    per_latent = _kl_per_latent(qz_x, pz, z)
+    per_latent = elementwise_kl(qz_x, pz, z)
     if per_latent is not None:
         return per_latent.sum(1)
     closed = _closed_form(qz_x, pz)
@@ -59,11 +59,12 @@ def kl(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor:
 
 def kl_per_dimension(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor | None:
     """Return the batch mean (D,) of each latent's KL, which sum to the KL; None if q or p does not factorise."""
-    per_latent = _kl_per_latent(qz_x, pz, z)
+    per_latent = elementwise_kl(qz_x, pz, z)
     return None if per_latent is None else per_latent.mean(0)
 
 
-def _kl_per_latent(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor | None:
+def elementwise_kl(qz_x: Distribution, pz: Distribution, z: Tensor) -> Tensor | None:
+    """Return the KL (B, D) of each image and latent; None if q or p does not factorise."""
     q_d, p_d = factorised(qz_x), factorised(pz)
     if q_d is None or p_d is None:
         return None

@@ -3,11 +3,13 @@
     python -m disvae.status
     python -m disvae.status outputs/sprites
     python -m disvae.status outputs/sweeps/SWEEP.json state=failed,killed
+    python -m disvae.status tags=paper
 
 Without a path, the runs in outputs/ are listed. The states are new (not started), running, finished, interrupted and
 killed (repeat the command to resume), diverged and failed (with the reason).
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from rich.text import Text
 
 from disvae.comparison.results import Row, collect
 from disvae.config import ConfigError
-from disvae.system.command import command, paths
+from disvae.system.command import command, option, paths
 
 STATES = {
     "new": "dim",
@@ -43,8 +45,9 @@ def status(arguments: Sequence[str]) -> None:
     from disvae.runs.terminal import console
 
     folders, overrides = paths(arguments, "path")
+    tags, overrides = option(overrides, "tags")
     wanted = _wanted(overrides)
-    rows = collect(folders or [Path("outputs")])
+    rows = collect(folders or [Path("outputs")], re.findall(r"[^\s,\[\]]+", tags or ""))
     screen = console()
     for row in rows:
         if row.state in wanted:
@@ -65,7 +68,9 @@ def _wanted(overrides: Sequence[str]) -> list[str]:
         key, _, value = override.partition("=")
         wanted = value.split(",")
         if key != "state" or set(wanted) - STATES.keys():
-            raise ConfigError(f"{override} is not an option: type state= and one or several of {','.join(STATES)}")
+            raise ConfigError(
+                f"{override} is not an option: type state= and one or several of {','.join(STATES)}, or tags=WORD"
+            )
     return wanted
 
 

@@ -21,10 +21,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from disvae.config import ConfigError, check_lists, check_names, conf_dir, spelled
+from disvae.config import ConfigError, bracketed, check_lists, check_names, conf_dir, spelled
 from disvae.sweep.axes import expand
 from disvae.sweep.engine import check_installed
-from disvae.system.command import asks_help, one_line, prepare_process, refusals
+from disvae.system.command import asks_help, one_line, prepare_process, prints_version, refusals
 from disvae.system.help import help_text
 from disvae.system.overrides import in_words, ordered, translated, typed
 from disvae.system.plugins import allow_plugins
@@ -102,11 +102,15 @@ def main() -> None:
     _set_up()
     with refusals():
         allow_plugins(sys.argv[1:])
+        if prints_version(sys.argv[1:]):
+            return
         if asks_help(sys.argv[1:]):
             program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
             print(help_text(program))
             return
         sys.argv[1:] = [spelled(expand(argument)) for argument in ordered(sys.argv[1:])]
+        if not {"-m", "--multirun"} & {*sys.argv[1:]}:
+            sys.argv[1:] = map(bracketed, sys.argv[1:])
         check_lists(sys.argv[1:])
         check_names(sys.argv[1:])
         check_installed(sys.argv[1:])

@@ -27,32 +27,54 @@ class Draw:
 
 
 class VAE(nn.Module):
-    """A variational auto-encoder: an encoder, a decoder, a prior, a posterior and a likelihood."""
+    """A variational auto-encoder: an encoder, a decoder, a prior, a posterior and a likelihood.
 
-    def __init__(self, model: Model, prior: Prior, posterior: Posterior, likelihood: Likelihood) -> None:
+    The first `encoder_outputs` numbers of the encoder are the objective's own; the posterior reads the others. The
+    decoder takes `noise` further inputs after a code.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        prior: Prior,
+        posterior: Posterior,
+        likelihood: Likelihood,
+        *,
+        encoder_outputs: int = 0,
+        noise: int = 0,
+    ) -> None:
         super().__init__()
+        self.encoder_outputs = encoder_outputs
+        self.noise = noise
         self.model = model
         self.prior = prior
         self.posterior = posterior
         self.likelihood = likelihood
 
+    def outputs(self, x: Tensor) -> Tensor:
+        """Return the numbers (B, ...) that the posterior reads, for images (B, C, H, W)."""
+        h: Tensor = self.model.encoder(x)
+        return h[:, self.encoder_outputs :] if self.encoder_outputs else h
+
     def encode(self, x: Tensor) -> Distribution:
         """Return q(z|x) for images (B, C, H, W)."""
-        qz_x: Distribution = self.posterior(self.model.encoder(x))
+        qz_x: Distribution = self.posterior(self.outputs(x))
         return qz_x
 
-    def decode(self, z: Tensor) -> Distribution:
-        """Return p(x|z) for codes (B, D)."""
+    def decode(self, z: Tensor, noise: Tensor | None = None) -> Distribution:
+        """Return p(x|z) for codes (B, D) and, if the decoder takes it, noise (B, `noise`), which is 0 unless given."""
+        if self.noise:
+            z = torch.cat([z, z.new_zeros(len(z), self.noise) if noise is None else noise], 1)
         px_z: Distribution = self.likelihood(self.model.decoder(z))
         return px_z
 
     def forward(self, x: Tensor, *, step: int, N: int, x_extra: Tensor | None = None, h: Tensor | None = None) -> Draw:
         """Encode the images, draw one code for each and decode it.
 
-        `x_extra` (B', C, H, W) is only encoded, for objectives that permute codes. `h` is the encoder's output for `x`,
-        if it is already computed.
+        `x_extra` (B', C, H, W) is only encoded, for objectives that permute codes. `h` are the `outputs` for `x`, if
+        they are already computed.
         """
-        qz_x: Distribution = self.posterior(self.model.encoder(x) if h is None else h)
+        qz_x: Distribution = self.posterior(self.outputs(x) if h is None else h)
         z = qz_x.rsample()
         if x_extra is None or len(x_extra) == 0:
             z_extra = z.new_zeros(0, z.shape[1])

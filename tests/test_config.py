@@ -130,6 +130,20 @@ def test_an_option_that_does_not_exist_is_an_error(composed, group):
         composed(f"{group}=typo")
 
 
+def test_a_list_needs_no_brackets_in_a_single_run():
+    typed = [
+        "metric=mig,dci",
+        "final=mig",
+        "tags=a,b",
+        "metric=[mig]",
+        "final=all",
+        "beta=1,2",
+        "metric.mig.x=1,2",
+    ]
+    said = ["metric=[mig,dci]", "final=[mig]", "tags=[a,b]", *typed[3:]]
+    assert list(map(config.bracketed, typed)) == said
+
+
 def test_identity_ignores_spelling_and_place_but_not_numbers(composed):
     def mark(*overrides):
         return identity(config.resolved(composed(*overrides)))
@@ -137,6 +151,10 @@ def test_identity_ignores_spelling_and_place_but_not_numbers(composed):
     assert (
         mark("beta=6") == mark("beta=6.0") == mark("beta=6", "out=/elsewhere", "trainer.accelerator=cpu", "force=true")
     )
+    assert mark("tags=[paper]") == mark("trainer=cpu") == mark("split.train=null") == mark()
+    assert mark("split.train=32") != mark()
+    assert {"tags", "train"}.isdisjoint({*config.resolved(composed()), *config.resolved(composed())["split"]})
+    assert config.resolved(composed("tags=[paper]"))["tags"] == ["paper"]
     assert mark("beta=6") != mark("beta=5")
     assert mark("seed=0") != mark("seed=1")
     assert mark("trainer.precision=16-mixed") != mark()

@@ -1,10 +1,14 @@
 """What a command waits for before it begins: the libraries that it imports."""
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+import disvae
 
 SLOW = {"torch", "pytorch_lightning", "sklearn", "scipy", "matplotlib", "h5py", "joblib", "torchmetrics", "numpy"}
 SLOW |= {"jinja2"}  # which only a page needs
@@ -46,3 +50,19 @@ def test_scoring_a_file_imports_no_lightning(tmp_path):
     path = tmp_path / "codes.npz"
     np.savez(path, codes=rng.standard_normal((200, 3)), factors=rng.integers(0, 3, (200, 2)))
     assert not imported("score", str(path), "metric=[mig]", "score.repeats=2") & {"pytorch_lightning", "matplotlib"}
+
+
+def test_a_python_without_the_dependencies_is_told_what_to_type(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["-m"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "rich" else name)
+    with pytest.raises(SystemExit) as ended:
+        exec(Path(disvae.__file__).read_text(encoding="utf-8"), {"__name__": "disvae"})
+    assert ended.value.code == 2
+    assert "lacks the package rich: type source .venv/bin/activate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["train", "status", "compare", "new"])
+def test_every_command_tells_our_version(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--version"])
+    importlib.import_module(f"disvae.{name}").main()
+    assert capsys.readouterr().out == f"disvae {disvae.__version__}\n"

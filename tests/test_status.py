@@ -4,8 +4,10 @@ import os
 import socket
 
 import pytest
+from omegaconf import OmegaConf
 
-from disvae.config import ConfigError
+from disvae.compare import compare_paths
+from disvae.config import ConfigError, resolved
 from disvae.runs.atomic import write_atomically
 from disvae.runs.folder import Run
 from disvae.status import status
@@ -72,6 +74,16 @@ def test_a_folder_of_runs_lists_them_and_the_jobs_of_its_sweeps_once(sweep, caps
 def test_states_are_filtered(sweep, capsys):
     said = lines(capsys, str(sweep.path), "state=killed,new")
     assert [line.split()[0] for line in said] == ["killed", "new", "5"]
+
+
+def test_runs_are_filtered_by_their_tags(sweep, capsys, composed):
+    for name, tags in (("a-1", "[paper,old]"), ("c-3", "[draft]")):
+        text = OmegaConf.to_yaml(OmegaConf.create(resolved(composed(f"tags={tags}"))))
+        (sweep.out / "sprites" / name / "config.yaml").write_text(text)
+    said = lines(capsys, str(sweep.out), "tags=paper,draft", "state=finished")
+    assert [line.split()[0] for line in said] == ["finished", "2"]
+    with pytest.raises(ConfigError, match="no run has tags=new; the runs have draft, old, paper"):
+        compare_paths([str(sweep.out), "tags=[new]"])
 
 
 def test_a_run_whose_folder_is_held_is_running(sweep, capsys):

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from disvae.api.overrides import as_override
 from disvae.api.trained import TrainedRun
-from disvae.config import ConfigError, check_lists, check_names, spelled
+from disvae.config import ConfigError, bracketed, check_lists, check_names, spelled
 from disvae.system.command import let_threads_sleep
 from disvae.system.compose import composing
 from disvae.system.overrides import check_forms, translated
@@ -62,7 +62,7 @@ def job_of(overrides: Sequence[str]) -> Job:
     Raises:
         ConfigError: a setting is wrong; the message says what to type.
     """
-    overrides = list(map(spelled, overrides))
+    overrides = [bracketed(spelled(override)) for override in overrides]
     allow_plugins(overrides)
     check_forms(overrides)
     check_lists(overrides)

@@ -25,7 +25,7 @@ OVER_STEPS = (
 )
 """Terms whose curves are drawn; headline scores that are computed at validations follow."""
 
-MOST_SEEDS = 10
+MOST_DRAWN_SEEDS = 10
 """Most runs of a group that are read."""
 
 _Curves = Mapping[str, Sequence[Curve]]
@@ -49,7 +49,7 @@ def over_steps(chosen: Sequence[Line]) -> Iterator[tuple[Figure, str]]:
 
 def _curves_of(group: Group) -> _Curves:
     found: dict[str, list[Curve]] = {}
-    for row in group.rows[:MOST_SEEDS]:
+    for row in group.rows[:MOST_DRAWN_SEEDS]:
         if row.path is not None and row.path.is_dir():
             try:
                 of_run = curves(row.path)

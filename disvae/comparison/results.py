@@ -1,7 +1,7 @@
 """Results of runs, read from their folders: settings, terms, scores, baselines and failures. Imports no torch."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Row:
     `chance`, by tag and source. `needed` holds by label how many images those metrics need that had fewer. `peers`
     names the folders of the runs that UDR compared. `repeat` is the progress of a repeat with force=true. A `typed` row
     has no configuration: only the settings in its overrides are known. `plugins` names the packages whose options the
-    run uses.
+    run uses, and `tags` are the words in tags=[...].
     """
 
     name: str
@@ -44,6 +44,7 @@ class Row:
     repeat: str = ""
     typed: bool = False
     plugins: tuple[Any, ...] = ()
+    tags: frozenset[str] = frozenset()
 
     def half(self, tag: str) -> float | None:
         """Return half the 95 % interval of a value over the images of this run; None if it has no interval."""
@@ -53,11 +54,13 @@ class Row:
         return 1.96 * self.errors[tag] if tag in self.errors else None
 
 
-def collect(paths: Iterable[Path]) -> list[Row]:
+def collect(paths: Iterable[Path], tags: Collection[str] = ()) -> list[Row]:
     """Return a row for each run below `paths` (run folders, folders of runs, records of sweeps), each run once.
 
+    With `tags`, only runs that have one of them are returned.
+
     Raises:
-        ConfigError: a path does not exist, or no run is found.
+        ConfigError: a path does not exist, no run is found, or none has one of the tags.
     """
     paths = list(paths)
     rows: dict[Path, Row] = {}
@@ -74,7 +77,11 @@ def collect(paths: Iterable[Path]) -> list[Row]:
         raise ConfigError(
             f"no runs in {', '.join(map(str, paths))}; name run folders, a folder of runs, or a sweeps/*.json"
         )
-    return list(rows.values())
+    tagged = [row for row in rows.values() if not tags or row.tags & {*tags}]
+    if not tagged:
+        there = ", ".join(sorted(frozenset().union(*(row.tags for row in rows.values())))) or "no tags"
+        raise ConfigError(f"no run has tags={','.join(tags)}; the runs have {there}")
+    return tagged
 
 
 def _below(path: Path) -> Iterator[tuple[Path, Row]]:
@@ -168,6 +175,7 @@ def of_run(run: Run) -> Row:
             peers=_peers(scores),
             repeat=_repeat(run.place(force=True)),
             plugins=tuple(plugins_of(config)),
+            tags=frozenset(map(str, config.get("tags", ()))),
         )
     except Exception as error:  # whatever is wrong with one run must not hide the others
         reason = str(error) if isinstance(error, ConfigError) else f"{run.path} cannot be read: {error!r}"

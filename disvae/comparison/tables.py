@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from disvae.comparison import udr
-from disvae.comparison.groups import Comparison, Group, Ranked, shown
+from disvae.comparison.groups import Comparison, Group, Ranked, seeds_to_tell_apart, shown
 from disvae.comparison.results import Row
 from disvae.runs.atomic import write_atomically
-from disvae.runs.settings import Setting
+from disvae.runs.settings import Setting, supervision
 from disvae.runs.tables import Cell, Head, Table, few_images, number, number_cell
 from disvae.runs.tags import better, said, short, titled, without_labels
 from disvae.runs.terminal import needed_width, print_whole, rich_table
@@ -94,18 +94,34 @@ def collapse_of(comparison: Comparison) -> str:
 
 
 def trust(comparison: Comparison, sort: str) -> str:
-    """Return a sentence on how many groups these seeds tell apart from the first; empty if `sort` has no better end."""
-    others = comparison.rank(sort)[1:]
+    """Return which group and which seed is best, and how far to rely on it; empty if `sort` has no better end."""
+    ranked = comparison.rank(sort)
+    others = ranked[1:]
     if not others or not better(sort):
         return ""
     known = [each.told_apart for each in others if each.told_apart is not None]
-    what = f"by {short(sort)} the first group is"
+    what = f"by {short(sort)} the best is {_best(ranked[0], sort)}; it is"
     if not known:
         return f"{what} told apart from no other: this needs at least two seeds of each group, better three"
     if not any(known):
-        return f"{what} told apart from no other: do not rely on this order, run more seeds"
+        return f"{what} told apart from no other: do not rely on this order, {_more(ranked[0], others[0])}"
     unknown = f"; not known for {len(others) - len(known)} with one seed each" if len(known) < len(others) else ""
     return f"{what} told apart from {sum(known)} of {len(others)} others{unknown}"
+
+
+def _best(first: Ranked, sort: str) -> str:
+    """Return the first group in words, with its best seed, which is read from the seeds and so too good."""
+    rows = [row for row in first.group.rows if sort in row.metrics]
+    seed = max(rows, key=lambda row: better(sort) * row.metrics[sort]) if len(rows) > 1 else None
+    at = "" if seed is None else f", its best seed {seed.settings.get('seed'):g} ({seed.metrics[sort]:.3g})"
+    return f"{first.group.name}{at}"
+
+
+def _more(first: Ranked, second: Ranked) -> str:
+    n = seeds_to_tell_apart(first.estimate, second.estimate)
+    if n is None:
+        return "run more seeds"
+    return f"about {n} seeds of each would tell the first two apart (power 80 %, if they differ as these do)"
 
 
 def _counted(n: int, what: str) -> str:
@@ -122,7 +138,7 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % confidence interval (Student's t)"]
     if len(comparison.groups) > 1:
-        marks = "★ best mean of its column   ≈ not told apart from it by these seeds (Welch, 95 %)"
+        marks = "★ best mean of its column   ≈ not told apart from it by these seeds (95 %, Games & Howell)"
         lines.append(marks if len(few) < len(comparison.groups) else "★ best of its column")
     lines += filter(None, [trust(comparison, sort)])
     if few:
@@ -152,10 +168,14 @@ def too_few(comparison: Comparison, tags: Sequence[str]) -> list[str]:
 def groups_table(comparison: Comparison, tags: Sequence[str], sort: str) -> Table:
     """Return the groups of a dataset, best by `sort` first, with means over seeds and the baselines below.
 
-    ★ marks the best mean of a column; ≈ marks means that these seeds do not tell apart from the best.
+    What training knew beside the images is a column unless it is nothing for every group. ★ marks the best mean of a
+    column; ≈ marks means that these seeds do not tell apart from the best.
     """
     places = {tag: {id(each.group): each for each in comparison.rank(tag)} for tag in tags}
-    heads = [Head("#"), *(axis_heads(comparison) or [Head("group", is_text=True)]), Head("seeds"), *map(tag_head, tags)]
+    known = {id(group): supervision(str(group.settings.get("objective"))) for group in comparison.groups}
+    stated = [Head("supervision", is_text=True)] if set(known.values()) - {"none"} else []
+    names = axis_heads(comparison) or [Head("group", is_text=True)]
+    heads = [Head("#"), *names, *stated, Head("seeds"), *map(tag_head, tags)]
     ranked = [each.group for each in comparison.rank(sort)]
     ranked += [group for group in comparison.groups if id(group) not in places[sort]]
     rows = []
@@ -164,13 +184,14 @@ def groups_table(comparison: Comparison, tags: Sequence[str], sort: str) -> Tabl
         cells = [Cell(str(place.place) if place and better(sort) else "")]
         settings = [setting_cell(group.settings.get(axis, "")) for axis in comparison.axes]
         cells += settings or [Cell(group.name, kind="text")]
+        cells += [Cell(known[id(group)], kind="text") for _ in stated]
         cells += [Cell(str(len(group.rows)), hint=f"seeds {', '.join(map(shown, group.seeds))}")]
         cells += [_estimate(group, tag, places[tag].get(id(group))) for tag in tags]
         rows.append(cells)
     levels = {tag: comparison.controls(tag) for tag in tags}
     references = []
     for source in dict.fromkeys(source for of_tag in levels.values() for source in of_tag):
-        cells = [Cell(""), Cell(source, kind="text"), *[Cell("")] * max(1, len(comparison.axes))]
+        cells = [Cell(""), Cell(source, kind="text"), *[Cell("")] * (len(names) + len(stated))]
         references.append(cells + [number_cell(of.get(source)) for of in levels.values()])
     return Table(heads, rows, references)
 
@@ -249,7 +270,7 @@ def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
 
 
 def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a row for each run: folder, group, state, every setting, and every value with its standard error `_se`.
+    """Write a row for each run: folder, group, state, supervision, every setting, every value with its error `_se`.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -262,7 +283,9 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
     values = [name for tag in tags for name in ((tag, f"{tag}_se") if tag in with_errors else (tag,))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_csv_cell, ["path", "run", "group", "state", "step", "error", *settings, *values]))
+    writer.writerow(
+        map(_csv_cell, ["path", "run", "group", "state", "step", "error", "supervision", *settings, *values])
+    )
     for row in rows:
         cells = row.metrics | {f"{tag}_se": error for tag, error in row.errors.items()}
         line = [
@@ -272,6 +295,7 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
             row.state,
             row.step,
             row.error,
+            supervision(str(row.settings["objective"])) if "objective" in row.settings else "",
             *(shown(row.settings[name]) if name in row.settings else "" for name in settings),
             *(cells.get(name, "") for name in values),
         ]

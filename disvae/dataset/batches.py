@@ -5,8 +5,8 @@ the batches of an uninterrupted one.
 """
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -14,19 +14,28 @@ import torch
 from torch import Tensor
 
 from disvae.dataset import Dataset
+from disvae.dataset.samplers import Rows, Sampler
 
 log = logging.getLogger(__name__)
-
-Rows = dict[str, Tensor]
-"""Row indices of images: `index` (B,) for a batch and `extra` (B',) for its further images."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The images of one step, on the device that computes."""
+    """The images of one step, on the device that computes; `group` and `varies` come from a sampler, in training only.
+
+    A group is a run of neighbouring images, and all groups of a batch have the same size.
+    """
 
     x: Tensor  # (B, C, H, W) in [0, 1]
     x_extra: Tensor  # (B', C, H, W): further images drawn independently of x; B' is 0 unless the objective needs them
+    group: Tensor | None = None  # (B,): the group of each image; None: the images are drawn independently
+    varies: Tensor | None = None  # (G,) or (G, K): what varies within each group, as the sampler says it
+    h: Tensor | None = None  # (B, ...): the encoder's outputs for x, if they are already computed
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that this batch has, by name, so that `Batch(**batch.tensors())` equals it."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def split(
@@ -61,11 +70,15 @@ def split(
 class Batches:
     """The row indices of every batch of a run, read from an endless chain of permutations, one for each epoch.
 
-    A batch may span two epochs. A step has `index` (B,) and, from a second chain, `extra` (extra * B,).
+    A batch may span two epochs. A step has `index` (B,) and, from a second chain, `extra` (extra * B,). If there is a
+    function `drawn` of the step, it gives `index` and what a sampler adds to it.
     """
 
-    def __init__(self, rows: Tensor, batch_size: int, extra: int, seed: int) -> None:
+    def __init__(
+        self, rows: Tensor, batch_size: int, extra: int, seed: int, drawn: Callable[[int], Rows] | None = None
+    ) -> None:
         self.rows = rows
+        self.drawn = drawn
         self.sizes = {"index": batch_size, "extra": extra * batch_size}
         self.seed = seed
         self._permutation = lru_cache(maxsize=4)(self._permuted)  # this epoch and the next, in both chains
@@ -85,10 +98,15 @@ class Batches:
 
     def of_steps(self, first: int, n: int) -> Rows:
         """Return the batches of `n` steps from `first` on: `index` (n, B) and `extra` (n, extra * B)."""
-        return {
+        chained = {
             name: self._stretch(chain, first * size, (first + n) * size).view(n, size)
             for chain, (name, size) in enumerate(self.sizes.items())
+            if self.drawn is None or name != "index"
         }
+        if self.drawn is None:
+            return chained
+        steps = [self.drawn(step) for step in range(first, first + n)]
+        return {**{name: torch.stack([rows[name] for rows in steps]) for name in steps[0]}, **chained}
 
 
 class Blocks:
@@ -114,9 +132,9 @@ class Blocks:
 class Data:
     """A dataset split by seed, whose images are kept on the device that gathers them.
 
-    `extra` is the objective's `extra_batches`. Validation and held-out scores use a fixed sample of at most
-    `eval_images` rows of their split. Without validation rows, training rows are scored. Without held-out rows, none
-    are.
+    `extra` is the objective's `extra_batches`, and `sampler` chooses the rows of its steps. Validation and held-out
+    scores use a fixed sample of at most `eval_images` rows of their split. Without validation rows, training rows are
+    scored. Without held-out rows, none are. Of the training rows, the first `train` are used.
     """
 
     def __init__(
@@ -129,6 +147,8 @@ class Data:
         validation: float,
         held_out: float | None,
         eval_images: int,
+        train: int | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         self.dataset = dataset
         self.images = dataset.images
@@ -136,12 +156,13 @@ class Data:
         rows = split(
             len(dataset.images), validation=validation, held_out=held_out, official=dataset.held_out, seed=seed
         )
-        self.train_rows = rows[0]
+        self.train_rows = rows[0][:train]
         if len(self.train_rows) < batch_size:
             raise ValueError(f"batch_size must be at most the {len(self.train_rows)} training images, got {batch_size}")
-        self.validation_rows = self.sample(rows[1] if len(rows[1]) else rows[0], eval_images, seed)
+        self.validation_rows = self.sample(rows[1] if len(rows[1]) else self.train_rows, eval_images, seed)
         self.held_out_rows = self.sample(rows[2], eval_images, seed)
-        self.batches = Batches(self.train_rows, batch_size, extra, seed)
+        drawn = None if sampler is None else sampler.of_rows(dataset, self.train_rows, batch_size, seed)
+        self.batches = Batches(self.train_rows, batch_size, extra, seed, drawn)
 
     @staticmethod
     def sample(rows: Tensor, most: int, seed: int) -> Tensor:
@@ -164,7 +185,7 @@ class Data:
                 log.info("The images are larger than the memory of the GPU: batches are gathered in this process")
         here = self.images.data.device
         x, x_extra = (send(self.images.take(send(rows[name], here)), device) for name in ("index", "extra"))
-        return Batch(x, x_extra)
+        return Batch(x, x_extra, **{name: send(rows[name], device) for name in ("group", "varies") if name in rows})
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:

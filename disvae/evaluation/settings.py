@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from disvae.config import ConfigError, check_lists, check_names, check_score
+from disvae.config import ConfigError, bracketed, check_lists, check_names, check_score
 from disvae.system.compose import composing
 from disvae.system.overrides import check_forms, translated
 
@@ -17,6 +17,7 @@ def scoring_settings(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str
     from hydra import compose
     from omegaconf import OmegaConf
 
+    overrides = list(map(bracketed, overrides))
     check_forms(overrides)
     check_lists(overrides)
     check_names(overrides)

@@ -170,7 +170,7 @@ def draw_plane(axes: Axes, vae: VAE, x: Tensor, *, extent: float = 2.0, points: 
         raise ValueError(f"z_dim must be 2 to draw q(z) in a plane, got {vae.prior.z_dim}")
     line = torch.linspace(-extent, extent, points)
     grid = torch.cartesian_prod(line, line)  # (points^2, 2), first latent slowest
-    log_qz = Aggregate(vae.posterior, vae.model.encoder(x)).log_density(grid)
+    log_qz = Aggregate(vae.posterior, vae.outputs(x)).log_density(grid)
     pz = vae.prior().log_prob(grid).exp()
     square = (points, points)
     axes.imshow(

@@ -1,7 +1,7 @@
 """The data from which pictures of a run are drawn."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, Union
 
@@ -39,6 +39,7 @@ class FigureData:
         default_factory=dict
     )  # of the weights of the objective, by name
     steps: int = 0  # optimiser steps of the whole run
+    latent_names: Sequence[str] = ()  # what each latent is for, if the objective says it
 
     @cached_property
     def qz_x(self) -> Distribution:
@@ -64,7 +65,7 @@ class FigureData:
     @cached_property
     def latents(self) -> Latents:
         """Return the order of the latents, which is the same in every picture."""
-        return latents(self.qz_x, self.pz)
+        return replace(latents(self.qz_x, self.pz), names=self.latent_names)
 
     @cached_property
     def limits(self) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from disvae.build import Built
+from disvae.build import Built, objective_alone
 from disvae.config import ConfigError, is_option, nodes, options
 from disvae.data.factors import binned
 from disvae.encoding import Encoding
@@ -101,7 +101,8 @@ def view_of(encoding: Encoding, config: Mapping[str, Any], folder: Path) -> Figu
     Pictures show a continuous factor in BINS classes of equally many images.
     """
     classes = replace(encoding, factors=binned(encoding.factors, BINS))
-    return FigureData(classes, partial(curves, folder), schedules_of(config), config["steps"])
+    names = objective_alone(config).latent_names(encoding.factor_names)
+    return FigureData(classes, partial(curves, folder), schedules_of(config), config["steps"], names)
 
 
 def schedules_of(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ NOT_IDENTITY = (
     "launcher",
     "zip",
     "plugins",
+    "tags",
 )
 """Top-level keys that do not change what is trained."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from disvae.config import facts
 from disvae.runs.identity import FILE_CHECKSUM, identity
 
 Setting = str | int | float | bool | None
@@ -15,6 +16,18 @@ LEFT_OUT = ("dataset.path", FILE_CHECKSUM)
 
 WEIGHTS = ("beta", "alpha", "capacity")
 """Weights with a schedule; on the command line they have no prefix `objective.`."""
+
+
+SUPERVISED = {
+    "pairs": "pairs of images that share most factors",
+    "factors": "groups of images in which a known factor varies",
+}
+"""What training knows beside the images, in words, for each supervision but `none`."""
+
+
+def supervision(objective: str) -> str:
+    """Return what an objective's training knows beside the images, as its YAML says it: none, pairs or factors."""
+    return str((facts("objective", objective) or {}).get("supervision", "none"))
 
 
 def flat_settings(config: Mapping[str, Any]) -> dict[str, Setting]:

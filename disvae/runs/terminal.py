@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.text import Text
 
 from disvae.runs.folder import Run
+from disvae.runs.settings import SUPERVISED, flat_settings, supervision
 from disvae.runs.tables import Table, failures, few_images, needed_images, scores_table, terms_table
 from disvae.runs.verdict import verdict
 from disvae.system.duration import duration
@@ -65,7 +66,10 @@ def print_result(run: Run) -> None:
     if said:
         screen.print(f"\n{said}", highlight=False)
     screen.print(f"\nRun folder:   {run.path}", highlight=False, soft_wrap=True)
-    screen.print(f"TensorBoard:  tensorboard --logdir {shlex.quote(str(run.path))}", highlight=False, soft_wrap=True)
+    if any(run.path.glob("events.*")):
+        screen.print(
+            f"TensorBoard:  tensorboard --logdir {shlex.quote(str(run.path))}", highlight=False, soft_wrap=True
+        )
     if run.report.is_file():
         screen.print(f"Page:         {run.report}", highlight=False, soft_wrap=True)
 
@@ -144,8 +148,11 @@ def spent(run: Run) -> str:
 
 
 def notes(run: Run) -> list[str]:
-    """Return warnings about the final terms of a run: a bound that is reached."""
+    """Return what to know beside the final terms of a run: its supervision, and a bound that is reached."""
     metrics, said = run.metrics(), []
+    known = supervision(str(flat_settings(run.config())["objective"]))
+    if known != "none":
+        said.append(f"supervision: {known}: training was given {SUPERVISED[known]}")
     limit = metrics["val/overlap/mutual_information_limit"]
     if metrics["val/overlap/mutual_information"] > 0.9 * limit:
         said.append(

@@ -1,6 +1,6 @@
 """How much each latent of a VAE encodes, and where its prior puts it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ class Latents:
     order: list[int]
     active: list[bool]  # active[d] is about latent d, not the d-th in the order
     kl: list[float] | None  # nats; None where posterior or prior have no marginals
+    names: Sequence[str] = ()  # what each latent is for, if the objective says it
 
     @property
     def busy(self) -> list[int]:
@@ -33,8 +34,9 @@ class Latents:
         return [d for d in self.order if self.active[d]]
 
     def label(self, d: int) -> str:
-        """Return a name such as `z3`, with the KL where it is known: `z3 1.20 nats`."""
-        return f"z{d}" if self.kl is None else f"z{d}  {max(self.kl[d], 0):.2f} nats"
+        """Return a name such as `z3` or `z3 posX`, with the KL where it is known: `z3 1.20 nats`."""
+        name = f"z{d} {self.names[d]}" if self.names else f"z{d}"
+        return name if self.kl is None else f"{name}  {max(self.kl[d], 0):.2f} nats"
 
     def first(self, most: int, inactive: int) -> list[int]:
         """Return at most `most` latents in order, at most `inactive` of them inactive."""

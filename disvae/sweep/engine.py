@@ -20,7 +20,7 @@ def check_installed(arguments: Iterable[str]) -> None:
         key, _, name = argument.partition("=")
         extra, plugin = EXTRAS.get(name.partition("_")[0].replace("slurm", "submitit"), ("", ""))
         if key == "hydra/launcher" and extra and importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
-            raise ConfigError(f'{argument} is not installed: type pip install "disvae[{extra}]"')
+            raise ConfigError(f'{argument} is not installed: type pip install ".[{extra}]" in the folder of its source')
 
 
 def carry(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:

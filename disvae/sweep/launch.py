@@ -28,7 +28,7 @@ from disvae.system.overrides import in_words, typed
 from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job, JobFailed
 
-NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every", "plugins")
+NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every", "plugins", "tags")
 """Settings that do not make it another sweep: its record's name and hash leave them out."""
 
 MANY = 30
@@ -55,6 +55,24 @@ def launch(config: DictConfig, context: HydraContext, jobs: Sequence[Sequence[st
     if stopped is not None:
         sys.exit(128 + stopped)
     return [launcher.result(entry) for entry in launcher.entries]
+
+
+def new_record(config: DictConfig) -> Sweep:
+    """Return the empty record of this process's command, which is not written yet."""
+    arguments = [
+        argument
+        for argument in typed(config.hydra.overrides.task)
+        if argument.lstrip("+~").partition("=")[0].partition(".")[0] not in NOT_OF_THE_SWEEP
+    ]
+    command = f"python -m disvae.train {shlex.join(sys.argv[1:])}"
+    return Sweep.find(Path(config.out), readable(arguments, ()), arguments, command, now())
+
+
+def parallel(config: DictConfig, found: Sequence[devices.Device]) -> int:
+    """Return how many processes may run at once with these GPUs, or without a GPU."""
+    asked = config.launcher.processes
+    slots = len(found) * config.launcher.per_device or machine.processes(asked)
+    return min(slots, asked) if found and asked != "auto" else slots
 
 
 class Launcher:
@@ -103,11 +121,8 @@ class Launcher:
     def _prepare(self, config: DictConfig) -> tuple[Context, int, list[devices.Device]]:
         """Return how to start processes, how many run at once, and the GPUs they use."""
         found = devices.find(config.trainer.accelerator)
-        asked = config.launcher.processes
-        slots = len(found) * config.launcher.per_device or machine.processes(asked)
-        if found and asked != "auto":
-            slots = min(slots, asked)
-        slots = min(slots, len(self.entries))  # finished jobs count, so that a resumed sweep has as many threads
+        # Finished jobs count, so that a resumed sweep has as many threads.
+        slots = min(parallel(config, found), len(self.entries))
         machine.share_threads(slots)
         return process_context(), slots, found
 
@@ -117,14 +132,7 @@ class Launcher:
         Raises:
             ConfigError: `out` cannot be written.
         """
-        arguments = [
-            argument
-            for argument in typed(self.config.hydra.overrides.task)
-            if argument.lstrip("+~").partition("=")[0].partition(".")[0] not in NOT_OF_THE_SWEEP
-        ]
-        command = f"python -m disvae.train {shlex.join(sys.argv[1:])}"
-        out = Path(self.config.out)
-        sweep = Sweep.find(out, readable(arguments, ()), arguments, command, now())
+        sweep = new_record(self.config)
         if first:  # a sweeper that searches launches more than once
             sweep = Sweep.read(sweep.path)
         sweep.jobs += [SweepJob(entry.overrides, None) for entry in self.entries]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from disvae import __version__
 from disvae.config import ConfigError
 from disvae.system.output import keep_output, lost_output
 from disvae.system.plugins import allow_plugins
@@ -63,6 +64,13 @@ def option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
 def asks_help(arguments: Sequence[str]) -> bool:
     """Return whether one of the arguments is -h or --help."""
     return any(argument in ("-h", "--help") for argument in arguments)
+
+
+def prints_version(arguments: Sequence[str]) -> bool:
+    """Print the version of disvae if --version is among the arguments; return whether it is."""
+    if "--version" in arguments:
+        print(f"disvae {__version__}")
+    return "--version" in arguments
 
 
 def let_threads_sleep() -> None:
@@ -122,6 +130,8 @@ def command(describe: Callable[[], str], work: Callable[[Sequence[str]], None], 
     prepare_process()
     with refusals(kept):
         arguments = allow_plugins(sys.argv[1:])
+        if prints_version(arguments):
+            return
         if asks_help(arguments):
             print(describe())
         else:

@@ -123,7 +123,10 @@ def _checked(node: Any, family: str, key: str, positional: int = 0, given: Colle
 
 def _check_size(key: str, value: Any, kind: Any) -> None:
     """Raise ConfigError for a number that is not finite, or a count for which no machine has the time or the memory."""
-    if isinstance(value, list):
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            _check_size(f"{key}.{name}", item, kind)
+    elif isinstance(value, list):
         for item in value:
             _check_size(key, item, get_args(kind)[0] if get_args(kind) else kind)
     elif isinstance(value, float) and not math.isfinite(value):
@@ -180,6 +183,8 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin in (list, tuple, collections.abc.Sequence):
         item = get_args(kind)[0]
         return isinstance(value, list) and all(_fits(element, item) for element in value)
+    if origin is collections.abc.Mapping:
+        return isinstance(value, Mapping) and all(_fits(element, get_args(kind)[1]) for element in value.values())
     if kind is type(None):
         return value is None
     if kind is float:
@@ -199,6 +204,8 @@ def _say(kind: Any) -> str:
         return " or ".join(map(repr, get_args(kind)))
     if len(_options(kind)) > 1:
         return " or ".join(map(_say, _options(kind)))
+    if get_origin(kind) is collections.abc.Mapping:
+        return f"{SEVERAL[get_args(kind)[1]]} by name, {{NAME: VALUE}}"
     if get_origin(kind) in (list, tuple, collections.abc.Sequence):
         item = get_args(kind)[0]
         return f"a list of {f'lists of {SEVERAL[get_args(item)[0]]}' if get_args(item) else SEVERAL[item]}"

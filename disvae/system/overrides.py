@@ -112,7 +112,7 @@ def known_settings() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {name: [] for name in _leaves(general, "")}
     found |= {name: [] for name in _leaves(read_conf("score"), "score")}
     for group in sorted(groups()):
-        for option in options(group) if group not in ("hydra", "experiment", "debug") else ():
+        for option in options(group) if group not in ("hydra", "experiment", "hparams_search", "debug") else ():
             tree = read_conf(f"{group}/{option}")
             places = {group: f"{group}={option}"}
             if group == "schedule":

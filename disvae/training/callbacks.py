@@ -178,11 +178,12 @@ class Checkpoints(pl.Callback):
         self.save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write best.ckpt if the ELBO is the best so far."""
+        """Write best.ckpt if the ELBO, or what the objective names as `best`, is the best so far."""
         _check(trainer)
         member = self.member.built
-        if self.member.live and member.evaluation["elbo"] > member.best_elbo:
-            member.best_elbo = member.evaluation["elbo"]
+        now = member.evaluation[member.objective.best]
+        if self.member.live and now > member.best_elbo:
+            member.best_elbo = now
             with self.member.own():
                 self.write(trainer, self.member.run.best)
 

@@ -121,10 +121,11 @@ class GraphedVAEModule(WholeStep, VAEModule):
         return self.optimizer
 
     def make_step(self, inputs: dict[str, Tensor], step: Any) -> Tensor:
-        """Make a whole optimiser step on images `x` and `x_extra` with `weights`; return its terms (T,)."""
-        self.schedules.feed(inputs["weights"])
+        """Make a whole optimiser step on the tensors of a batch with `weights`; return its terms (T,)."""
+        *of_batch, weights = inputs
+        self.schedules.feed(inputs[weights])
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self.compute_terms(Batch(inputs["x"], inputs["x_extra"]), step)
+        terms = self.compute_terms(Batch(**{name: inputs[name] for name in of_batch}), step)
         terms["loss"].backward()
         norm = clip_gradients(self.parameters(), self.gradient_clip_val)
         self.optimizer.step()
@@ -134,7 +135,7 @@ class GraphedVAEModule(WholeStep, VAEModule):
         """Make the step of a batch and return its loss."""
         step = self.global_step
         (weights,) = self.schedules.at([step])
-        inputs = {"x": batch.x, "x_extra": batch.x_extra, "weights": send(weights, batch.x.device)}
+        inputs = {**batch.tensors(), "weights": send(weights, batch.x.device)}
         row = self.recorder(inputs, step, lambda: seed_noise(step_seed(self.seed, step), batch.x.device))
         self.rows.append(row)
         return row[self.names.index("loss")]

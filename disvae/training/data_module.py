@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytorch_lightning as pl
 import torch
 
-from disvae.dataset.batches import Batch, Batches, Blocks, Data, Rows
+from disvae.dataset.batches import Batch, Batches, Blocks, Data
+from disvae.dataset.samplers import Rows
 
 
 class StepRows:

@@ -18,6 +18,9 @@ from disvae.system.compose import composing
 NAMED_FIRST = ("objective", "beta", "alpha", "seed", "init_from")
 """Settings that a name begins with, since it may be cut."""
 
+SETS = ("experiment", "hparams_search", "trainer")
+"""Groups that are left out of a name, which has the settings that they change."""
+
 NOT_COMPARED = ("hydra.overrides", "hydra.runtime", "hydra.job")
 """Nodes that say how a configuration was composed."""
 
@@ -45,7 +48,7 @@ def changes(cfg: DictConfig, choices: Mapping[str, Any], varied: Sequence[str] =
     """
     config = resolved(cfg)
     dataset = (_folders(cfg), f"dataset={choices['dataset']}")
-    before = {**usual(*dataset).hydra.runtime.choices, "callbacks": "[]", "experiment": choices.get("experiment")}
+    before = {**usual(*dataset).hydra.runtime.choices, "callbacks": "[]", **{name: choices.get(name) for name in SETS}}
     after = {**choices, "callbacks": str(list(config["callbacks"]))}
     chosen = {
         group: option

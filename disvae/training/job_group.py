@@ -118,8 +118,8 @@ class JobGroup:
         if len(numbers) == 1:
             return [numbers]
         first = self.runs[numbers[0]]
-        rows = first.built.data.blocks(first.built.data.train_rows[: first.config["batch_size"]])
-        batch = first.built.data.take(next(iter(rows)), first.built.data.images.data.device)
+        rows = {name: of_step[0] for name, of_step in first.built.data.batches.of_steps(first.at_step, 1).items()}
+        batch = first.built.data.take(rows, first.built.data.images.data.device)
         reason = refusal([self.runs[i].module for i in numbers], batch)
         if reason is None:
             return [numbers]

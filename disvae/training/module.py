@@ -1,6 +1,7 @@
 """The LightningModule: images to a Draw, a Draw to the objective's terms. It knows no objective by name."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,8 @@ class Evaluation:
     def add(self, batch: Batch) -> None:
         """Add a block of images, weighted by its size."""
         module = self.module
-        h = module.vae.model.encoder(batch.x)
-        draw = module.vae(batch.x, step=self.step, N=module.N, x_extra=batch.x_extra, h=h)
+        h = module.vae.outputs(batch.x)
+        draw = module.objective.draw(module.vae, replace(batch, h=h), step=self.step, N=module.N)
         for name, term in module.objective(draw).items():
             self.totals.setdefault(name, []).append(len(batch.x) * term)
         self.encodings.append(h.float())  # autocast's bfloat16 is for the networks
@@ -216,8 +217,8 @@ class VAEModule(pl.LightningModule):
         )
 
     def new_optimizer(self) -> Optimizer:
-        """Return one optimiser with the VAE's group and those of the objective's own parameters."""
-        return self.make_optimizer([{"params": list(self.vae.parameters())}, *self.objective.parameter_groups()])
+        """Return one optimiser with the objective's groups of the VAE's and its own parameters."""
+        return self.make_optimizer(self.objective.groups(self.vae))
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser, with its learning-rate scheduler if there is one."""
@@ -229,7 +230,7 @@ class VAEModule(pl.LightningModule):
 
     def compute_terms(self, batch: Batch, step: Any) -> dict[str, Tensor]:
         """Return the objective's terms of a batch, one of which is the `loss`."""
-        terms: dict[str, Tensor] = self.objective(self.vae(batch.x, step=step, N=self.N, x_extra=batch.x_extra))
+        terms: dict[str, Tensor] = self.objective(self.objective.draw(self.vae, batch, step=step, N=self.N))
         return terms
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -23,7 +23,7 @@ INSTEAD = {
     "min_epochs": "type steps=N",
     "max_time": "stop a run with Ctrl-C; the same command continues it",
     "fast_dev_run": "type steps=1 eval_every=1",
-    "overfit_batches": "type split.validation=0, which scores training images",
+    "overfit_batches": "type split.train=32, or debug=overfit",
     "limit_train_batches": "type steps=N",
     "limit_val_batches": "type eval_images=N",
     "limit_test_batches": "type eval_images=N",

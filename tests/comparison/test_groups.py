@@ -8,7 +8,7 @@ import pytest
 from fabricated import row
 from scipy.stats import t, ttest_ind
 
-from disvae.comparison.groups import compare, estimate, told_apart
+from disvae.comparison.groups import compare, estimate, seeds_to_tell_apart, told_apart
 from disvae.comparison.results import Row
 from disvae.config import ConfigError
 
@@ -49,6 +49,38 @@ def test_welchs_degrees_of_freedom_are_of_both_groups():
         df = (a + b) ** 2 / (a**2 / (len(one) - 1) + b**2 / (len(other) - 1))
         p = 2 * t.sf(abs(statistics.fmean(one) - statistics.fmean(other)) / math.sqrt(a + b), df)
         assert told_apart(estimate(one), estimate(other)) is bool(p < 0.05)
+
+
+@pytest.mark.parametrize(("groups", "seeds"), [(4, 3), (4, 10), (16, 3), (16, 10)])
+def test_where_all_groups_are_equal_a_table_has_a_false_mark_in_a_twentieth(groups, seeds):
+    rng = random.Random(1)
+    tables = 1000
+    false = 0
+    for _ in range(tables):
+        found = [estimate([rng.gauss(0, 1) for _ in range(seeds)]) for _ in range(groups)]
+        best = max(found, key=lambda of: of.mean)
+        false += any(told_apart(best, of, groups) for of in found if of is not best)
+    assert false / tables < 0.05 + 3 * (0.05 * 0.95 / tables) ** 0.5  # Welch's interval alone: 0.13 to 0.79
+
+
+def test_groups_far_apart_are_told_apart_among_many():
+    one, other = estimate([1.0, 1.1, 0.9]), estimate([5.0, 5.1, 4.9])
+    assert told_apart(one, other, 16) is True
+
+
+def test_the_seeds_that_are_needed_tell_apart_in_four_of_five_cases():
+    one, other = estimate([0.0, 1.0, 2.0]), estimate([1.0, 2.0, 3.0])  # sd 1, difference 1: 17 in tables of power
+    n = seeds_to_tell_apart(one, other)
+    assert n in (16, 17, 18)
+    rng = random.Random(2)
+    told = sum(
+        bool(told_apart(estimate([rng.gauss(0, 1) for _ in range(n)]), estimate([rng.gauss(1, 1) for _ in range(n)])))
+        for _ in range(1000)
+    )
+    assert 0.76 < told / 1000 < 0.84
+    assert seeds_to_tell_apart(one, one) is None
+    assert seeds_to_tell_apart(one, estimate([5.0])) is None
+    assert seeds_to_tell_apart(estimate([0.0, 1e6]), estimate([1.0, 1e6])) is None
 
 
 def test_equal_seeds_are_told_apart_by_any_difference_and_only_by_one():

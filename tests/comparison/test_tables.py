@@ -37,7 +37,7 @@ def test_groups_come_best_first_with_intervals_and_marks():
     assert third.split() == ["3", "1", "3", "0.110", "±0.025"]
     assert text.index(first) < text.index(second) < text.index(third)
     assert "higher is better" in text
-    assert "Welch" in text
+    assert "Games & Howell" in text
 
 
 def test_controls_are_reference_rows_below_the_groups():
@@ -65,7 +65,7 @@ def test_one_seed_is_said_to_be_one_and_shows_the_interval_of_its_images():
     assert lines(text, "0.300 (±0.030) ★")
     assert "every group has one seed" in text
     assert "not of seeds" in text
-    assert "Welch" not in text
+    assert "Howell" not in text
 
 
 def test_a_score_that_a_seed_lacks_says_how_many_have_it():
@@ -153,7 +153,10 @@ def test_of_each_metric_the_first_score_with_a_better_end_is_a_column():
             {1: (0.50, 0.51, 0.52), 2: (0.10, 0.11, 0.12), 3: (0.2,)},
             "1 of 2 others; not known for 1 with one seed",
         ),
-        ({1: (0.5, 0.6), 2: (0.3, 0.8)}, "told apart from no other: do not rely on this order"),
+        (
+            {1: (0.5, 0.6), 2: (0.3, 0.9)},
+            "best is beta=2, its best seed 1 (0.9); it is told apart from no other: do not rely on this order, about",
+        ),
         ({1: (0.5,), 2: (0.3,)}, "told apart from no other: this needs at least two seeds of each group"),
     ],
 )
@@ -255,3 +258,20 @@ def test_without_a_choice_it_is_said_what_it_needs():
     with screen.capture() as capture:
         print_choices(compare([row(1, mig=0.2)])[0], MIG, screen)
     assert "at least two seeds" in capture.get()
+
+
+def test_what_training_knew_is_stated_where_a_group_knew_something():
+    plain = [row(4, seed, mig=0.1 + seed / 100) for seed in range(2)]
+    paired = [row(4, seed, mig=0.3 + seed / 100, settings={"objective": "ada_gvae"}) for seed in range(2)]
+    text = shown(*compare(plain + paired), [MIG], MIG)
+    assert "supervision" in text
+    assert lines(text, "ada_gvae", "pairs")
+    assert lines(text, "beta_vae", "none")
+    assert "supervision" not in shown(*compare(plain), [MIG], MIG)
+
+
+def test_the_csv_states_what_training_knew(tmp_path):
+    rows = [row(), row(settings={"objective": "dc_ign"})]
+    write_csv(compare(rows), tmp_path / "results.csv")
+    with open(tmp_path / "results.csv", encoding="utf-8", newline="") as file:
+        assert sorted(each["supervision"] for each in csv.DictReader(file)) == ["factors", "none"]

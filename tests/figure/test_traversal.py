@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from disvae.build import make_vae
 from disvae.config import resolved
 from disvae.figure.traversal import traversal
 from disvae.pictures.figure_data import NotDrawable
+from disvae.pictures.run_figures import view_of
 from disvae.pictures.style import INACTIVE
 
 PRIORS = ("gaussian", "anisotropic", "laplace", "student_t", "sparse", "mixture")
@@ -109,3 +112,11 @@ def test_what_is_no_picture_is_refused(composed, view_of_images, shape):
     vae = make_vae(config, shape[1:])
     with pytest.raises(NotDrawable, match="must be pictures"):
         traversal(vae, view_of_images(vae, torch.rand(shape)))
+
+
+def test_rows_are_named_by_the_factor_that_owns_the_latent(small_vae, view_of_images, composed, tmp_path):
+    vae = knowing(small_vae(), [1.0, 2.0, 3.0, 4.0])
+    encoding = replace(view_of_images(vae, some(50)).encoding, factor_names=("shape", "posX", "posY"))
+    config = resolved(composed("objective=dc_ign", "z_dim=4"))
+    labels = traversal(vae, view_of(encoding, config, tmp_path)).axes[1].get_yticklabels()
+    assert [label.get_text().split("  ")[0] for label in labels] == ["z3 shape", "z2 shape", "z1 posY", "z0 posX"]

@@ -34,6 +34,7 @@ ALONE = ("metric=[]", "figure=[]")
 POINTS = ("dataset=clusters", "model.encoder_hidden=[16]", "model.decoder_hidden=[16]")
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=4", "dataset.scales=2", "z_dim=4")
 DECOMPOSITION = ("objective=decomposition", "alpha=2", "beta=0.5")
+GROUPS = (*SPRITES, "model=mlp", "model.encoder_hidden=[8]", "model.decoder_hidden=[8]", "z_dim=6")
 FACTOR_VAE = ("objective=factor_vae", "objective.width=32", "objective.layers=2")
 
 NUMBERS = {
@@ -61,6 +62,10 @@ NUMBERS = {
     "decomposition-mmd": (*DECOMPOSITION, "divergence=mmd"),
     "decomposition-jsd": (*DECOMPOSITION, "divergence=jsd", "divergence.width=16", "optimizer=adam"),
     "decomposition-kl_exclusive": (*DECOMPOSITION, "divergence=kl_exclusive"),
+    "iwae": ("objective=iwae",),
+    "dc_ign": (*GROUPS, "objective=dc_ign", "objective.groups=4"),
+    "ada_gvae": (*GROUPS, "objective=ada_gvae"),
+    "ml_vae": (*GROUPS, "objective=ml_vae", "objective.k=random"),
     "prior-anisotropic": ("prior=anisotropic", "prior.learn=true"),
     "prior-sparse": ("prior=sparse", "posterior=isotropic"),
     "prior-laplace": ("prior=laplace", "posterior=laplace", "posterior.link=softplus", "likelihood=laplace"),

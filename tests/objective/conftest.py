@@ -23,13 +23,19 @@ class Linear(nn.Module):
     def prior(self) -> Distribution:
         return Independent(Normal(torch.zeros_like(self.prior_log_scale), self.prior_log_scale.exp()), 1)
 
-    def forward(self, x: Tensor, *, pz: Distribution | None = None, **settings: Any) -> Draw:
+    def encode(self, x: Tensor) -> Distribution:
         loc, log_scale = self.encoder(x.flatten(1)).chunk(2, 1)
-        qz_x = Independent(Normal(loc, log_scale.exp()), 1)
+        return Independent(Normal(loc, log_scale.exp()), 1)
+
+    def decode(self, z: Tensor) -> Distribution:
+        return Independent(Bernoulli(logits=self.decoder(z).reshape(len(z), 1, 2, -1), validate_args=False), 3)
+
+    def forward(self, x: Tensor, *, pz: Distribution | None = None, **settings: Any) -> Draw:
+        qz_x = self.encode(x)
         z = qz_x.rsample()
-        px_z = Independent(Bernoulli(logits=self.decoder(z).reshape(x.shape), validate_args=False), 3)
-        z_extra = z.detach().flip(0)
-        return Draw(x, z, qz_x, pz or self.prior(), px_z, **{"step": 0, "N": 1000, "z_extra": z_extra} | settings)
+        own = {"step": 0, "N": 1000, "z_extra": z.detach().flip(0)}
+        plain = {name: value for name, value in settings.items() if name in own}  # of Draw, not what is only encoded
+        return Draw(x, z, qz_x, pz or self.prior(), self.decode(z), **own | plain)
 
     def gradients(self) -> dict[str, Tensor]:
         return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in self.named_parameters()}

@@ -30,10 +30,10 @@ JOBS = (
 
 
 def test_a_launcher_that_is_not_installed_names_its_extra():
-    with pytest.raises(ConfigError, match=r"hydra/launcher=ray_gpu .*disvae\[ray\]"):
+    with pytest.raises(ConfigError, match=r'hydra/launcher=ray_gpu .*"\.\[ray\]" in the folder'):
         check_installed(["beta=1", "hydra/launcher=ray_gpu"])
     for name in ("slurm_gpu", "submitit_local"):
-        with pytest.raises(ConfigError, match=r"disvae\[slurm\]"):
+        with pytest.raises(ConfigError, match=r"\.\[slurm\]"):
             check_installed([f"hydra/launcher={name}"])
     check_installed(["hydra/launcher=basic", "hydra/launcher=disvae", "objective=beta_tc"])
 

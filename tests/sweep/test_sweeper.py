@@ -1,4 +1,4 @@
-"""Which jobs a command line makes, and how a sweep ends when one of them failed."""
+"""Which jobs a command line makes, how a sweep ends when one of them failed, and what a search chooses."""
 
 from types import SimpleNamespace
 
@@ -112,6 +112,136 @@ def test_a_sweep_that_cannot_be_ends_with_status_two_and_one_line(sweeper, capsy
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
     assert not made.launcher.batches
+
+
+class Scored:
+    """A launcher whose jobs score best at beta=3, worse with each seed; it stops before batch `until`, as if killed."""
+
+    def __init__(self, until: int = 100) -> None:
+        self.jobs: list[list[str]] = []
+        self.until = until
+
+    def launch(self, jobs, initial_job_idx):
+        assert initial_job_idx == len(self.jobs)
+        self.until -= 1
+        if self.until < 0:
+            raise KeyboardInterrupt
+        self.jobs += jobs
+        return [JobReturn(overrides=job, status=JobStatus.COMPLETED, _return_value=self.score(job)) for job in jobs]
+
+    def score(self, job):
+        values = dict(override.split("=") for override in job)
+        return -((float(values["beta"]) - 3) ** 2) - float(values.get("seed", 0)) - (values["objective"] == "vae")
+
+
+@pytest.fixture
+def searching(composed, tmp_path):
+    """A search in a folder, its launcher given; its arguments are those of a command line."""
+    pytest.importorskip("optuna")
+
+    def run(launcher, *arguments: str, trials=6, direction=None, where="one", **config):
+        from hydra_plugins.disvae_sweep import OptunaSweeper
+
+        made = OptunaSweeper(trials=trials, seed=0, direction=direction, max_batch_size=2)
+        made.config = composed("optimize=metric/mig/histogram", f"out={tmp_path / where}")
+        with open_dict(made.config):
+            made.config.update(config)
+            made.config.hydra = {"overrides": {"task": list(arguments)}}
+        made.hydra_context = SimpleNamespace(config_loader=None, callbacks=SimpleNamespace())
+        made.launcher = launcher
+        return made.sweep(list(arguments))
+
+    return run
+
+
+SPACE = ("objective=vae,beta_tc", "beta=interval(1,5)", "steps=9", "seed=0,1")
+
+
+def test_a_search_ends_with_the_best_mean_over_seeds_and_its_commands(searching, capsys):
+    whole = Scored()
+    searching(whole, *SPACE, trials=12)
+    assert len(whole.jobs) == 24
+    assert all(job[0] == "steps=9" for job in whole.jobs)
+    pairs = list(zip(whole.jobs[::2], whole.jobs[1::2], strict=True))
+    assert all(one[:3] == other[:3] and (one[3], other[3]) == ("seed=0", "seed=1") for one, other in pairs)
+    best = max(pairs, key=lambda pair: sum(map(whole.score, pair)))
+    value, *commands = capsys.readouterr().out.splitlines()
+    assert value.startswith("Best of 12 trials: metric/mig/histogram = -0.5")
+    assert value.endswith(", mean of 2 seeds")
+    assert commands == [f"python -m disvae.train {' '.join(job)}" for job in best]
+
+
+def test_a_stopped_search_goes_on_as_if_it_had_not_been_stopped_and_a_larger_one_adds_trials(searching):
+    whole, stopped, rest, more = Scored(), Scored(until=2), Scored(), Scored()
+    searching(whole, *SPACE)
+    with pytest.raises(SystemExit, match="130"):
+        searching(stopped, *SPACE, where="other")
+    searching(rest, *SPACE, where="other")
+    assert len(stopped.jobs) == 8
+    assert rest.jobs == whole.jobs  # the launcher skips what is finished, and goes on with what was stopped
+    searching(more, *SPACE, where="other", trials=7)
+    assert more.jobs[:12] == whole.jobs
+    assert len(more.jobs) == 14
+
+
+def test_a_failed_trial_of_a_search_is_tried_again_by_the_same_command(searching):
+    failing = Scored()
+    failing.score = lambda job: float("nan") if "objective=vae" in job else 1.0
+    returned = searching(failing, *SPACE)
+    mended = Scored()
+    searching(mended, *SPACE)
+    failed = [job for job in failing.jobs if "objective=vae" in job]
+    assert 0 < len(failed) < len(returned) == 12
+    assert mended.jobs == failing.jobs
+    again = Scored()
+    searching(again, *SPACE)
+    assert again.jobs == failing.jobs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "said"),
+    [
+        (["beta=4", "seed=0,1"], {}, "a search needs a setting with several values"),
+        (["beta=interval(4,1)"], {}, "beta=interval(4.0,1.0) must go up"),
+        (["beta=tag(log,interval(0,1))"], {}, "from above 0 with tag(log, ...)"),
+        (["beta=1,2"], {"trials": 0}, "hydra.sweeper.trials must be 1 or more"),
+        (["beta=1,2"], {"direction": "up"}, "hydra.sweeper.direction must be maximize or minimize"),
+        (["beta=1,2"], {"optimize": "val/kl"}, "for optimize=val/kl, got None"),
+        (["beta=1,2"], {"zip": ["beta", "seed"]}, "zip has no effect in a search"),
+    ],
+)
+def test_a_search_that_cannot_be_ends_with_status_two_and_one_line(searching, capsys, arguments, given, said):
+    with pytest.raises(SystemExit, match="2"):
+        searching(Scored(), *arguments, **given)
+    assert said in capsys.readouterr().err
+
+
+def test_whole_numbers_of_an_interval_are_searched_on_request(searching):
+    whole = Scored()
+    searching(whole, "objective=vae", "beta=int(interval(1,5))")
+    assert {job[1] for job in whole.jobs} <= {f"beta={beta}" for beta in range(1, 6)}
+
+
+def test_an_interval_without_a_search_says_how_to_search(sweeper, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        sweeper().sweep(["beta=interval(1,4)"])
+    assert "add hparams_search=optuna, or type beta=linspace(1,4,4)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("target", "made"), [("hydra_plugins.hydra_optuna_sweeper.X", True), ("own", False)])
+def test_a_sweeper_of_others_finds_the_folder_that_it_writes_results_to(composed, tmp_path, monkeypatch, target, made):
+    from hydra_plugins.disvae_sweep import DisvaeLauncher
+
+    launcher = DisvaeLauncher()
+    launcher.config = OmegaConf.create(
+        {"hydra": {"sweep": {"dir": str(tmp_path / "multirun")}, "sweeper": {"_target_": target}}}
+    )
+    if target == "own":
+        launcher.config.hydra.sweeper._target_ = "hydra_plugins.disvae_sweep.OptunaSweeper"
+    launcher.hydra_context = SimpleNamespace()
+    monkeypatch.setattr("disvae.sweep.launch.launch", lambda *given: [])
+    launcher.launch([["beta=1"]], 0)
+    assert (tmp_path / "multirun").is_dir() is made
 
 
 @pytest.mark.parametrize(

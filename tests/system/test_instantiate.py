@@ -34,7 +34,9 @@ GIVEN: dict[str, dict[str, Any]] = {
 }
 """What the program adds to the nodes of a group."""
 
-FAMILIES = sorted({path.parent.name for path in conf_dir().glob("*/*.yaml")} - {"experiment", "debug", "trainer"})
+FAMILIES = sorted(
+    {path.parent.name for path in conf_dir().glob("*/*.yaml")} - {"experiment", "hparams_search", "debug", "trainer"}
+)
 """The groups of conf/ whose options name a class or function."""
 
 HYDRAS = ("_args_", "_recursive_", "_partial_", "_convert_", "_mode_", "_x", "x")
@@ -361,3 +363,17 @@ def test_a_folder_of_ones_own_configuration_is_ones_own_code(folder):
     shutil.copy(folder.parent / "x.yaml", folder.parent / "experiment" / "mine.yaml")
     train("--config-dir", str(folder.parent), "experiment=mine", "steps=0", cwd=folder)
     assert (folder.parent / "written").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"posX": "1"}, {"posX": 0.5}, {"posX": {"y": 1}}, [1], 3, "posX"])
+def test_numbers_by_name_are_whole_numbers(composed, wrong):
+    node = resolved(composed("objective=dc_ign"))["objective"]
+    assert make({**node, "owners": {"posX": 2}}, "objective").owners == {"posX": 2}
+    with pytest.raises(ConfigError, match=r"objective.owners must be whole numbers by name, \{NAME: VALUE\} or null"):
+        make({**node, "owners": wrong}, "objective")
+
+
+def test_a_number_by_name_has_a_largest_value(composed):
+    node = resolved(composed("objective=dc_ign"))["objective"]
+    with pytest.raises(ConfigError, match=r"objective\.owners\.posX must be at most"):
+        make({**node, "owners": {"posX": 10**15}}, "objective")

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from disvae.build import build
 from disvae.config import ConfigError, resolved
 from disvae.logger import wandb
 from disvae.runs.checkpoint import load
@@ -17,6 +18,7 @@ from disvae.runs.folder import Run
 from disvae.runs.tags import logged
 from disvae.training import trainer as trainer_module
 from disvae.training.callbacks import Checkpoints
+from disvae.training.data_module import StepRows
 from disvae.training.job import Job
 from disvae.training.loop import train_run
 from disvae.training.module import VAEModule
@@ -166,11 +168,20 @@ def test_a_setting_that_would_change_a_run_is_refused_by_name(train, key):
 
 
 def test_the_profiler_leaves_its_table_in_the_runs_folder(train):
-    run = train("run", "+trainer.profiler=simple")
+    run = train("run", "debug=profiler", "steps=4", "eval_every=4")
     (table,) = run.path.glob("*profile*")
     assert "training_step" in table.read_text()
     with pytest.raises(ConfigError, match=r"trainer\.profiler must be simple, advanced or null, got 'x'"):
         train("other", "+trainer.profiler=x")
+
+
+def test_overfitting_trains_on_the_same_images_at_every_step_and_scores_them(composed, tiny):
+    built = build(resolved(composed(*tiny, "debug=overfit", "objective=factor_vae", "beta=1")))
+    trained = sorted(built.data.train_rows.tolist())
+    steps = StepRows(built.data.batches, 0, 3)
+    assert len(trained) == 32
+    assert all(sorted(rows.tolist()) == trained for step in steps for rows in step.values())
+    assert sorted(built.data.validation_rows.tolist()) == trained
 
 
 def test_a_checkpoint_of_an_earlier_version_is_resumed(train, monkeypatch):

@@ -10,7 +10,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from disvae.dataset.batches import Batch, Data, Rows, send
+from disvae.dataset.batches import Batch, Data, send
+from disvae.dataset.samplers import Rows
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.cuda_graph import StepRecorder, WholeStep
 from disvae.training.data_module import StepRows
@@ -54,9 +55,9 @@ class PackedDataModule(pl.LightningDataModule):
         if isinstance(batch, tuple):
             k, rows = batch
             return MemberBatch(k, self.data[0].take(rows, device))
-        flat = self.data[0].take({name: rows.flatten() for name, rows in batch.items()}, device)
+        flat = self.data[0].take({name: rows.flatten(0, 1) for name, rows in batch.items()}, device).tensors()
         K = len(self.data)
-        return Batch(flat.x.unflatten(0, (K, -1)), flat.x_extra.unflatten(0, (K, len(flat.x_extra) // K)))
+        return Batch(**{name: value.unflatten(0, (K, len(value) // K)) for name, value in flat.items()})
 
 
 class _Stacked:
@@ -126,8 +127,9 @@ class PackedModule(WholeStep):
         checkpoint["state_dict"] = self.state_dict()
 
     def make_step(self, inputs: dict[str, Tensor], step: Any) -> Tensor:
-        """Make an optimiser step of every member on images (K, B, C, H, W); return their terms (K, T)."""
-        terms = self.pack.gradients(inputs["x"], inputs["x_extra"], inputs["weights"])
+        """Make an optimiser step of every member on their batches, stacked (K, ...); return their terms (K, T)."""
+        *of_batch, weights = inputs
+        terms = self.pack.gradients(Batch(**{name: inputs[name] for name in of_batch}), inputs[weights])
         self.pack.update()
         self.names = self.names or names_of(terms, axes=1)
         return torch.cat([term.reshape(len(inputs["x"]), -1).float() for term in terms.values()], dim=1)
@@ -136,10 +138,10 @@ class PackedModule(WholeStep):
         """Make the members' steps and return the sum of their losses."""
         step = self.global_step
         weights = send(torch.cat([schedules.at([step]) for schedules in self.schedules]), batch.x.device)
-        x, x_extra = batch.x, batch.x_extra
+        tensors = batch.tensors()
         if self._chosen is not None:
-            x, x_extra = x[self._chosen], x_extra[self._chosen]
-        inputs = {"x": x, "x_extra": x_extra, "weights": weights}
+            tensors = {name: value[self._chosen] for name, value in tensors.items()}
+        inputs = {**tensors, "weights": weights}
         rows = self.recorder(inputs, step, lambda: self.pack.seed(step), self.pack.generators)
         self.rows.append(rows)
         return rows[:, self.names.index("loss")].sum()

@@ -69,9 +69,10 @@ def refusal(members: Sequence[VAEModule], batch: Batch) -> str | None:
     weights = torch.cat([ScheduleInputs(member.objective).at([0]) for member in copies]).to(batch.x.device)
     pack = Pack(copies, [member.new_optimizer() for member in copies])
     pack.seed(0)
-    x, x_extra = (images[:8].expand(len(copies), *images[:8].shape) for images in (batch.x, batch.x_extra))
+    least = len(batch.x) if batch.group is not None else 8  # groups are not cut
+    few = {name: value[:least].expand(len(copies), *value[:least].shape) for name, value in batch.tensors().items()}
     try:
-        pack.gradients(x, x_extra, weights)
+        pack.gradients(Batch(**few), weights)
     except Exception as error:  # whatever it is: if it concerns the run, the run fails with it alone, too
         frames = traceback.extract_tb(error.__traceback__)
         lines = [f", {at.filename}, line {at.lineno}" for at in frames if not at.filename.startswith(_NOT_OURS)]
@@ -89,9 +90,9 @@ class _Step(nn.Module):
         self.objective = objective
         self.N = N
 
-    def forward(self, x: Tensor, x_extra: Tensor) -> dict[str, Tensor]:
-        """Return the terms of images (B, C, H, W)."""
-        draw = self.vae(x, step=TracedStep(), N=self.N, x_extra=x_extra)
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the terms of a batch, given as its tensors."""
+        draw = self.objective.draw(self.vae, Batch(**batch), step=TracedStep(), N=self.N)
         terms: dict[str, Tensor] = self.objective(draw)
         return terms
 
@@ -244,8 +245,8 @@ class Pack:
         for member, generator in zip(self.members, self.generators, strict=True):
             generator.manual_seed(step_seed(member.seed, step))
 
-    def gradients(self, x: Tensor, x_extra: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        """Return the terms (K,) or (K, D) of images `x` (K, B, C, H, W) and `x_extra` (K, B', C, H, W); make gradients.
+    def gradients(self, batch: Batch, weights: Tensor) -> dict[str, Tensor]:
+        """Return the terms (K,) or (K, D) of the members' batches, stacked (K, B, C, H, W); make gradients.
 
         `weights` (K, schedules) come from `ScheduleInputs.at`. The terms include each member's gradient norm before
         clipping. A member whose terms are not finite does not change those of the others.
@@ -253,14 +254,15 @@ class Pack:
         Raises:
             NotImplementedError: under autocast, from which vmap leaves out linear and convolutional layers.
         """
-        if torch.is_autocast_enabled(x.device.type):
+        if torch.is_autocast_enabled(batch.x.device.type):
             raise NotImplementedError(
                 "packed runs do not do autocast: type trainer.precision=32-true, or launcher.pack=1"
             )
         for parameter in self.parameters.values():
             parameter.grad = None
         tensors = {**self.parameters, **self.buffers}
-        terms = vmap(self._terms, randomness="error")(tensors, x, x_extra, weights, self._floats, self._index)
+        own = (tensors, batch.tensors(), weights, self._floats, self._index)
+        terms = vmap(self._terms, randomness="error")(*own)
         terms["loss"].sum().backward()
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
         norms = torch.stack([torch.linalg.vector_norm(g.view(len(g), -1), dim=1) for g in gradients])
@@ -272,7 +274,7 @@ class Pack:
         return {**{name: term.detach() for name, term in terms.items()}, NORM: norm}
 
     def _terms(
-        self, tensors: dict[str, Tensor], x: Tensor, x_extra: Tensor, weights: Tensor, floats: Tensor, member: Tensor
+        self, tensors: dict[str, Tensor], batch: dict[str, Tensor], weights: Tensor, floats: Tensor, member: Tensor
     ) -> dict[str, Tensor]:
         """Return the terms of one member; called under vmap."""
         for fed, now in zip(self._fed, weights, strict=True):
@@ -280,7 +282,7 @@ class Pack:
         for (part, name), value in zip(self._differing, floats, strict=True):
             setattr(part, name, value)
         with MembersNoise(self.generators, member), LinearAsAlone():
-            terms: dict[str, Tensor] = functional_call(self._step, tensors, (x, x_extra))
+            terms: dict[str, Tensor] = functional_call(self._step, tensors, (batch,))
         return terms
 
     def update(self) -> None:
@@ -290,10 +292,10 @@ class Pack:
                 own.grad = None if whole.grad is None else whole.grad[k]
         self.optimizer.step()
 
-    def step(self, x: Tensor, x_extra: Tensor, step: int, weights: Tensor) -> dict[str, Tensor]:
+    def step(self, batch: Batch, step: int, weights: Tensor) -> dict[str, Tensor]:
         """Make the optimiser step that follows `step` others, and return its terms."""
         self.seed(step)
-        terms = self.gradients(x, x_extra, weights)
+        terms = self.gradients(batch, weights)
         self.update()
         return terms
 

@@ -8,9 +8,11 @@ from device import META, NoWaitForCopies, OnDevice, Recordable, stand_in_for_a_g
 from on_points import POINTS, N, module_of
 from torch import nn
 
+from disvae.build import build
+from disvae.config import resolved
 from disvae.dataset.batches import Batch
-from disvae.training.module import NORM, step_seed
-from disvae.training.packed.vmap_step import Pack, structure
+from disvae.training.module import NORM, VAEModule, step_seed
+from disvae.training.packed.vmap_step import Pack, refusal, structure
 from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
 
 B = 17
@@ -53,7 +55,7 @@ def alone(module, optimizer, x, x_extra, step, clip=None):
     """A plain step of one run."""
     torch.manual_seed(step_seed(module.seed, step))
     optimizer.zero_grad()
-    terms = module.objective(module.vae(x, step=step, N=module.N, x_extra=x_extra))
+    terms = module.compute_terms(Batch(x, x_extra), step)
     terms["loss"].backward()
     norm = nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
     if clip is not None:
@@ -71,7 +73,7 @@ def train(modules, pack, steps, x_shape=POINTS, clip=None, b=B):
     own = optimizers(modules)
     for step in steps:
         x, x_extra = images(modules, x_shape, step, b)
-        packed = pack.step(x, x_extra, step, weights(modules, step))
+        packed = pack.step(Batch(x, x_extra), step, weights(modules, step))
         single = [alone(m, o, x[k], x_extra[k], step, clip) for k, (m, o) in enumerate(zip(modules, own, strict=True))]
     return packed, {name: torch.stack([terms[name] for terms in single]) for name in single[0]}
 
@@ -160,7 +162,7 @@ def test_a_small_network_on_a_cpu_takes_them_to_the_bit(configured):
     own, pack = optimizers(singles), Pack(modules, optimizers(modules))
     for step in range(20):
         x, x_extra = images(modules, POINTS, step, b=400)
-        pack.step(x, x_extra, step, weights(modules, step))
+        pack.step(Batch(x, x_extra), step, weights(modules, step))
         for k, (module, optimizer) in enumerate(zip(singles, own, strict=True)):
             alone(module, optimizer, x[k], x_extra[k], step)
     for one, other in zip(singles, modules, strict=True):
@@ -178,7 +180,7 @@ def test_each_member_is_clipped_by_its_own_norm(configured):
     x, x_extra = images(packed, POINTS, 0)
     pack = Pack(packed, optimizers(packed), gradient_clip_val=0.01)
     pack.seed(1)
-    pack.gradients(x, x_extra, weights(packed, 1))
+    pack.gradients(Batch(x, x_extra), weights(packed, 1))
     norms = torch.stack([p.grad.flatten(1).norm(dim=1) for p in pack.parameters.values() if p.grad is not None]).norm(
         dim=0
     )
@@ -200,7 +202,7 @@ def test_a_members_state_dict_is_current_and_its_scores_are_its_own(configured):
     pack = Pack(modules, optimizers(modules))
     for module, old in zip(modules, before, strict=True):
         torch.testing.assert_close(module.state_dict(), old, rtol=0, atol=0)
-    pack.step(*images(modules, POINTS, 0), 0, weights(modules, 0))
+    pack.step(Batch(*images(modules, POINTS, 0)), 0, weights(modules, 0))
     for k, (module, old) in enumerate(zip(modules, before, strict=True)):
         state = module.state_dict()
         for name, parameter in pack.parameters.items():
@@ -227,7 +229,7 @@ def test_runs_go_from_alone_to_packed_and_back(configured, optimizer):
         torch.testing.assert_close(pack.optimizer_state(k), own[k].state_dict(), rtol=0, atol=0)
     for step in range(2, 4):
         x, x_extra = images(modules, POINTS, step)
-        pack.step(x, x_extra, step, weights(through, step))
+        pack.step(Batch(x, x_extra), step, weights(through, step))
         for k in range(3):
             alone(modules[k], own[k], x[k], x_extra[k], step)
     afresh = members(config, **DIFFERENT)
@@ -251,7 +253,7 @@ def test_a_member_that_diverges_leaves_the_others_as_they_are_to_the_bit(configu
         next(bad[1].vae.parameters()).fill_(torch.inf)
     for step in range(3):
         x, x_extra = images(good, POINTS, step)
-        of_good, of_bad = (pack.step(x, x_extra, step, weights(good, step)) for pack in packs)
+        of_good, of_bad = (pack.step(Batch(x, x_extra), step, weights(good, step)) for pack in packs)
     assert not of_bad["loss"][1].isfinite()
     for name in of_good:
         assert torch.equal(of_good[name][[0, 2]], of_bad[name][[0, 2]])
@@ -267,7 +269,7 @@ def test_a_member_left_behind_between_gradients_and_update_keeps_its_weights_and
     train(single, pack, [0], clip=3.0)
     x, x_extra = images(modules, POINTS, 1)
     pack.seed(1)
-    pack.gradients(x, x_extra, weights(modules, 1))
+    pack.gradients(Batch(x, x_extra), weights(modules, 1))
     before = copy.deepcopy(modules[1].state_dict())
     states = [pack.optimizer_state(k) for k in range(3)]
     rest = pack.without([1])
@@ -280,7 +282,7 @@ def test_a_member_left_behind_between_gradients_and_update_keeps_its_weights_and
     rest.update()
     for step in (2, 3):
         x, x_extra = images(modules, POINTS, step)
-        rest.step(x[[0, 2]], x_extra[[0, 2]], step, weights(rest.members, step))
+        rest.step(Batch(x[[0, 2]], x_extra[[0, 2]]), step, weights(rest.members, step))
     torch.testing.assert_close(modules[1].state_dict(), before, rtol=0, atol=0)
     whole = members(config, **DIFFERENT)
     train(single, Pack(whole, optimizers(whole), gradient_clip_val=3.0), range(4), clip=3.0)
@@ -335,7 +337,7 @@ def test_autocast_is_refused(configured):
     modules = members(configured("objective=beta_vae"))
     pack = Pack(modules, optimizers(modules))
     with torch.autocast("cpu", torch.bfloat16), pytest.raises(NotImplementedError, match="32-true"):
-        pack.step(*images(modules, POINTS, 0), 0, weights(modules, 0))
+        pack.step(Batch(*images(modules, POINTS, 0)), 0, weights(modules, 0))
 
 
 @pytest.mark.parametrize("overrides", COMBINATIONS)
@@ -347,7 +349,7 @@ def test_a_step_neither_waits_for_the_device_nor_copies_from_the_host(configured
     alone_member = module_of(configured(overrides))
     ScheduleInputs(alone_member.objective).feed(now[0])
     with Recordable():
-        pack.gradients(x, x_extra, now)
+        pack.gradients(Batch(x, x_extra), now)
         alone_member.compute_terms(Batch(x[0], x_extra[0]), TracedStep())["loss"].backward()
 
 
@@ -381,7 +383,7 @@ def test_a_packed_step_of_every_combination_neither_waits_for_the_device_nor_mix
         pack.seed(3)
         try:
             with copies:
-                terms = pack.gradients(x, x_extra, now)
+                terms = pack.gradients(Batch(x, x_extra), now)
             pack.update()
         except (AssertionError, NotImplementedError, RuntimeError) as error:
             failed[names] = str(error).partition("\n")[0]
@@ -409,6 +411,42 @@ def test_a_thousand_steps_are_the_same_but_for_rounding(configured, overrides):
     pack, own = Pack(packed, optimizers(packed)), optimizers(single)
     for step in range(1000):
         x, x_extra = (tensor.double() for tensor in images(packed, POINTS, step % 20, b=64))
-        of_pack = pack.step(x, x_extra, step, weights(packed, step))
+        of_pack = pack.step(Batch(x, x_extra), step, weights(packed, step))
         of_single = [alone(m, own[k], x[k], x_extra[k], step) for k, m in enumerate(single)]
     agree(of_pack, {name: torch.stack([terms[name] for terms in of_single]) for name in of_pack}, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        ("dc_ign", "objective.groups=4"),
+        ("ada_gvae", "objective.k=random"),
+        ("ml_vae",),
+        ("iwae", "objective.samples=3"),
+    ],
+)
+def test_an_objective_with_its_own_draw_packs_with_its_own_batches(composed, own):
+    small = ("dataset.scales=2", "dataset.orientations=4", "dataset.positions=4", "model=mlp", "z_dim=6")
+    narrow = ("model.encoder_hidden=[8]", "model.decoder_hidden=[8]", "batch_size=16")
+    config = resolved(composed(f"objective={own[0]}", *own[1:], *small, *narrow))
+    data = [build({**config, "seed": seed}) for seed in (0, 1)]
+    modules = [VAEModule.of({**config, "seed": k}, b.vae, b.objective, (1, 64, 64), 96) for k, b in enumerate(data)]
+    batches = [
+        b.data.take({name: value[0] for name, value in b.data.batches.of_steps(5, 1).items()}, torch.device("cpu"))
+        for b in data
+    ]
+    assert refusal(modules, batches[0]) is None
+    stacked = Batch(**{name: torch.stack([b.tensors()[name] for b in batches]) for name in batches[0].tensors()})
+    single = []
+    for module, batch in zip(modules, batches, strict=True):
+        torch.manual_seed(step_seed(module.seed, 5))
+        terms = module.compute_terms(batch, 5)
+        terms["loss"].backward()
+        single.append((terms["loss"].detach(), nn.utils.get_total_norm([p.grad for p in module.parameters()])))
+    pack = Pack(modules, optimizers(modules))
+    pack.seed(5)
+    packed = pack.gradients(stacked, weights(modules, 5))
+    torch.testing.assert_close(packed["loss"], torch.stack([loss for loss, _ in single]))
+    torch.testing.assert_close(packed[NORM], torch.stack([norm for _, norm in single]), rtol=1e-4, atol=1e-4)
+    with Recordable():
+        modules[0].compute_terms(batches[0], TracedStep())["loss"].backward()
