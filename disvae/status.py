@@ -53,7 +53,7 @@ def status(arguments: Sequence[str]) -> None:
     for row in rows:
         if row.state in wanted:
             state = Text(f"{row.state:<11}", STATES[row.state])
-            screen.print(state, f"{_step(row):>15}  {main_value(row.metrics, '.2f'):<13}  {_place(row)}", **PLAIN)
+            screen.print(state, f"{_step(row):>15}  {main_value(row.metrics, 'z.2f'):<13}  {_place(row)}", **PLAIN)
             if row.error:
                 screen.print(f"{'':<11} {row.error.splitlines()[0]}", **PLAIN)
             if row.repeat:

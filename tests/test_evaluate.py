@@ -22,7 +22,7 @@ from disvae.evaluation.run_encodings import restored
 from disvae.evaluation.run_scores import choose_metrics, stage
 from disvae.evaluation.settings import scoring_settings
 from disvae.runs.folder import Run
-from disvae.runs.terminal import console, print_result
+from disvae.runs.terminal import print_result
 from disvae.score import score, score_file
 from disvae.system.command import paths
 from disvae.train import train
@@ -69,13 +69,14 @@ def test_a_run_ends_with_its_scores_their_intervals_and_controls(trained):
     assert trained.metrics()["val/elbo"] < 0  # the terms are still there
 
 
-def test_metrics_are_curves_while_training_and_columns_of_hparams_at_the_end(trained):
+def test_metrics_are_curves_while_training_whose_details_stand_apart(trained):
     events = EventAccumulator(str(trained.path), size_guidance={"scalars": 0}).Reload()
     points = [(point.step, point.value) for point in events.Scalars("metric/mig/histogram")]
     assert [step for step, _ in points] == [2, 4, 6]
     assert points[-1][1] == pytest.approx(trained.metrics()["metric/mig/histogram"], rel=1e-5)
-    assert [point.value for point in events.Scalars("final/mig/histogram")] == [points[-1][1]]
-    assert not [tag for tag in events.Tags()["scalars"] if tag.startswith("final/mig/histogram/")]  # details
+    tags = events.Tags()["scalars"]
+    assert [tag for tag in tags if tag.startswith("metric/mig/")] == ["metric/mig/histogram"]  # the rest are details
+    assert [tag for tag in tags if tag.startswith("verbose/metric/mig/histogram/")]
 
 
 def test_scores_while_training_are_those_of_the_same_codes_at_the_end(composed, tmp_path, trained):
@@ -244,6 +245,18 @@ def test_bad_input_is_one_message(run, arguments, message):
 
 def test_a_folder_with_commas_and_equals_signs_is_a_path(run):
     assert paths([str(run.path), "metric=[mig]", f"run={run.path}"], "run") == ([run.path, run.path], ["metric=[mig]"])
+
+
+def test_metrics_that_the_factors_do_not_allow_are_not_counted():
+    everything, two = choose_metrics({}, "all"), np.array([[0, 1], [1, 0]])
+    fits = everything.fitting(two, {})
+    assert {"mig", "sparsity"} <= set(fits) <= everything.metrics.keys() - {"label_accuracy"}
+    for one in (everything.fitting(two[:, :1], {}), everything.fitting(two, {"factors": ["posX"]})):
+        assert {"label_accuracy", "sparsity"} <= set(one) <= everything.metrics.keys() - {"mig"}
+    continuous = np.array([[0.1, 0.2], [0.3, 0.4]])
+    assert "mig" not in everything.fitting(continuous, {})
+    assert "mig" in everything.fitting(continuous, {"bins": 20})
+    assert "mig" in choose_metrics({}, ["mig"]).fitting(two[:, :1], {})  # asked for by name
 
 
 def test_without_a_choice_slow_metrics_wait_to_be_named():
@@ -423,11 +436,6 @@ def test_the_untrained_control_goes_the_way_of_the_model(composed, tmp_path, cap
     found = {name: entries["sparsity"]["scores"]["hoyer_raw"] for name, entries in run.scores().items()}
     assert len({of["untrained"]["value"] for of in found.values()}) == 3
     assert len({of["pca"]["value"] for of in found.values()}) == 1
-
-
-def test_no_number_is_lost_in_a_narrow_terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
-    assert console().width == 120
 
 
 @pytest.mark.slow

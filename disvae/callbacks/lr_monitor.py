@@ -4,9 +4,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from disvae.runs.tags import logged
+
 
 class LRMonitor(pl.Callback):
-    """Log the learning rate of every parameter group as `train/lr/GROUP` each `every` steps."""
+    """Log the learning rate of every parameter group as `while_training/lr/GROUP` each `every` steps."""
 
     def __init__(self, every: int) -> None:
         if every < 1:
@@ -20,4 +22,4 @@ class LRMonitor(pl.Callback):
             groups = trainer.optimizers[0].param_groups
             rates = {f"train/lr/{k}": float(group["lr"]) for k, group in enumerate(groups)}
             for logger in trainer.loggers:
-                logger.log_metrics(rates, step)
+                logger.log_metrics(logged(rates), step)

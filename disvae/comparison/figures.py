@@ -152,7 +152,7 @@ def against(
 
     Grey lines are baselines and chance; a dashed line is a group that does not have the setting.
     """
-    figure, axes = _panel(right=0.82 if comparison.controls(tag) else 0.96)
+    figure, axes = panel(right=0.82 if comparison.controls(tag) else 0.96)
     for i, line in enumerate(chosen):
         colour, marker = SERIES_COLOURS[i % len(SERIES_COLOURS)], MARKERS[i % len(MARKERS)]
         found = [(group, of) for group in line.groups if (of := group.estimate(tag)) is not None]
@@ -259,7 +259,7 @@ def _title(axes: Axes, text: str, pad: float = 6) -> None:
     axes.set_title(text, loc="left", fontsize=min(11, 11 * 40 / longest), pad=pad)
 
 
-def _panel(right: float = 0.96) -> tuple[Figure, Axes]:
+def panel(right: float = 0.96) -> tuple[Figure, Axes]:
     """Return a panel with fixed margins: all panels are alike, and a fitted layout would take twice the time."""
     figure = Figure(figsize=SIZE)
     axes = figure.add_subplot()
@@ -368,7 +368,7 @@ def front(comparison: Comparison, x: str, y: str, chosen: Sequence[Line], axis: 
 
     Return None if fewer than two groups have both tags.
     """
-    figure, axes = _panel()
+    figure, axes = panel()
     if _scatter(axes, comparison, x, y, chosen, axis) < 2:
         return None
     best = [(a.mean, b.mean) for g in comparison.front(x, y) if (a := g.estimate(x)) and (b := g.estimate(y))]
@@ -382,7 +382,7 @@ def front(comparison: Comparison, x: str, y: str, chosen: Sequence[Line], axis: 
 
 def rate_distortion(comparison: Comparison, chosen: Sequence[Line], axis: str | None) -> Figure | None:
     """Return a scatter of KL (rate) and reconstruction error (distortion), nats per image, with lines of equal ELBO."""
-    figure, axes = _panel(right=0.91)
+    figure, axes = panel(right=0.91)
     if not _scatter(axes, comparison, "val/kl", "val/reconstruction", chosen, axis):
         return None
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
@@ -418,7 +418,7 @@ def overlap_structure(
     comparison: Comparison, structure: str, chosen: Sequence[Line], axis: str | None
 ) -> Figure | None:
     """Return a scatter of I(x;z), which falls as encodings overlap, and the tag `structure` of q(z); both in nats."""
-    figure, axes = _panel()
+    figure, axes = panel()
     overlap = "val/overlap/mutual_information"
     if not _scatter(axes, comparison, overlap, structure, chosen, axis):
         return None

@@ -20,6 +20,7 @@ from disvae.comparison.results import CHECKSUM, Row
 from disvae.config import ConfigError
 from disvae.runs.settings import HOW, WEIGHTS, Setting
 from disvae.runs.tags import better, without_labels
+from disvae.runs.verdict import collapsed
 
 COMPARED_TERMS = (
     "val/elbo",
@@ -135,6 +136,11 @@ class Group:
         return self.rows[0].half(tag)
 
     @property
+    def collapsed(self) -> bool:
+        """Return whether no run of the group has an active latent, so that its codes say nothing."""
+        return all(collapsed(row.metrics) for row in self.rows)
+
+    @property
     def seeds(self) -> list[Setting]:
         """Return the seeds of the runs, in their order."""
         return [row.settings.get("seed") for row in self.rows]
@@ -148,6 +154,7 @@ class Ranked:
     group: Group
     estimate: Estimate
     told_apart: bool | None  # None: not known, one seed
+    best: bool = False  # in the first place, among several groups and not collapsed
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,8 @@ class Comparison:
         for i, (group, of) in enumerate(found):
             place = ranked[-1].place if ranked and ranked[-1].estimate.mean == of.mean else i + 1
             apart = told_apart(found[0][1], of, len(found)) if place > 1 else False
-            ranked.append(Ranked(place, group, of, apart))
+            best = place == 1 and len(found) > 1 and better(tag) != 0 and not group.collapsed
+            ranked.append(Ranked(place, group, of, apart, best))
         return ranked
 
     def front(self, x: str, y: str) -> list[Group]:

@@ -11,12 +11,14 @@ from urllib.parse import quote
 from matplotlib.figure import Figure
 
 from disvae.comparison import figures, udr
-from disvae.comparison.groups import Comparison, Group
+from disvae.comparison.groups import Comparison, Group, shown
+from disvae.comparison.over_steps import first_groups, over_steps
 from disvae.comparison.results import Row
 from disvae.comparison.schedules import schedule_figure
 from disvae.comparison.tables import (
     axis_heads,
     choices_table,
+    collapse_of,
     found,
     groups_table,
     main_tag,
@@ -27,7 +29,7 @@ from disvae.comparison.tables import (
     trust,
 )
 from disvae.config import ConfigError
-from disvae.pictures.html import Panels, Picture, picture, render, sentence
+from disvae.pictures.html import Panels, Picture, data_address, picture, render, sentence
 from disvae.runs.atomic import write_atomically
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
@@ -61,7 +63,7 @@ def write_report(
     page = render(
         "comparison/report.html.jinja",
         title=f"disvae: comparison of {len(rows)} {'run' if len(rows) == 1 else 'runs'}",
-        found=[(comparison.dataset, found(comparison)) for comparison in comparisons],
+        found=[(each.dataset, found(each), collapse_of(each)) for each in comparisons],
         commands=commands[:MOST_COMMANDS] + left,
         started=min(times, default=""),
         now=now(),
@@ -90,9 +92,11 @@ class _Sections:
         ranked = [(each, tag) for each, tag in tags if each.groups and tag is not None]
         drawn: dict[str, Callable[[Comparison, str], Iterable[Any]]] = {
             "along": self._along,
+            "steps": self._steps,
             "maps": self._maps,
             "fronts": self._fronts,
             "overlap": self._overlap,
+            "codes": self._codes,
             "traversals": self._traversals if with_traversals else lambda comparison, tag: [],
             "schedules": self._schedules,
             "choices": self._choices,
@@ -167,6 +171,25 @@ class _Sections:
         for tag in ("val/structure/kl_qz_pz", "val/structure/total_correlation"):
             drawn.append((figures.overlap_structure(comparison, tag, chosen, axis), f"overlap and {short(tag)}"))
         yield from _with_key(chosen, drawn)
+
+    def _steps(self, comparison: Comparison, sort: str) -> Iterator[Part]:
+        groups = first_groups(comparison, sort)
+        chosen = [figures.Line(_rest(comparison, group), (group,)) for group in groups]
+        yield from _with_key(chosen, over_steps(chosen))
+        if len(groups) < len(comparison.groups):
+            yield f"Curves of the {len(groups)} best groups by {short(sort)} are drawn; filter with SETTING=VALUE."
+
+    def _codes(self, comparison: Comparison, sort: str) -> Iterator[dict[str, Any]]:
+        """Yield q(z) of the best seed of each group, from the run's own pictures, where the data are points."""
+        for group in first_groups(comparison, sort):
+            rows = sorted(group.rows, key=lambda row: -(better(sort) or 1) * row.metrics.get(sort, 0))
+            found = [(row, Run(row.path).figures) for row in rows if row.path is not None]
+            files = [(row, folder / "aggregate_posterior.png") for row, folder in found]
+            row, file = next(((row, file) for row, file in files if file.is_file()), (None, None))
+            if row is not None and file is not None and not (file.parent / "traversal.png").is_file():
+                seed = shown(row.settings.get("seed"))
+                of = Picture(data_address(file.read_bytes(), "png"), f"{group.name}, seed {seed}", 480)
+                yield {"picture": of, "link": self._link(row)}
 
     def _traversals(self, comparison: Comparison, sort: str) -> Iterator[dict[str, Any]]:
         if not any(sort in row.metrics for row in comparison.finished):

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from disvae.comparison import udr
@@ -19,7 +17,8 @@ from disvae.runs.atomic import write_atomically
 from disvae.runs.settings import Setting, supervision
 from disvae.runs.tables import Cell, Head, Table, few_images, number, number_cell
 from disvae.runs.tags import better, said, short, titled, without_labels
-from disvae.runs.terminal import rich_table
+from disvae.runs.terminal import needed_width, print_whole, rich_table
+from disvae.runs.verdict import collapsed
 
 LISTED = 20
 """Most runs without a result that the terminal lists; the report and the CSV list all of them."""
@@ -55,6 +54,8 @@ def print_comparison(comparison: Comparison, chosen: Sequence[str], sort: str | 
     """Print the number of runs, the table of groups with its baselines, and the runs without a result with reasons."""
     heading = Text.assemble("\n", (comparison.dataset, "bold"), f": {found(comparison)}")
     screen.print(heading, highlight=False, soft_wrap=True)
+    if collapse := collapse_of(comparison):
+        screen.print(collapse, highlight=False, soft_wrap=True)
     sort = main_tag(comparison, sort)
     if not comparison.groups:
         screen.print("no finished run: nothing to compare yet", highlight=False)
@@ -77,6 +78,19 @@ def found(comparison: Comparison) -> str:
         first += f" in {_counted(len(comparison.groups), 'group')}"
     states = [f"{n} {'not started' if state == 'new' else state}" for state, n in counts.items()]
     return f"{_counted(len(comparison.rows), 'run')}: {', '.join([first, *states])}"
+
+
+def collapse_of(comparison: Comparison) -> str:
+    """Return a sentence on the runs without an active latent, whose scores mean nothing; empty if there are none."""
+    runs = [row for row in comparison.finished if collapsed(row.metrics)]
+    if not runs:
+        return ""
+    whole = [group.name for group in comparison.groups if group.collapsed]
+    names = f"; all runs of {'; '.join(whole[:3])}" + f" and {len(whole) - 3} more groups" * (len(whole) > 3)
+    return (
+        f"Collapsed: {len(runs)} of {_counted(len(comparison.finished), 'run')} without an active latent, "
+        f"so their codes say nothing about the images{names if whole else ''}."
+    )
 
 
 def trust(comparison: Comparison, sort: str) -> str:
@@ -117,21 +131,15 @@ def _counted(n: int, what: str) -> str:
 def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, screen: Console) -> None:
     tags = columns(comparison, chosen, sort)
     table = rich_table(groups_table(comparison, tags, sort))
-    while not chosen and len(tags) > 1 and _width(table, screen) > screen.width:
+    while not chosen and len(tags) > 1 and needed_width(table, screen) > screen.width:
         tags = tags[:-1]
         table = rich_table(groups_table(comparison, tags, sort))
-    width, screen.width = (
-        screen.width,
-        max(screen.width, _width(table, screen)),
-    )  # columns that were asked for are never cut
-    screen.print(table)
-    screen.width = width
+    print_whole(table, screen)  # columns that were asked for are never cut
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % confidence interval (Student's t)"]
-    if len(few) < len(comparison.groups):
-        lines.append("★ best mean of its column   ≈ not told apart from it by these seeds (95 %, Games & Howell)")
-    else:
-        lines.append("★ best of its column")
+    if len(comparison.groups) > 1:
+        marks = "★ best mean of its column   ≈ not told apart from it by these seeds (95 %, Games & Howell)"
+        lines.append(marks if len(few) < len(comparison.groups) else "★ best of its column")
     lines += filter(None, [trust(comparison, sort)])
     if few:
         whose = "groups of one seed" if len(few) < len(comparison.groups) else "every group has one seed"
@@ -155,11 +163,6 @@ def too_few(comparison: Comparison, tags: Sequence[str]) -> list[str]:
     shown_labels = {tag.split("/")[1] for tag in tags if tag.startswith("metric/")}
     needed = {label: n for row in comparison.finished for label, n in row.needed.items() if label in shown_labels}
     return few_images(needed)
-
-
-def _width(table: RichTable, screen: Console) -> int:
-    """Return the width that the longest lines of the table need."""
-    return Measurement.get(screen, screen.options.update(width=10_000), table).maximum
 
 
 def groups_table(comparison: Comparison, tags: Sequence[str], sort: str) -> Table:
@@ -220,10 +223,9 @@ def _estimate(group: Group, tag: str, place: Ranked | None) -> Cell:
     else:
         text = number(of.mean, of.half)
     text += f" n={of.n}" if of.n < len(group.rows) else ""
-    best = better(tag) != 0 and place.place == 1
-    mark = "★" if best else "≈" if better(tag) and place.told_apart is False else ""
+    mark = "★" if place.best else "≈" if better(tag) and place.place > 1 and place.told_apart is False else ""
     hint = "seeds: " + ", ".join(f"{value:.4g}" for value in of.values)
-    return Cell(f"{text} {mark}".strip(), repr(of.mean), "best" if best else "", hint)
+    return Cell(f"{text} {mark}".strip(), repr(of.mean), "best" if place.best else "", hint)
 
 
 def choices_table(found: Sequence[udr.Choice], sort: str) -> Table:
@@ -261,10 +263,8 @@ def print_choices(comparison: Comparison, sort: str, screen: Console) -> None:
         return
     title = f"Chosen without labels, by UDR, and judged by {short(sort)}"
     table = rich_table(choices_table(found, sort), title=title, title_justify="left")
-    width, screen.width = screen.width, max(screen.width, _width(table, screen))
     screen.print()
-    screen.print(table)
-    screen.width = width
+    print_whole(table, screen)
     for line in udr.conclusions(found, sort):
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -45,6 +45,17 @@ class Chosen:
         """Return whether a metric needs images in addition to codes."""
         return any(isinstance(metric, ModelMetric) and "images" in metric.needs for metric in self.metrics.values())
 
+    def fitting(self, factors: np.ndarray, settings: Mapping[str, Any]) -> list[str]:
+        """Return the labels of the metrics that factors (N, K) let compute, and of those asked for by name."""
+        K = len(settings.get("factors") or factors.T)
+        continuous = settings.get("bins") is None and any(map(is_continuous, factors.T))
+        return [
+            label
+            for label, metric in self.metrics.items()
+            if label in self.named
+            or (metric.factors <= K and not (metric.labels and K > 1) and not (metric.factors and continuous))
+        ]
+
     def left_out(self, found: Collection[str]) -> str:
         """Return a line on metrics that do not fit the data, and on slow metrics that were not asked for by name."""
         missing = sorted(self.metrics.keys() - set(found))
@@ -155,9 +166,7 @@ def evaluate_run(
         factors=settings.get("factors"),
         done=save,
     )
-    scored = run.scores().get(name, {})
-    now = {label: scored[label] for label in results}
-    write_scores(run.path, score_tags({name: now}), run.metrics(), protocol["step"])
+    write_scores(run.path, run.metrics(), protocol["step"])
     return chosen.left_out(results)
 
 

@@ -58,7 +58,7 @@ def aggregate_posterior(vae: VAE, view: FigureData, *, encodings: int = 30) -> F
     D = len(view.latents.order)
     if D < 2:
         raise NotDrawable(f"z_dim must be at least 2, got {D}")
-    pair = (0, 1) if D == 2 else (view.latents.order[0], view.latents.order[1])
+    pair = (view.latents.order[0], view.latents.order[1])
     joint = isinstance(view.qz_x, MultivariateNormal)
     qz_x = FigureData(view.encoding.take(view.sample(ENCODINGS // 4 if joint else ENCODINGS))).qz_x
     across, up = (_line(view, d, widths(qz_x)[:, d], joint) for d in pair)
@@ -67,7 +67,7 @@ def aggregate_posterior(vae: VAE, view: FigureData, *, encodings: int = 30) -> F
     except ValueError as error:
         raise NotDrawable(f"densities in a plane are not known: {error}") from error
 
-    figure = Figure(figsize=(8, 5.8), layout="constrained")
+    figure = Figure(figsize=(7, 7.6), layout="constrained")
     axes = figure.subplots()
     plane = (across.cpu().numpy(), up.cpu().numpy())
     shares, colours = list(BANDS), list(BANDS.values())
@@ -99,18 +99,18 @@ def aggregate_posterior(vae: VAE, view: FigureData, *, encodings: int = 30) -> F
             markersize=9,
             markerfacecolor="none",
             linestyle="",
-            label=f"q(z|x) of {len(single)} images,\none standard deviation",
+            label=f"q(z|x) of {len(single)} images, ± 1 s.d.",
         ),
     ]
-    figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     divergence = float((of_codes * np.log(np.maximum(of_codes, TINY) / np.maximum(of_prior, TINY))).sum())
     width = (widths(view.qz_x).mean(0) / scales(view.pz))[list(pair)].mean().item()
     seen = [(line >= view.limits[d, 0]) & (line <= view.limits[d, 1]) for line, d in zip(plane, pair, strict=True)]
     outside = 1 - of_codes[np.ix_(*seen)].sum()
     figure.suptitle(
-        f"Structure: KL(q‖p) is {divergence:.2f} nats in this plane"
+        f"Structure: KL(q‖p) is {divergence:z.2f} nats in this plane"
         + (f", {100 * outside:.0f} % of q(z) is off the picture" if outside > 0.005 else "")
-        + f"\nOverlap: an encoding is {width:.2f} times as wide as the prior",
+        + f"\nOverlap: an encoding is {width:z.2f} times as wide as the prior",
         fontsize=10,
     )
     return figure

@@ -47,4 +47,4 @@ def _headline(matrix: np.ndarray, D: int) -> str:
     if n < 2:
         return f"{n} of {D} latents {'is' if n == 1 else 'are'} active: nothing to correlate"
     mean = np.abs(matrix[~np.eye(n, dtype=bool)]).mean()
-    return f"Mean |correlation| {mean:.2f} between the {n} active latents of {D}"
+    return f"Mean |correlation| {mean:z.2f} between the {n} active latents of {D}"

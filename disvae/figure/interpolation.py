@@ -36,13 +36,13 @@ def interpolation(
     figure = Figure(figsize=(8.2, 0.8 + 8.0 / columns * rows * H / W), layout="constrained")
     axes = figure.add_subplot()
     draw_images(axes, images)
-    name_images(axes, images, columns=["image", *(f"{100 * share:.3g} %" for share in shares.tolist()), "image"])
+    name_images(axes, images, columns=["image", *(f"{100 * share:.0f}" for share in shares.tolist()), "image"])
     for row in range(rows):
         frame_image(axes, images, row, 0, DATA)
         frame_image(axes, images, row, columns - 1, DATA)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    way = "share of the line from the left image's code to the right one's; framed: real images"
+    way = "% of the way from the left code to the right one; framed: images of the data"
     axes.set_xlabel(way, fontsize=9, labelpad=6)
     figure.suptitle("Between the codes of two images: does every step look like the data?", fontsize=10)
     return figure

@@ -45,7 +45,7 @@ def kl_per_dimension(vae: VAE, view: FigureData) -> Figure:
         step = float(found[d].steps[-1])
         leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 0}
         axes.annotate(
-            f"z{d}  {last[d]:.2f}",
+            f"z{d}  {last[d]:z.2f}",
             (step, last[d]),
             (1.02, places[d]),
             textcoords=axes.get_yaxis_transform(),
@@ -64,7 +64,7 @@ def kl_per_dimension(vae: VAE, view: FigureData) -> Figure:
     axes.set_ylabel("KL of the latent (nats)", fontsize=9)
     clear(axes)
     axes.set_title(
-        f"{len(busy)} of {len(order)} latents are active; their total KL is {sum(last.values()):.1f} nats at the end",
+        f"{len(busy)} of {len(order)} latents are active; their total KL is {sum(last.values()):z.1f} nats at the end",
         fontsize=10,
     )
     return figure

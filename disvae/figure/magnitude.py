@@ -43,7 +43,7 @@ def magnitude(vae: VAE, view: FigureData, *, most: int = 50) -> Figure:
         label.set_color("black" if latents.active[d] else INACTIVE)
     axes.set_xlabel("latents, by KL; grey: inactive", fontsize=9)
     bar = figure.colorbar(image, ax=axes, extend="max", fraction=0.04, pad=0.02)
-    bar.set_label("mean |posterior mean|\n(standard deviations of p(z))", fontsize=8)
+    bar.set_label("mean |posterior mean|\n(s.d. of p(z))", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     used, D = np.mean([_half(row) for row in mean]), len(latents.order)
     said = f"Mean distance of each latent from zero by {name}; on average {used:.1f} of {D} latents carry half of it"

@@ -63,7 +63,7 @@ def marginals(vae: VAE, view: FigureData, *, most: int = 12, inactive: int = 2) 
             [height, height],
             color="black",
             linewidth=2.5,
-            label="one encoding, ± one standard deviation",
+            label="one encoding, ± 1 s.d.",
             solid_capstyle="butt",
         )
         axes.text(0.98, 0.8, f"±{width[d]:.2f}", transform=axes.transAxes, ha="right", va="top", fontsize=8)

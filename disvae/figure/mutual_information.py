@@ -42,15 +42,20 @@ def mutual_information(vae: VAE, view: FigureData, *, most: int = 16) -> Figure:
     axes.set_yticks(range(len(rows)), [latents.label(d) for d in rows], fontsize=9)
     for label, d in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color("black" if latents.active[d] else INACTIVE)
-    axes.set_xticks(range(K), [f"{name}\ngap {value:.2f}" for name, value in zip(names, gap, strict=True)], fontsize=9)
+    several = K > 1  # the metric needs as many: one factor has no gap
+    gaps_of = [f"{name}\ngap {value:.2f}" for name, value in zip(names, gap, strict=True)]
+    axes.set_xticks(range(K), gaps_of if several else names, fontsize=9)
     axes.set_xlabel(
-        "frame: the latent that knows most of a factor, broken frame: the second; gap: their difference", fontsize=8
+        "frame: knows most of the factor\nbroken frame: second" + "; gap: their difference" * several, fontsize=8
     )
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
-    bar.set_label("share of the factor known, I(z;v) / H(v)", fontsize=9)
+    bar.set_label("share known, I(z;v) / H(v)", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
     figure.suptitle(
-        f"Mutual information gap (MIG) {gap.mean():.3f}: what each latent knows of each factor", fontsize=10
+        f"Mutual information gap (MIG) {gap.mean():.3f}: who knows which factor?"
+        if several
+        else f"What each latent knows of {names[0]}",
+        fontsize=10,
     )
     return figure

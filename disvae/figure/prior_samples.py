@@ -20,9 +20,9 @@ def prior_samples(vae: VAE, view: FigureData, *, side: int = 6) -> Figure:
     figure = Figure(figsize=(8.2, 0.55 + 4.0 * x.shape[2] / x.shape[3]), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_images(left, _square(means, side))
-    left.set_title(f"model: means of p(x|z), z from the prior ({type(vae.prior).__name__})", fontsize=9)
+    left.set_title(f"model: z from the prior ({type(vae.prior).__name__})", fontsize=9)
     draw_images(right, _square(x, side))
-    right.set_title("data: images of the fixed sample", fontsize=9)
+    right.set_title("data: fixed sample", fontsize=9)
     for axes in (left, right):
         axes.set_xticks([])
         axes.set_yticks([])

@@ -49,7 +49,7 @@ def response(vae: VAE, view: FigureData, *, most: int = 8) -> Figure:
                 axes.text(
                     0.97,
                     0.95,
-                    f"{shares[d, k]:.2f}",
+                    f"{shares[d, k]:z.2f}",
                     transform=axes.transAxes,
                     ha="right",
                     va="top",

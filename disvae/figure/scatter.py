@@ -91,5 +91,5 @@ def _legend(figure: Figure, panels: np.ndarray, name: str, values: np.ndarray, l
         return
     style = {"title": name, "fontsize": 9, "markerscale": 3, "frameon": False}
     figure.legend(
-        panels[-1, 0].collections, labels, loc="upper right" if len(panels) > 1 else "outside right upper", **style
+        panels[-1, 0].collections, labels, loc="upper right" if len(panels) > 1 else "outside right center", **style
     )

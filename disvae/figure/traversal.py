@@ -35,15 +35,15 @@ def traversal(vae: VAE, view: FigureData, *, image: int | None = None, most: int
     own = (code - places).abs().argmin(0)  # (D,): the column nearest to the image's own code
 
     rows, (H, W) = len(shown), x.shape[2:]
-    figure = Figure(figsize=(8.4, 0.85 + 0.72 * max(rows, 2) * H / W), layout="constrained")
+    figure = Figure(figsize=(8.4, 1.1 + 0.72 * max(rows, 2) * H / W), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, len(PROBABILITIES)))
     draw_images(left, fixed)
     left.set_xticks([])
-    left.set_yticks([H / 2, H * 3 / 2], ["image", "reconstruction"], rotation=90, va="center")
+    left.set_yticks([H / 2, H * 3 / 2], ["image", "decoded"], rotation=90, va="center")
     left.set_anchor("N")
     draw_images(right, images)
     name_images(
-        right, images, rows=[latents.label(d) for d in shown], columns=[f"{100 * p:.2g} %" for p in PROBABILITIES]
+        right, images, rows=[latents.label(d) for d in shown], columns=[f"{100 * p:.2g}" for p in PROBABILITIES]
     )
     for row, d in enumerate(shown):
         if latents.active[d]:
@@ -54,8 +54,8 @@ def traversal(vae: VAE, view: FigureData, *, image: int | None = None, most: int
     right.set_anchor("N")
     right.xaxis.tick_top()
     right.xaxis.set_label_position("top")
-    right.set_xlabel("quantile of the latent's prior; framed: nearest to the image's own code", fontsize=9, labelpad=6)
-    said = f"Effect of each latent on one image: {len(busy)} of {len(latents.order)} latents are active"
+    right.set_xlabel("quantile (%) of the latent's prior; framed: nearest to the own code", fontsize=9)
+    said = f"Effect of each latent: {len(busy)} of {len(latents.order)} are active"
     if rows < len(busy):
         said += f", {rows} of them shown"
     if rows > len(busy):

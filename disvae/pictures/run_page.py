@@ -18,7 +18,7 @@ from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import Curve, curves
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
-from disvae.runs.settings import flat_settings
+from disvae.runs.settings import WEIGHTS, flat_settings
 from disvae.runs.tables import Cell, Head, Table, Z, failures, few_images, needed_images, scores_table, terms_table
 from disvae.runs.tags import better, main_term, said
 from disvae.runs.terminal import INTERVAL, TERMS, computed_how, notes, protocol, spent
@@ -46,8 +46,8 @@ def write_page(run: Run, path: Path, *, name: str = "", state: str = "") -> Path
     error = f": {status['error']}" if status.get("error") else ""
     page = render(
         "pictures/run_page.html.jinja",
-        title=name or run.path.resolve().name,
-        dataset=config["dataset"]["_target_"].split(".")[-2],
+        title=_title(config),
+        name=name or run.path.resolve().name,
         state=f"{state or run.state()} at step {status['step']:,} of {config['steps']:,}{error}",
         now=now(),
         in_short=", ".join(
@@ -68,6 +68,14 @@ def write_page(run: Run, path: Path, *, name: str = "", state: str = "") -> Path
     )
     write_atomically(path, page)
     return path
+
+
+def _title(config: Mapping[str, Any]) -> str:
+    """Return the objective with its weights, the dataset and the seed: `beta_tc, beta=6 on sprites, seed 0`."""
+    settings = flat_settings(config)
+    seed = settings["seed"]
+    weights = [f"{name}={settings[name]:g}" for name in WEIGHTS if isinstance(settings.get(name), float | int)]
+    return f"{', '.join([str(settings['objective']), *weights])} on {settings['dataset']}, seed {seed:g}"
 
 
 def _pictures(run: Run) -> list[Picture]:

@@ -72,7 +72,7 @@ def write_cells(axes: Axes, values: np.ndarray, *, dark: float) -> None:
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
             colour = "white" if abs(value) > dark else "black"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=9, color=colour)
+            axes.text(column, row, f"{value:z.2f}", ha="center", va="center", fontsize=9, color=colour)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from disvae.config import ConfigError
+from disvae.runs.tags import measured
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,9 @@ class Curve:
 
 
 def curves(folder: Path) -> dict[str, Curve]:
-    """Return every scalar curve of a run by tag.
+    """Return every scalar curve of a run by the name of its values, `val/kl/03`, whatever its tag is.
 
-    A resumed run may log a step twice; only the last value of each step counts.
+    A resumed run may log a step twice; only the last value of each step counts. Earlier versions had other tags.
 
     Raises:
         ConfigError: a file of events cannot be read.
@@ -31,9 +32,10 @@ def curves(folder: Path) -> dict[str, Curve]:
         events = event_accumulator.EventAccumulator(str(folder), size_guidance=everything).Reload()
     except OSError as error:
         raise ConfigError(f"{folder}: its TensorBoard events cannot be read ({error}): delete that file") from error
-    found = {}
-    for tag in events.Tags()[event_accumulator.SCALARS]:
-        points = {event.step: event.value for event in events.Scalars(tag)}
-        steps = sorted(points)
-        found[tag] = Curve(np.array(steps, np.int64), np.array([points[step] for step in steps]))
-    return found
+    found: dict[str, dict[int, float]] = {}
+    for tag in sorted(events.Tags()[event_accumulator.SCALARS], key=lambda tag: events.Scalars(tag)[0].wall_time):
+        found.setdefault(measured(tag), {}).update((event.step, event.value) for event in events.Scalars(tag))
+    return {
+        name: Curve(np.array(sorted(points), np.int64), np.array([points[step] for step in sorted(points)]))
+        for name, points in found.items()
+    }

@@ -83,21 +83,25 @@ def digest(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def readable(overrides: Iterable[str], skip: Iterable[str]) -> str:
+LONGEST_READABLE = 200
+"""Most bytes in the readable part of a folder's name; file systems allow 255 in the whole name."""
+
+
+def readable(overrides: Iterable[str], skip: Iterable[str], kept: int = 0) -> str:
     """Return overrides as a folder name, `objective=beta_tc,beta=6`, without keys that do not identify a run.
 
-    The name has at most 100 bytes and ends with a whole override.
+    The name ends with a whole override and has at most 100 bytes, but the first `kept` overrides may need more.
     """
     name = ""
-    for text in overrides:
+    for i, text in enumerate(overrides):
         key = text.lstrip("+~").partition("=")[0]
         if key not in skip and key.partition(".")[0] not in NOT_IDENTITY:
             part = text.lstrip("+").replace("{", "").replace("}", "").replace(":", "=")
             longer = f"{name},{part}" if name else part
             longer = re.sub(r"[^\w=.,@-]+", "_", longer).rstrip(",._")
-            if name and len(longer.encode()) > 100:
+            if i >= kept and name and len(longer.encode()) > 100:
                 break
-            name = longer.encode()[:100].decode(errors="ignore")
+            name = longer.encode()[: LONGEST_READABLE if i < kept else 100].decode(errors="ignore")
     return name.rstrip(",._") or UNCHANGED
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from disvae.runs.tags import enough_images, titled
+from disvae.runs.tags import MINIBATCH, better, enough_images, titled
 
 COLUMNS = {"train": "last batch", "val": "validation", "held_out": "held out"}
 """Column headings by stage, which is the first part of the tag of a term."""
@@ -63,10 +63,6 @@ def number(value: float, half: float | None) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f} ±{half:.{decimals}f}"
 
 
-MINIBATCH = ("_mws", "_mss", "_density_ratio")
-"""Endings of terms that are estimated from a minibatch; their bias of many nats would mislead beside unbiased terms."""
-
-
 def _terms(metrics: Iterable[str]) -> list[str]:
     """Return the names of terms in logged order, without per-latent values, errors, bounds, minibatch estimates."""
     names = dict.fromkeys(name.partition("/")[2] for name in metrics if name.partition("/")[0] in COLUMNS)
@@ -88,10 +84,11 @@ def terms_table(metrics: Mapping[str, float]) -> Table:
     return Table([Head("nats per image", is_text=True), *(Head(COLUMNS[stage]) for stage in stages)], rows)
 
 
-def scores_table(entries: Mapping[str, Any]) -> Table:
+def scores_table(entries: Mapping[str, Any], *, narrow: bool = False) -> Table:
     """Return the scores in scores.json: a row for each score; columns for the model, the baselines and chance.
 
-    The hint of a name holds details of the score. If no metric has a chance level, its column is left out.
+    The hint of a name holds details of the score. If no metric has a chance level, its column is left out. A `narrow`
+    table has one column for all baselines, with the best of them.
     """
     sources = list(dict.fromkeys(s for entry in entries.values() for of in entry["scores"].values() for s in of))
     with_chance = any(entry["chance"] for entry in entries.values())
@@ -106,12 +103,16 @@ def scores_table(entries: Mapping[str, Any]) -> Table:
                 if detail.startswith(f"{name}/") and sources[0] in of
             ]
             cells = [Cell(titled(f"metric/{label}/{name}"), kind="text", hint=", ".join(details))]
-            cells += [_score(scores.get(source)) for source in sources]
+            shown = sources[:1] if narrow else sources
+            cells += [_score(scores.get(source)) for source in shown]
+            if narrow and len(sources) > 1:
+                cells.append(_best_baseline({source: scores.get(source) for source in sources[1:]}, label, name))
             if with_chance:
                 chance = entry["chance"].get(name)
                 cells.append(number_cell(chance, None if chance is None else f"{chance:.2g}"))
             rows.append(cells)
-    heads = [Head("score", is_text=True), *(Head(source, descending=True) for source in sources)]
+    columns = [*sources[:1], "best baseline"] if narrow and len(sources) > 1 else sources
+    heads = [Head("score", is_text=True), *(Head(column, descending=True) for column in columns)]
     return Table([*heads, Head("chance")] if with_chance else heads, rows)
 
 
@@ -120,6 +121,16 @@ def _score(of: Mapping[str, float | None] | None) -> Cell:
         return number_cell(None)
     low, high = of["low"], of["high"]
     return number_cell(of["value"], number(of["value"], None if low is None or high is None else (high - low) / 2))
+
+
+def _best_baseline(of: Mapping[str, Any], label: str, name: str) -> Cell:
+    """Return the cell of the baseline with the best value, `pca 0.044`; the highest one if neither end is better."""
+    values = {source: score["value"] for source, score in of.items() if score and score["value"] is not None}
+    if not values:
+        return number_cell(None)
+    sign = better(f"metric/{label}/{name}") or 1
+    source = max(values, key=lambda source: sign * values[source])
+    return number_cell(values[source], f"{source} {values[source]:.3g}")
 
 
 def needed_images(entries: Mapping[str, Any]) -> dict[str, int]:

@@ -1,8 +1,14 @@
-"""Facts about tags: whether higher or lower values are better, and which scores need no labels. Imports no torch."""
+"""Facts about tags: whether higher or lower values are better, which scores need no labels, and what is a detail.
 
+TensorBoard sorts tags by their first part and opens the first two, so `logged` leaves the headline scores in `metric`
+and the terms of validations in `val`, and gives the other values first parts that sort later. Imports no torch.
+"""
+
+import re
 from collections.abc import Mapping
 
 from disvae.config import ConfigError, facts
+from disvae.runs.settings import WEIGHTS
 
 MAIN_TERMS = {"elbo": "ELBO", "information": "information"}
 """Terms that say how well a run is trained, the first of which counts, and what they are called."""
@@ -21,6 +27,49 @@ BETTER_TERMS = {
 
 SIGNS = {"higher": 1, "lower": -1, "neither": 0}
 """Sign for each word that a metric's YAML may use, `better: {jemmig: lower}`; the default of a score is higher."""
+
+
+FIGURES = "val_figure"
+"""The first part of the tags of pictures, which are drawn from validation images."""
+
+_DETAILS, _TRAIN = "verbose/", "while_training/"
+
+
+MINIBATCH = ("_mws", "_mss", "_density_ratio")
+"""Endings of terms that are estimated from a minibatch; their bias of many nats would mislead beside unbiased terms."""
+
+
+def logged(values: Mapping[str, float]) -> dict[str, float]:
+    """Return values by the tags under which every logger gets them: `verbose/val/kl/03` for `val/kl/03`."""
+    return {_shown_as(tag): value for tag, value in values.items()}
+
+
+def _shown_as(tag: str) -> str:
+    stage, _, name = tag.partition("/")
+    if stage == "train":
+        return _TRAIN + name
+    if stage in ("val", "metric"):
+        return tag if is_shown(tag) else _DETAILS + tag
+    return _DETAILS + tag if stage.startswith("metric-") or stage == "held_out" else tag  # or what a callback logs
+
+
+def is_shown(tag: str) -> bool:
+    """Return whether a value is shown first: a term as a whole, or the headline score of a metric that needs labels.
+
+    Details are values for one latent or factor, standard errors, bounds, weights and minibatch estimates.
+    """
+    stage, _, name = tag.partition("/")
+    if stage == "val":
+        return not re.search(rf"/\d+$|(_se|_limit|{'|'.join(MINIBATCH)}|_minibatch)$", name) and name not in WEIGHTS
+    label, _, score = name.partition("/")
+    known = facts("metric", label.partition("-")[0]) or {}
+    headline = known.get("headline", score)
+    return not known.get("unsupervised") and score == headline and "/" not in score and not score.endswith("_se")
+
+
+def measured(tag: str) -> str:
+    """Return the name of the value that a logger holds under a tag: `val/kl/03` for `verbose/val/kl/03`."""
+    return f"train/{tag.removeprefix(_TRAIN)}" if tag.startswith(_TRAIN) else tag.removeprefix(_DETAILS)
 
 
 def ends(metric: str) -> dict[str, int] | None:

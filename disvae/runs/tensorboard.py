@@ -2,7 +2,7 @@
 
 If no run declares an experiment, the HParams page of TensorBoard shows the hyperparameters and last scalars of all
 runs, and those that differ come first. A declaration in one run would be used for all runs, so none is written. The
-page sorts columns by name and ticks the first five, so final scores are named `final/*` and come before the curves.
+page sorts columns by name and ticks the first five, which are headline scores, `metric/*`.
 """
 
 import io
@@ -23,16 +23,16 @@ from disvae.config import nodes
 from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import curves
 from disvae.runs.settings import flat_settings
-from disvae.runs.tags import without_labels
+from disvae.runs.tags import FIGURES, logged, measured
 
 TERM_CHARTS = {
     "ELBO and its terms": {
         "ELBO, validation": ["val/elbo"],
         "Reconstruction, validation": ["val/reconstruction"],
         "KL, validation": ["val/kl"],
-        "ELBO, training": ["train/elbo"],
-        "Reconstruction, training": ["train/reconstruction"],
-        "KL, training": ["train/kl"],
+        "ELBO, training": ["while_training/elbo"],
+        "Reconstruction, training": ["while_training/reconstruction"],
+        "KL, training": ["while_training/kl"],
     },
     "Overlap and structure": {
         "Overlap: mutual information of x and z": ["val/overlap/mutual_information"],
@@ -41,15 +41,6 @@ TERM_CHARTS = {
     },
 }
 """Tags of the curves in each chart, by category and title of the chart."""
-
-FIGURES = "figure"
-"""The first part of the tags of pictures."""
-
-IN_TABLE = ("elbo", "information", "reconstruction", "kl")
-"""Terms of the loss that the table of runs has, if the run has them."""
-
-ASPECTS = ("overlap/", "structure/")
-"""Beginnings of the terms that every objective logs in addition to the ELBO and its parts."""
 
 
 def later_file(folder: Path) -> None:
@@ -78,7 +69,7 @@ def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
     """Write the hyperparameters of a run and the layout of its curves; a resumed run writes them again."""
     _, start, _ = hparams(flat_settings(config), {})
     writer._get_file_writer().add_summary(start)
-    scores = {label: [f"metric/{re.escape(label)}/[^/]+"] for label in nodes("metric", config["metric"], [])}
+    scores = {label: [f"(verbose/)?metric/{re.escape(label)}/[^/]+"] for label in nodes("metric", config["metric"], [])}
     layout = TERM_CHARTS | ({"Scores": scores} if scores else {})
     writer.add_custom_scalars(
         {
@@ -89,7 +80,7 @@ def begin(writer: SummaryWriter, config: Mapping[str, Any]) -> None:
 
 
 def picture_summary(label: str, content: bytes) -> Summary:
-    """Return the TensorBoard summary of a picture (PNG or GIF) with the tag figure/LABEL."""
+    """Return the TensorBoard summary of a picture (PNG or GIF) with the tag FIGURES/LABEL."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
@@ -97,29 +88,17 @@ def picture_summary(label: str, content: bytes) -> Summary:
     return Summary(value=[Summary.Value(tag=f"{FIGURES}/{label}", image=shown)])
 
 
-def final(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return `metrics` by their final tags: `metric/mig/histogram` becomes `final/mig/histogram`.
-
-    Scores that need no labels sort last, as `final/without_labels/sparsity/hoyer`. Standard errors, details for each
-    factor or latent, the loss and terms of a single objective are left out.
-    """
-    found = {}
-    for tag, value in metrics.items():
-        stage, _, name = tag.partition("/")
-        is_score = stage.startswith("metric") and name.count("/") == 1
-        is_term = stage == "val" and (name in IN_TABLE or name.startswith(ASPECTS))
-        if (is_score or is_term or tag == "held_out/elbo") and not tag.endswith("_se"):
-            above = "final/without_labels" if is_score and without_labels(tag) else "final"
-            found[f"{above}/{name if stage in ('metric', 'val') else tag}"] = value
-    return found
+def at_end(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the results of a trained run that its validations have not logged: scores and held-out terms."""
+    return {tag: value for tag, value in metrics.items() if tag.startswith(("metric", "held_out/"))}
 
 
-def write_scores(folder: Path, scores: Mapping[str, float], metrics: Mapping[str, float], step: int) -> None:
-    """Write new `scores` at `step`, and all `metrics` of the run as its final scores, each once."""
+def write_scores(folder: Path, metrics: Mapping[str, float], step: int) -> None:
+    """Write the scores and held-out terms among all `metrics` of the run at `step`, in place of earlier ones."""
     _, _, end = hparams({}, {})
-    values = {**scores, **final(metrics)}
-    kept = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if not tag.endswith("_se")]
-    replace_events(folder, ".scores", [*(Summary(value=[value]) for value in kept), end], step)
+    kept = {tag: value for tag, value in at_end(metrics).items() if not tag.endswith("_se")}
+    values = (Summary.Value(tag=tag, simple_value=value) for tag, value in logged(kept).items())
+    replace_events(folder, ".scores", [*(Summary(value=[value]) for value in values), end], step)
 
 
 def replace_events(folder: Path, suffix: str, summaries: Sequence[Summary], step: int) -> None:
@@ -134,14 +113,16 @@ def replace_events(folder: Path, suffix: str, summaries: Sequence[Summary], step
     later_file(folder)
     started = time.time()
     events = {
-        (summary.value[0].tag, step): Event(wall_time=started, step=step, summary=summary) for summary in summaries
+        (measured(summary.value[0].tag), step): Event(wall_time=started, step=step, summary=summary)
+        for summary in summaries
     }
     earlier = {}
     for path in former:
         for event in LegacyEventFileLoader(str(path)).Load():
             if event.HasField("summary"):
-                earlier[event.summary.value[0].tag, event.step] = event
-    kept = [event for key, event in earlier.items() if key not in events]
+                earlier[measured(event.summary.value[0].tag), event.step] = event
+    once = "final/"  # earlier versions wrote the last values a second time, with these tags
+    kept = [event for (name, at), event in earlier.items() if (name, at) not in events and not name.startswith(once)]
     file = io.BytesIO()
     for event in [Event(wall_time=started, file_version="brain.Event:2"), *kept, *events.values()]:
         RecordWriter(file).write(event.SerializeToString())
@@ -157,4 +138,5 @@ def copy_curves(source: Path, folder: Path, last: int) -> None:
         for tag, curve in curves(source).items():
             for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True):
                 if tag.startswith(("train/", "val/")) or (tag.startswith("metric") and step < last):
-                    writer.add_scalar(tag, value, step)
+                    for shown in logged({tag: value}):
+                        writer.add_scalar(shown, value, step)

@@ -7,6 +7,7 @@ from typing import Any
 from rich import table as rich
 from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.text import Text
 
 from disvae.runs.folder import Run
@@ -38,14 +39,26 @@ def rich_table(of: Table, **options: Any) -> rich.Table:
     return table
 
 
+def needed_width(table: rich.Table, screen: Console) -> int:
+    """Return the width that the longest lines of the table need."""
+    return Measurement.get(screen, screen.options.update(width=10_000), table).maximum
+
+
+def print_whole(table: rich.Table, screen: Console) -> None:
+    """Print a table with all its columns; if the screen is too narrow for a row, the terminal breaks it."""
+    width, screen.width = screen.width, max(screen.width, needed_width(table, screen))
+    screen.print(table)
+    screen.width = width
+
+
 def print_result(run: Run) -> None:
     """Print the final terms and scores of a finished run, its folder and how to look at it."""
     screen = console()
     caption = f"{INTERVAL}; {TERMS}"
-    table = rich_table(terms_table(run.metrics()), box=HEAVY_HEAD, title=Text(run.path.name), caption=caption)
+    table = rich_table(terms_table(run.metrics()), box=HEAVY_HEAD, caption=caption)
     for sentence in verdict(run):
         screen.print(sentence, highlight=False, markup=False)
-    screen.print(table)
+    print_whole(table, screen)
     for note in notes(run):
         screen.print(note, highlight=False)
     print_scores(run.scores(), screen)
@@ -75,9 +88,12 @@ def print_scores(
         how = next(iter(entries.values()))["protocol"]
         screen.print(f"\n{stage}: {protocol(how)}; {INTERVAL}; details: {details}", highlight=False, soft_wrap=True)
         for with_chance in (True, False):
-            table = scores_table({label: of for label, of in entries.items() if bool(of["chance"]) == with_chance})
+            some = {label: of for label, of in entries.items() if bool(of["chance"]) == with_chance}
+            table = rich_table(scores_table(some))
+            if needed_width(table, screen) > screen.width:
+                table = rich_table(scores_table(some, narrow=True))
             if table.rows:
-                screen.print(rich_table(table))
+                print_whole(table, screen)
         if how.get("constant_latents"):
             constant = f"{how['constant_latents']} of {how['latents']} latents are constant"
             screen.print(f"{constant}: they carry no information and add 0 to the scores", highlight=False)
@@ -113,9 +129,9 @@ def _settings(node: Mapping[str, Any]) -> str:
 def console() -> Console:
     """Return the terminal, which prints brackets as they are, because paths may hold them.
 
-    It has at least 120 columns, because a narrow table would leave out numbers.
+    Output that is no terminal has 120 columns.
     """
-    return Console(markup=False, width=max(120, Console().width if Console().is_terminal else 0))
+    return Console(markup=False, width=Console().width if Console().is_terminal else 120)
 
 
 def spent(run: Run) -> str:

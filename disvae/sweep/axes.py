@@ -65,6 +65,18 @@ def combinations(axes: Mapping[str, Sequence[str]], zipped: Sequence[str]) -> li
     return [list(itertools.chain(*job)) for job in itertools.product(*places)]
 
 
+def varied(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """Return the names of the settings that differ among jobs (lists of overrides), the dataset's excepted.
+
+    The folder above a run's names its dataset.
+    """
+    found: dict[str, set[str]] = {}
+    for override in itertools.chain.from_iterable(jobs):
+        key, _, value = override.lstrip("+~").partition("=")
+        found.setdefault(key.rpartition("@")[2], set()).add(value)
+    return [name for name, values in found.items() if len(values) > 1 and name != "dataset"]
+
+
 def zipped(value: object) -> list[str]:
     """Return the names of the axes in zip=[...].
 

@@ -17,6 +17,7 @@ from disvae.config import ConfigError
 from disvae.runs.folder import digest, readable
 from disvae.runs.provenance import now
 from disvae.sweep import devices
+from disvae.sweep.axes import varied
 from disvae.sweep.entry import Entry
 from disvae.sweep.packing import make_packs, most
 from disvae.sweep.pool import Context, Pool, process_context
@@ -83,6 +84,7 @@ class Launcher:
         common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
         names = [",".join(o for o in overrides if o not in common) or "defaults" for overrides in jobs]
         self.entries = [Entry(overrides, name) for overrides, name in zip(jobs, names, strict=True)]
+        self.varied = varied(jobs)
         self.started: tuple[Context, int, list[devices.Device]] | None = None
 
     def plan(self, first: int) -> None:
@@ -97,7 +99,7 @@ class Launcher:
                 if config.preview == "schedule":
                     raise ConfigError("preview=schedule draws the schedules of one run: leave -m out")
                 choices = config.hydra.runtime.choices
-                entry.job = Job.of(config, typed(config.hydra.overrides.task), dict(choices))
+                entry.job = Job.of(config, typed(config.hydra.overrides.task), dict(choices), self.varied)
                 mark = digest(entry.job.config)
                 entry.twin = seen.get(mark, "")
                 seen.setdefault(mark, entry.name)

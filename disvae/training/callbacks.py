@@ -21,6 +21,7 @@ from disvae.evaluation.compute import MODEL, compute_scores
 from disvae.evaluation.run_scores import Chosen
 from disvae.pictures.run_figures import Pictures, draw_figures, view_of
 from disvae.runs.folder import Run
+from disvae.runs.tags import logged
 from disvae.system.signals import Interrupted, signals_call, take_signals
 from disvae.training.module import VAEModule
 
@@ -56,10 +57,10 @@ class Member:
         return self.module
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Write points at `step` to all loggers of the run."""
+        """Write points at `step` to all loggers of the run, under the tags of `logged`."""
         with self.own():
             for logger in self.loggers:
-                logger.log_metrics(dict(values), step)
+                logger.log_metrics(logged(values), step)
 
 
 class AtValidation(pl.Callback):
@@ -86,7 +87,7 @@ class AtValidation(pl.Callback):
 
 
 class Scores(AtValidation):
-    """Log the chosen metrics as `metric/*`."""
+    """Log the chosen metrics under the tags of `logged`."""
 
     def __init__(self, member: Member, chosen: Chosen) -> None:
         super().__init__(member)
@@ -117,7 +118,7 @@ class Scores(AtValidation):
 
 
 class Figures(AtValidation):
-    """Log the chosen pictures as `figure/*`."""
+    """Log the chosen pictures under the tags of FIGURES."""
 
     def __init__(self, member: Member, pictures: Pictures) -> None:
         super().__init__(member)

@@ -3,7 +3,7 @@
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra import compose
@@ -40,11 +40,11 @@ def _folders(cfg: DictConfig) -> str:
     return f"hydra.searchpath={json.dumps(list(hydra.searchpath) if hydra else [])}"
 
 
-def changes(cfg: DictConfig, choices: Mapping[str, Any]) -> list[str]:
+def changes(cfg: DictConfig, choices: Mapping[str, Any], varied: Sequence[str] = ()) -> list[str]:
     """Return what a composed configuration changes from the defaults: `["objective=beta_tc", "beta=6"]`.
 
     It does not matter whether a setting was typed or comes from an experiment or another file. `choices` are the
-    options by group, as Hydra reports them.
+    options by group, as Hydra reports them. The settings that a sweep has `varied` come first, defaults included.
     """
     config = resolved(cfg)
     dataset = (_folders(cfg), f"dataset={choices['dataset']}")
@@ -60,8 +60,9 @@ def changes(cfg: DictConfig, choices: Mapping[str, Any]) -> list[str]:
     names = {group.rpartition("@")[2]: option for group, option in chosen.items()}
     changed = {name: option for name, option in names.items() if name in settings or name not in BY_REFERENCE}
     changed |= {name: value for name, value in settings.items() if name not in defaults or defaults[name] != value}
-    order = [name for name in NAMED_FIRST if name in changed] + [name for name in changed if name not in NAMED_FIRST]
-    return [f"{name}={_text(changed[name])}" for name in order]
+    values = {**names, **settings, **changed}
+    order = dict.fromkeys(name for name in (*varied, *NAMED_FIRST) if name in (values if name in varied else changed))
+    return [f"{name}={_text(values[name])}" for name in (*order, *(name for name in changed if name not in order))]
 
 
 def _text(value: Any) -> str:

@@ -85,8 +85,10 @@ class Job:
     call: str = ""
 
     @classmethod
-    def of(cls, cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> "Job":
-        """Check a composed configuration and find its run folder.
+    def of(
+        cls, cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], varied: Sequence[str] = ()
+    ) -> "Job":
+        """Check a composed configuration and find its run folder; a new one is named first by what was `varied`.
 
         Raises:
             ConfigError: naming the key, its value and what to type.
@@ -103,7 +105,8 @@ class Job:
             if find(known).path.exists() or not _used(run, known):
                 run, config = find(known), known
         if not run.path.exists():
-            run = Run(run.path.with_name(readable(changes(cfg, choices), ()) + run.path.name))
+            named = changes(cfg, choices, varied)
+            run = Run(run.path.with_name(readable(named, (), kept=len(varied)) + run.path.name))
         return cls(run, config, tuple(overrides), cfg.force, cfg.optimize)
 
     def claimed(self) -> "Job":

@@ -15,7 +15,7 @@ from disvae.training.job import Job
 from disvae.training.module import VAEModule
 from disvae.training.packed.module import PackedCheckpointIO, PackedDataModule, PackedModule
 from disvae.training.parts import Parts, prepare
-from disvae.training.progress import Progress, Reporting
+from disvae.training.progress import Progress, Reporting, seconds_at_end
 from disvae.training.run_trainer import RunTrainer
 from disvae.training.trainer import set_up, trainer_of
 
@@ -101,7 +101,8 @@ class Training:
             if run.report:
                 callbacks.append(Reporting(run.tell))
         if not self.runs[0].brief and len(self.runs) == 1:
-            callbacks.append(Progress(config["steps"], config["batch_size"], self.seconds))
+            at_end = seconds_at_end(self.runs[0].home, config)
+            callbacks.append(Progress(config, self.seconds, at_end))
         return callbacks
 
     def train(self) -> None:

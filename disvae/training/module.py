@@ -14,6 +14,7 @@ from disvae.build import make_vae
 from disvae.dataset.batches import Batch
 from disvae.objective import Objective
 from disvae.runs.checkpoint import load
+from disvae.runs.tags import logged
 from disvae.statistics.aggregate_posterior import terms_of_codes
 from disvae.system.instantiate import make
 from disvae.vae import VAE
@@ -138,7 +139,7 @@ class VAEModule(pl.LightningModule):
         N: number of training images.
         seed: of the noise of each step.
         eval_samples: codes drawn from the aggregate posterior at each validation.
-        log_every: steps between points of `train/*`.
+        log_every: steps between points of the terms in training.
         gradient_clip_val: the norm that gradients are cut to, if any.
         scheduler: makes a learning-rate scheduler, in Lightning's form, from the optimiser.
         hparams: what `load_from_checkpoint` needs: the resolved `config`, `x_shape` and `N`.
@@ -256,7 +257,13 @@ class VAEModule(pl.LightningModule):
             self.fetch_terms()
         if due:
             values = {f"train/{name}": value for name, value in self.last_terms.items()}
-            self.log_dict({**values, "step": float(self.global_step)}, on_step=True, on_epoch=False)
+            self.log_values(values, on_step=True, on_epoch=False)
+
+    def log_values(self, values: Mapping[str, float], **when: Any) -> None:
+        """Log values under the tags of `logged`, and for callbacks under their own names, too."""
+        tags = logged(values)
+        self.log_dict({**tags, "step": float(self.global_step)}, **when)
+        self.log_dict({name: value for name, value in values.items() if name not in tags}, logger=False, **when)
 
     def fetch_terms(self) -> None:
         """Copy the terms of the steps since the last call from the device into `last_terms`.
@@ -300,7 +307,7 @@ class VAEModule(pl.LightningModule):
         """Log the evaluation as `val/*`."""
         self._evaluation.close()
         values = {f"val/{name}": value for name, value in self.evaluation.items()}
-        self.log_dict({**values, "step": float(self.global_step)})
+        self.log_values(values)
 
     def on_test_epoch_start(self) -> None:
         """Begin an evaluation on the held-out sample."""

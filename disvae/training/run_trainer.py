@@ -20,7 +20,7 @@ from disvae.runs import settings
 from disvae.runs.checkpoint import load
 from disvae.runs.provenance import provenance
 from disvae.runs.tags import main_term
-from disvae.runs.tensorboard import final, write_scores
+from disvae.runs.tensorboard import at_end, write_scores
 from disvae.system.instantiate import make
 from disvae.system.signals import Interrupted
 from disvae.training.callbacks import Checkpoints, Member
@@ -195,16 +195,15 @@ class RunTrainer:
         started = time.monotonic()
         if self.parts.at_end.metrics:
             if not self.brief:
-                print(f"Scoring by {len(self.parts.at_end.metrics)} metrics (final=[] leaves them out) ...", flush=True)
+                number = len(self.parts.at_end.fitting(self.built.dataset.factors, self.config["score"]))
+                print(f"Scoring by {number} metrics (final=[] leaves them out) ...", flush=True)
             self.tell("scoring", self.at_step)
             said = evaluate_run(self.run, self.parts.at_end, self.config["score"], built=self.built, device=self.device)
             if not self.brief and said:
                 print(said)
         else:
-            write_scores(self.run.path, {}, self.run.metrics(), self.at_step)
-        metrics = self.run.metrics()
-        scores = {tag: value for tag, value in metrics.items() if tag.startswith("metric")}
-        self.member.log(scores | final(metrics), self.at_step)
+            write_scores(self.run.path, self.run.metrics(), self.at_step)
+        self.member.log(at_end(self.run.metrics()), self.at_step)
         seconds = self.record.setdefault("seconds", {})
         seconds["scores"] = round(time.monotonic() - started, 1)
         started = time.monotonic()

@@ -46,5 +46,6 @@ def write(row, content, name):
     """A file in a run's folder."""
     assert row.path is not None
     row.path.mkdir(parents=True, exist_ok=True)
+    (row.path / name).parent.mkdir(exist_ok=True)
     (row.path / name).write_text(content, encoding="utf-8")
     return Path(row.path / name)

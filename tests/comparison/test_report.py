@@ -6,13 +6,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 from rows import MIG, SAP, runs, write
+from torch.utils.tensorboard import SummaryWriter
 
 from disvae.build import make_vae
+from disvae.comparison.figures import Line
 from disvae.comparison.groups import compare
+from disvae.comparison.over_steps import over_steps
 from disvae.comparison.report import write_report
 from disvae.comparison.results import Row
 from disvae.comparison.traversals import best_and_median
@@ -101,6 +105,25 @@ def test_groups_that_seeds_do_not_tell_apart_from_the_best_are_marked(tmp_path):
         row.metrics[MIG] = {1.0: 0.3, 1.01: 0.301, 9.0: 0.1}[row.settings["beta"]] + 0.01 * row.settings["seed"]
     body = report(rows, tmp_path).tables["groups"][1:]
     assert [row[3][0][-1] in "★≈" and row[3][0][-1] for row in body[:3]] == ["★", "≈", False]
+
+
+def test_curves_over_the_steps_are_of_groups_and_codes_of_the_best_seeds(tmp_path):
+    rows = runs(tmp_path, seeds=2, beta=(1.0, 4.0))
+    for i, row in enumerate(rows):
+        write(row, "picture", "figures/aggregate_posterior.png")
+        with SummaryWriter(str(row.path)) as writer:
+            for step in (10, 20):
+                writer.add_scalar("val/elbo", -step - i, step)
+                writer.add_scalar("metric/mig/histogram", i / step, step)
+                writer.add_scalar("verbose/val/beta", i * step, step)
+    page = report(rows, tmp_path, sort=MIG)
+    assert page.drawn("curves-over-the-steps")[1:] == ["val/elbo over the steps", "metric/mig/histogram over the steps"]
+    assert page.drawn("q-z--of-the-best-seed-of-each-group") == ["beta=1, seed 1", "beta=4, seed 1"]
+    write(rows[0], "picture", "figures/traversal.png")
+    (of,) = compare(rows)
+    (figure, _), *_ = over_steps([Line((), (group,)) for group in of.groups])
+    means = [line.get_ydata() for line in figure.axes[0].lines if line.get_linewidth() == 2]
+    np.testing.assert_allclose(means, [[-10.5, -20.5], [-12.5, -22.5]])
 
 
 def test_every_run_is_linked_to_its_folder_and_its_values_are_whole(tmp_path):

@@ -48,6 +48,17 @@ def test_controls_are_reference_rows_below_the_groups():
     assert text.index("pca") > text.index("0.2")
 
 
+def test_one_group_and_collapsed_groups_have_no_star_and_collapse_is_said_first():
+    none = {"val/active_units": 0.0}
+    (of,) = compare([row(1, mig=0.3)])
+    assert "★" not in shown(of)
+    (of,) = compare([row(1, seed, mig=0.0, metrics=none) for seed in (0, 1)] + [row(2, mig=-0.1)])
+    text = shown(of, [MIG], MIG)
+    assert "★" not in text.partition("mean over seeds")[0]
+    assert lines(text, "Collapsed: 2 of 3 runs", "all runs of beta=1.")
+    assert text.index("Collapsed") < text.index("mig")
+
+
 def test_one_seed_is_said_to_be_one_and_shows_the_interval_of_its_images():
     (of,) = compare([row(1, mig=0.3, errors={MIG: 0.01}, intervals={MIG: (0.27, 0.33)}), row(2, mig=0.2)])
     text = shown(of)

@@ -18,6 +18,7 @@ from torch.distributions import (
 from disvae.build import make_vae
 from disvae.config import resolved
 from disvae.figure.aggregate_posterior import aggregate_posterior, draw_plane
+from disvae.figure.scatter import scatter
 from disvae.pictures.figure_data import NotDrawable
 
 
@@ -72,9 +73,10 @@ def test_the_plane_is_that_of_the_two_most_informative_latents(encoded):
     assert ellipses.get_heights() == pytest.approx([0.2] * 12)
 
 
-def test_of_two_latents_the_first_goes_to_the_right_whatever_they_know(encoded):
+def test_two_latents_have_the_order_that_they_have_in_the_scatter(encoded):
     codes = np.random.default_rng(0).normal(size=(60, 2)) * [0.1, 1.0]
-    assert aggregate_posterior(*encoded(codes)).axes[0].get_xlabel().startswith("z0")
+    drawn = (draw(*encoded(codes)).axes[0] for draw in (aggregate_posterior, scatter))
+    assert [(axes.get_xlabel()[:2], axes.get_ylabel()[:2]) for axes in drawn] == [("z1", "z0")] * 2
 
 
 def test_ellipses_lean_as_the_posteriors_covariance_does(encoded):

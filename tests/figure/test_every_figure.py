@@ -1,6 +1,7 @@
 """Every option of conf/figure, on a tiny model of each kind of data."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -14,6 +15,7 @@ from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.files import rendered
 from disvae.runs.curves import Curve
 from disvae.schedule.constant import Constant
+from disvae.schedule.linear import Linear
 from disvae.system.instantiate import prepared
 
 FIGURES = nodes("figure", {}, options("figure"))
@@ -40,7 +42,7 @@ def tiny_view(request, composed, view_of_images) -> tuple[torch.nn.Module, Figur
     factors = {name: rng.integers(0, size, 120) for name, size in sizes.items()}
     steps = np.array([10, 20, 30])
     kl = {f"val/kl_per_dimension/{d}": Curve(steps, np.array([0.0, 1.0, 2.0]) * d) for d in range(3)}
-    more = {"curves": lambda: kl, "schedules": {"beta": Constant(value=4)}, "steps": 30}
+    more = {"curves": lambda: kl, "schedules": {"beta": Linear(value=4, until=0.5, steps=30)}, "steps": 30}
     return vae, view_of_images(vae, torch.rand(120, *shape), factors, **more)
 
 
@@ -72,3 +74,13 @@ def test_it_is_the_same_again(label, composed, view_of_images):
     except NotDrawable:
         return
     assert first == second
+
+
+def test_weights_that_do_not_change_need_no_picture(tiny_view):
+    vae, view = tiny_view
+    draw = prepared(FIGURES["schedules"], "figure.schedules", 2)
+    constant = replace(view, schedules={"beta": Constant(value=4)})
+    with pytest.raises(NotDrawable, match="changes during the run"):
+        draw(vae, constant)
+    both = replace(view, schedules={**constant.schedules, "alpha": view.schedules["beta"]})
+    assert [axes.get_ylabel() for axes in draw(vae, both).axes] == ["alpha"]

@@ -51,7 +51,7 @@ def test_the_other_pairs_are_of_the_fixed_sample_and_the_real_images_framed(vae,
     np.testing.assert_allclose(found[:, 4], of_sample[1::2], rtol=1e-5)
     assert found[0, 0] == pytest.approx(0.1)
     names = [label.get_text() for label in axes.get_xticklabels()]
-    assert names == ["image", "0 %", "50 %", "100 %", "image"]
+    assert names == ["image", "0", "50", "100", "image"]
     framed = sorted({patch.get_xy()[0] for patch in axes.patches})
     assert framed == [-0.5, 4 * 16 - 0.5]
     assert len(axes.patches) == 8

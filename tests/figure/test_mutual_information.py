@@ -55,10 +55,11 @@ def test_latents_that_are_best_are_shown_whatever_their_kl_and_inactive_ones_are
     assert (last.get_text().split()[0], last.get_color()) == ("z3", INACTIVE)
 
 
-def test_one_latent_is_second_to_nothing(encoded):
+def test_one_factor_has_no_gap_and_one_latent_no_second(encoded):
     labels = np.random.default_rng(0).integers(0, 4, 200)
     figure = mutual_information(*encoded(labels[:, None].astype(float), {"label": labels}))
-    assert figure.axes[0].get_xticklabels()[0].get_text() == "label\ngap 1.00"
+    assert figure.axes[0].get_xticklabels()[0].get_text() == "label"
+    assert figure.get_suptitle() == "What each latent knows of label"
 
 
 def test_all_text_is_on_the_picture_however_few_the_latents_and_factors(encoded):

@@ -42,7 +42,7 @@ def test_every_prior_has_a_picture(small_vae, view_of_images, prior):
     assert [name.split()[0] for name in names][-1] == "z1"  # the only latent that does not vary
     assert all(name.endswith("nats") for name in names)
     assert right.images[0].get_array().shape == (4 * 16, 9 * 16)
-    assert [label.get_text() for label in left.get_yticklabels()] == ["image", "reconstruction"]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["image", "decoded"]
 
 
 def test_latents_are_sorted_by_kl_and_the_inactive_ones_grey_and_last(small_vae, view_of_images):
@@ -53,7 +53,7 @@ def test_latents_are_sorted_by_kl_and_the_inactive_ones_grey_and_last(small_vae,
     assert [label.get_text().split()[0] for label in labels] == ["z2", "z1", "z0", "z3"]
     assert [label.get_color() for label in labels[2:]] == [INACTIVE, INACTIVE]
     assert INACTIVE not in [label.get_color() for label in labels[:2]]
-    assert figure.get_suptitle().endswith("2 of 4 latents are active, 2 of the others in grey")
+    assert figure.get_suptitle().endswith("2 of 4 are active, 2 of the others in grey")
 
 
 def test_a_row_changes_its_own_latent_alone(small_vae, view_of_images):
@@ -70,7 +70,7 @@ def test_only_so_many_latents_are_shown(small_vae, view_of_images):
     vae = knowing(small_vae(), [1.0, 2.0, 3.0, 4.0])
     figure = traversal(vae, view_of_images(vae, some(50)), most=3)
     assert [label.get_text().split()[0] for label in figure.axes[1].get_yticklabels()] == ["z3", "z2", "z1"]
-    assert "4 of 4 latents are active, 3 of them shown" in figure.get_suptitle()
+    assert "4 of 4 are active, 3 of them shown" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize(("at", "column"), [(2.0, 0), (0.4, 3), (-0.9, 6)])

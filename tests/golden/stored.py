@@ -139,12 +139,10 @@ def train(*overrides: str, out: Path) -> Path:
 
 
 def curves(run: Path) -> dict[str, list[float]]:
-    """The values of every scalar of a run in TensorBoard, in the order of the steps."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    """The values of every scalar of a run, in the order of the steps, by name."""
+    from disvae.runs.curves import curves
 
-    events = EventAccumulator(str(run))
-    events.Reload()
-    return {tag: [point.value for point in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    return {name: curve.values.tolist() for name, curve in curves(run).items()}
 
 
 def tags(run: Path) -> list[str]:

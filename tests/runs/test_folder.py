@@ -23,7 +23,10 @@ def test_folder_names_read_as_the_overrides():
     assert readable(["objective=beta_tc", "beta=6", "out=/tmp/x"], ["out"]) == "objective=beta_tc,beta=6"
     assert readable([], []) == "defaults"
     assert "/" not in readable(["dataset.path=/a/b c"], [])
-    assert len(readable([f"k{i}=1" for i in range(200)], [])) <= 100
+    many = [f"k{i}=1" for i in range(200)]
+    assert len(readable(many, [])) <= 100
+    assert readable(many, [], kept=30) == ",".join(many[:30])  # what a sweep varies is never cut
+    assert len(readable(many, [], kept=200)) <= 200
 
 
 def _hold(path, ready, release):

@@ -14,7 +14,7 @@ from disvae.runs.tables import (
     terms_table,
 )
 from disvae.runs.tags import enough_images
-from disvae.runs.terminal import rich_table
+from disvae.runs.terminal import needed_width, print_scores, print_whole, rich_table
 
 MODEL = {"value": 0.25, "se": 0.01, "low": 0.23, "high": 0.27}
 PCA = {"value": 0.0123456, "se": None, "low": None, "high": None}
@@ -95,3 +95,35 @@ def test_metrics_that_need_more_images_are_named_unless_all_images_were_scored()
     first, second = few_images({"sap": 2000, "mig": 5000, "irs": 2000})
     assert first.startswith("few images: sap, irs: with fewer than 2,000 images")
     assert second.startswith("few images: mig: with fewer than 5,000 images")
+
+
+SOURCES = ("untrained", "pca", "ica", "rotation")
+
+
+def test_at_80_columns_scores_stand_beside_the_best_baseline_in_one_row_each():
+    baselines = {source: {**MODEL, "value": 0.1 * i} for i, source in enumerate(SOURCES)}
+    entry = {
+        "scores": {"disentanglement_of_all": {"model": MODEL, **baselines}},
+        "chance": {"disentanglement_of_all": 0.01},
+        "failed": {},
+        "settings": {},
+        "protocol": {"samples": 1000, "images": "validation"},
+    }
+    for width, expected in ((80, "│rotation 0.3"), (140, "│0.300 ±0.020")):
+        screen = Console(width=width)
+        with screen.capture() as capture:
+            print_scores({"metric": {"dci": entry}}, screen)
+        (row,) = [line for line in capture.get().splitlines() if "disentanglement_of_all" in line]
+        assert len(row) <= width
+        assert expected.removeprefix("│") in row
+    lower = scores_table({"jemmig": {**entry, "scores": {"jemmig": {"model": MODEL, **baselines}}}}, narrow=True)
+    assert lower.rows[0][2].text == "untrained 0"  # where lower is better
+
+
+def test_a_table_that_is_wider_than_the_screen_keeps_all_its_numbers():
+    table = rich_table(Table([Head("x" * 30), Head("y")], [[Cell("1"), Cell("12345")]]))
+    screen = Console(width=20)
+    with screen.capture() as capture:
+        print_whole(table, screen)
+    assert "12345" in capture.get()
+    assert needed_width(table, screen) > screen.width == 20

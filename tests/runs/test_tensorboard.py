@@ -11,6 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
@@ -21,8 +22,10 @@ from tensorboard.plugins.hparams.list_session_groups import Handler
 from disvae.config import resolved
 from disvae.evaluate import evaluate
 from disvae.logger.tensorboard import TensorBoard
+from disvae.runs.curves import curves
 from disvae.runs.folder import Run
-from disvae.runs.tensorboard import final, later_file, write_scores
+from disvae.runs.tags import FIGURES, logged, measured
+from disvae.runs.tensorboard import later_file, replace_events, write_scores
 from disvae.training.job import Job
 from disvae.training.loop import train_run
 
@@ -34,11 +37,11 @@ def run(folder: Path, config: dict, metrics: dict[str, float] | None) -> None:
     """A run's events as training leaves them; without `metrics` it was interrupted after its first validation."""
     logger = TensorBoard(folder, step=0)
     logger.begin(config)
-    logger.log_metrics({"train/elbo": -100.0}, 5)
+    logger.log_metrics(logged({"train/elbo": -100.0}), 5)
     logger.log_metrics({"val/elbo": -95.0}, 10)
     logger.close()
     if metrics is not None:
-        write_scores(folder, {tag: v for tag, v in metrics.items() if tag.startswith("metric")}, metrics, 20)
+        write_scores(folder, metrics, 20)
 
 
 def compared(logdir: Path) -> tuple[Experiment, ListSessionGroupsResponse]:
@@ -87,45 +90,60 @@ def test_columns_do_not_depend_on_which_run_is_read_first_nor_when_it_was_scored
     for name, metrics in zip(order, (few, many), strict=True):
         run(tmp_path / name, config(f"beta={len(metrics)}"), metrics)
     columns, rows = compared(tmp_path)
-    assert metrics_of(columns)[:3] == ["final/elbo", "final/held_out/elbo", "final/mig/histogram"]
-    found = {row.name: values(row).get("final/mig/histogram") for row in rows.session_groups}
+    assert metrics_of(columns)[:2] == ["metric/mig/histogram", "val/elbo"]
+    found = {row.name: values(row).get("metric/mig/histogram") for row in rows.session_groups}
     assert found == {order[0]: None, order[1]: 0.5}
 
 
 def test_a_score_that_is_computed_again_replaces_its_column(config, tmp_path):
     run(tmp_path / "a", config(), TERMS | SCORES)
-    write_scores(tmp_path / "a", {}, TERMS | {"metric/mig/histogram": 0.75}, 20)
+    write_scores(tmp_path / "a", TERMS | {"metric/mig/histogram": 0.75}, 20)
     (row,) = compared(tmp_path)[1].session_groups
-    assert values(row)["final/mig/histogram"] == 0.75
+    assert values(row)["metric/mig/histogram"] == 0.75
 
 
-def test_an_interrupted_run_has_its_knobs_and_no_final_scores(config, tmp_path):
-    run(tmp_path / "done", config("beta=1"), TERMS)
+def test_an_interrupted_run_has_its_knobs_and_no_scores(config, tmp_path):
+    run(tmp_path / "done", config("beta=1"), TERMS | SCORES)
     run(tmp_path / "stopped", config("beta=2"), None)
     done, stopped = sorted(compared(tmp_path)[1].session_groups, key=lambda row: row.name)
     assert stopped.hparams["beta"].number_value == 2
-    assert not [tag for tag in values(stopped) if tag.startswith("final/")]
+    assert not [tag for tag in values(stopped) if "metric/" in tag]
     assert [row.sessions[0].status for row in (done, stopped)] == [Status.STATUS_SUCCESS, Status.STATUS_UNKNOWN]
 
 
-def test_final_scores_are_without_errors_details_weights_and_losses():
-    more = {
-        "metric-all/sap/linear": 0.1,
-        "train/elbo": 0.0,
-        "held_out/kl": 0.0,
-        "val/active_units": 3.0,
-        "val/tc_mws": 2.0,
-    }
-    more["val/structure/mmd"] = 0.7
-    codes = {"metric/sparsity/hoyer": 0.3, "metric-all/aggregate_posterior/mmd": 0.2}
-    assert final(TERMS | SCORES | more | codes) == {
-        "final/elbo": -90.0,
-        "final/held_out/elbo": -92.0,
-        "final/mig/histogram": 0.5,
-        "final/metric-all/sap/linear": 0.1,
-        "final/structure/mmd": 0.7,
-        "final/without_labels/sparsity/hoyer": 0.3,
-        "final/without_labels/metric-all/aggregate_posterior/mmd": 0.2,
+NAMES = {  # of values, by their tags
+    "metric/mig/histogram": "metric/mig/histogram",
+    "val/structure/mmd": "val/structure/mmd",
+    "verbose/metric/mig/histogram_se": "metric/mig/histogram_se",
+    "verbose/metric/mig/histogram/shape": "metric/mig/histogram/shape",
+    "verbose/metric/sparsity/hoyer": "metric/sparsity/hoyer",  # needs no labels
+    "verbose/metric-all/sap/classification": "metric-all/sap/classification",
+    "verbose/val/kl_per_dimension/00": "val/kl_per_dimension/00",
+    "verbose/val/overlap/mutual_information_limit": "val/overlap/mutual_information_limit",
+    "verbose/val/tc_mws": "val/tc_mws",
+    "verbose/val/beta": "val/beta",
+    "verbose/held_out/elbo": "held_out/elbo",
+    "while_training/loss": "train/loss",
+}
+
+
+def test_tensorboard_opens_with_headline_scores_and_terms_of_validations():
+    assert list(logged(dict.fromkeys(NAMES.values(), 0.0))) == list(NAMES)
+    assert {tag: measured(tag) for tag in NAMES} == NAMES
+    groups = {tag.partition("/")[0] for tag in (*NAMES, FIGURES)}
+    assert sorted(groups) == ["metric", "val", "val_figure", "verbose", "while_training"]
+
+
+def test_points_with_the_tags_of_earlier_versions_are_replaced(tmp_path):
+    former = {"final/mig/histogram": 0.1, "metric/sparsity/hoyer": 0.2}
+    summaries = [Summary(value=[Summary.Value(tag=tag, simple_value=value)]) for tag, value in former.items()]
+    replace_events(tmp_path, ".scores", summaries, 20)
+    write_scores(tmp_path, {"metric/mig/histogram": 0.5, "metric/sparsity/hoyer": 0.25}, 20)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert set(events.Tags()["scalars"]) == {"metric/mig/histogram", "verbose/metric/sparsity/hoyer"}
+    assert {name: curve.values.tolist() for name, curve in curves(tmp_path).items()} == {
+        "metric/mig/histogram": [0.5],
+        "metric/sparsity/hoyer": [0.25],
     }
 
 
@@ -143,12 +161,12 @@ def test_terms_of_the_elbo_stand_together_and_so_do_overlap_and_structure(config
     found = layout(tmp_path)
     terms = [tag for tags in found["ELBO and its terms"].values() for tag in tags]
     assert set(terms) == {
-        f"^{stage}/{term}$" for stage in ("val", "train") for term in ("elbo", "reconstruction", "kl")
+        f"^{stage}/{term}$" for stage in ("val", "while_training") for term in ("elbo", "reconstruction", "kl")
     }
     both = [tag for tags in found["Overlap and structure"].values() for tag in tags]
     assert "^val/overlap/mutual_information$" in both
     assert "^val/structure/kl_qz_pz$" in both
-    assert found["Scores"] == {"mig": ["^metric/mig/[^/]+$"], "sap": ["^metric/sap/[^/]+$"]}
+    assert found["Scores"] == {name: [f"^(verbose/)?metric/{name}/[^/]+$"] for name in ("mig", "sap")}
 
 
 def test_a_continued_run_keeps_one_row_one_layout_and_the_points_of_its_checkpoint(config, tmp_path):
@@ -161,7 +179,7 @@ def test_a_continued_run_keeps_one_row_one_layout_and_the_points_of_its_checkpoi
     assert layout(tmp_path / "a") == before
     events = EventAccumulator(str(tmp_path / "a")).Reload()
     assert [(point.step, point.value) for point in events.Scalars("val/elbo")] == [(10, -94.0)]
-    assert [point.step for point in events.Scalars("train/elbo")] == [5]
+    assert [point.step for point in events.Scalars("while_training/elbo")] == [5]
     assert len(compared(tmp_path)[1].session_groups) == 1
 
 
@@ -169,14 +187,15 @@ def test_a_run_without_scores_and_one_scored_later_fill_the_same_columns(compose
     trained = Run(tmp_path / "clusters" / "beta=4-0123")
     train_run(Job(trained, resolved(composed(*tiny, "metric=[]")), brief=True))
     columns, rows = compared(tmp_path)
-    assert "final/elbo" in metrics_of(columns)
-    assert not [tag for tag in metrics_of(columns) if tag.startswith("final/without_labels/active_units/")]
+    assert "val/elbo" in metrics_of(columns)
+    assert not [tag for tag in metrics_of(columns) if "active_units/" in tag]
     evaluate([str(trained.path), "metric=[active_units]"])
     columns, rows = compared(tmp_path)
     (row,) = rows.session_groups
     assert row.name == "clusters/beta=4-0123"  # and its scores are no run of their own
-    added = {tag: value for tag, value in values(row).items() if tag.startswith("final/without_labels/active_units/")}
-    expected = final({tag: value for tag, value in trained.metrics().items() if "active_units/" in tag})
+    added = {tag: value for tag, value in values(row).items() if "active_units/" in tag}
+    scores = {tag: value for tag, value in trained.metrics().items() if "active_units/" in tag}
+    expected = {tag: value for tag, value in logged(scores).items() if not tag.endswith("_se")}
     assert added == pytest.approx(expected)
     assert expected
 
@@ -198,14 +217,14 @@ def test_tensorboards_server_says_the_same(config, tmp_path):
             experiment: dict = {}
             for _ in range(60):  # it answers before it has read the events
                 experiment = json.load(urllib.request.urlopen(request))
-                if len(experiment.get("metricInfos", [])) > 4:
+                if len(experiment.get("metricInfos", [])) > 3:
                     break
                 time.sleep(1)
             charts = json.load(urllib.request.urlopen(f"{address}data/plugin/custom_scalars/layout"))
         finally:
             server.terminate()
     assert experiment["hparamInfos"][0]["name"] == "beta"
-    assert experiment["metricInfos"][0]["name"]["tag"] == "final/elbo"
+    assert experiment["metricInfos"][0]["name"]["tag"] == "metric/mig/histogram"
     titles = [category["title"] for category in charts["category"]]
     assert titles == ["ELBO and its terms", "Overlap and structure", "Scores"]
 

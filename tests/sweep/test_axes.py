@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from disvae.config import ConfigError
-from disvae.sweep.axes import combinations, expand
+from disvae.sweep.axes import combinations, expand, varied
 
 
 @pytest.mark.parametrize("name", ["linspace", "logspace", "geomspace"])
@@ -49,6 +49,15 @@ def test_a_grid_has_every_combination_the_last_axis_fastest():
     assert jobs[0] == ["objective=vae", "beta=1", "seed=0", "a=0"]
     assert jobs[1] == ["objective=vae", "beta=1", "seed=0", "a=9"]
     assert len({tuple(job) for job in jobs}) == 8
+
+
+def test_what_varies_is_what_jobs_differ_in_but_for_the_dataset():
+    jobs = [
+        ["dataset=a", "schedule@schedule.beta=linear", "seed=0"],
+        ["dataset=b", "schedule@schedule.beta=x", "seed=0"],
+    ]
+    assert varied(jobs) == ["schedule.beta"]
+    assert varied(jobs[:1]) == []
 
 
 def test_zipped_axes_go_together_at_the_first_ones_place():

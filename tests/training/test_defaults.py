@@ -11,11 +11,11 @@ from disvae.training.job import Job
 def job(tmp_path):
     """A function that makes the job of a command line, whose options may also be files in `tmp_path`."""
 
-    def make(*typed: str) -> Job:
+    def make(*typed: str, varied: tuple[str, ...] = ()) -> Job:
         overrides = ["dataset=clusters", f"out={tmp_path}", f"hydra.searchpath=[file://{tmp_path}]", *typed]
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             cfg = compose("config", overrides, return_hydra_config=True)
-            return Job.of(cfg, overrides, dict(cfg.hydra.runtime.choices))
+            return Job.of(cfg, overrides, dict(cfg.hydra.runtime.choices), varied)
 
     return make
 
@@ -47,6 +47,17 @@ def name(job: Job) -> str:
 def test_a_folder_is_named_by_what_differs_from_the_defaults_of_the_dataset(job, typed, said):
     assert name(job(*typed)).startswith(said)
     assert (said != "defaults") or name(job(*typed)) == said
+
+
+def test_a_run_of_a_sweep_is_named_first_by_what_varies_defaults_included(job):
+    varied = ("beta", "optimizer.lr", "objective")
+    made = job("beta=1", "optimizer.lr=0.01", "steps=20", varied=varied)
+    assert name(made) == "beta=1,optimizer.lr=0.01,objective=beta_vae,steps=20"
+    alone = job("beta=1", "optimizer.lr=0.01", "steps=20")
+    assert name(alone) == "steps=20,optimizer.lr=0.01"
+    assert alone.run.path.name[-8:] == made.run.path.name[-8:]
+    made.run.path.mkdir(parents=True)
+    assert job("beta=1", "optimizer.lr=0.01", "steps=20").run == made.run  # found by its hash
 
 
 def test_settings_of_an_experiment_name_the_run_as_typed_ones_do(job, mine):

@@ -78,7 +78,7 @@ def test_whoever_is_killed_at_the_end_gets_the_page_and_each_event_once_from_the
     assert "finished at step 4 of 4" in page
     found = points(made.run)
     assert len(found) == len(set(found))
-    assert {("final/elbo", 4), ("metric/sparsity/hoyer", 4)} <= set(found)
+    assert {("val/elbo", 4), ("verbose/metric/sparsity/hoyer", 4)} <= set(found)
 
 
 def test_weights_that_overflow_before_a_validation_are_a_divergence(job):

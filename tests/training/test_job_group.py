@@ -14,6 +14,7 @@ from disvae.config import ConfigError, resolved
 from disvae.objective.beta_tc import BetaTC
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import InUse, Run
+from disvae.runs.tags import logged
 from disvae.training.job import Job
 from disvae.training.job_group import train_jobs
 from disvae.training.loop import train_run
@@ -59,7 +60,7 @@ def same_to_the_bit(one: Run, other: Run) -> bool:
 def curve(run: Run, tag: str) -> list[tuple[int, float]]:
     events = EventAccumulator(str(run.path))
     events.Reload()
-    return [(point.step, point.value) for point in events.Scalars(tag)]
+    return [(point.step, point.value) for point in events.Scalars(*logged({tag: 0}))]
 
 
 KINDS = [
