@@ -140,7 +140,7 @@ def test_a_process_that_fails_says_why():
     [
         ("parts=[speed]", r"parts must be a list of reference, .*, got \['speed'\]"),
         ("models=[resnet]", r"models must be a list of conv, .*, got \['resnet'\]"),
-        ("objectives=[]", r"objectives must be a list of beta_tc, .*, got \[\]"),
+        ("objectives=[]", r"objectives must be a list of .*beta_tc, .*, got \[\]"),
         ("batch_sizes=[0]", r"batch_sizes must be a list of whole numbers of at least 1, got \[0\]"),
         ("pack=4", r"pack must be a list of whole numbers of at least 1, got 4"),
         ("seconds=0", "seconds must be a number of seconds below 3600, got 0"),
@@ -159,9 +159,9 @@ def test_settings_that_cannot_be_are_refused(argument, message):
 
 
 @pytest.mark.parametrize(("setting", "group"), [("objectives", "objective"), ("models", "model")])
-def test_help_names_every_option_whether_or_not_it_is_measured_by_default(setting, group):
+def test_help_names_the_options_that_are_measured_by_default(setting, group):
     (line,) = [line for line in benchmark_help("").splitlines() if line.startswith(f"  {setting}=")]
-    assert set(re.findall(r"\w+", line)) >= {*options(group), *settings([])[setting]}
+    assert set(settings([])[setting]) <= {*options(group)} & set(re.findall(r"\w+", line))
 
 
 def test_a_table_writes_each_number_in_the_unit_of_its_key():

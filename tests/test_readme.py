@@ -63,7 +63,7 @@ def test_the_table_of_options_is_complete(group):
 
 
 SHOWN = re.compile(r"(?:^    |`)((?:python -m disvae\.|\./scripts/train)[^`#\n]*?) *(?:`|#|$)", re.MULTILINE)
-OTHERS = tuple(f"python -m disvae.{name}" for name in ("train", "benchmark", "new"))
+OTHERS = tuple(f"python -m disvae.{name}" for name in ("train", "tune", "benchmark", "new"))
 COMMANDS = sorted(
     {re.sub(r"^\./scripts/train", "python -m disvae.train", line) for line in SHOWN.findall(TEXT + HOWTO)}
 )

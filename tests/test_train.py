@@ -459,7 +459,7 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
     ("arguments", "said"),
     [
         (["beta=-1"], "beta must be a finite number >= 0, got -1"),
-        (["objective=nope"], "objective must be one of beta_tc, "),
+        (["objective=nope"], "objective must be one of ada_gvae, beta_tc, "),
         (["objective=../../x"], "objective"),
         (["objective.beta_typo=1"], "beta_typo"),
         (["objective=beta_tc", "alpha=5"], "alpha=5 has no effect"),

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
@@ -27,6 +29,9 @@ from disvae.system.signals import awaited_signals, signals_call
 BUSY_PAUSE = 2.0
 """Seconds until a job that another process runs is looked at again."""
 
+MOST_BYTES = 76
+"""Longest path of a folder for multiprocessing's sockets, which adds 31 bytes; the system takes no more than 107."""
+
 Context = SpawnContext | ForkServerContext
 
 
@@ -36,8 +41,10 @@ def process_context() -> Context:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["disvae.sweep.server"])
+    own = scratch()
+    place = own if len(os.fsencode(own)) <= MOST_BYTES else Path(tempfile.gettempdir())
     # What the terminal and Slurm send is not for the server, which ends with us.
-    with signals_call(signal.SIG_IGN), temporary_files_in(scratch()):
+    with signals_call(signal.SIG_IGN), temporary_files_in(place):
         forkserver.ensure_running()
     return context
 

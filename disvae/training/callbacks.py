@@ -180,9 +180,11 @@ class Checkpoints(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write best.ckpt if the ELBO, or what the objective names as `best`, is the best so far."""
         _check(trainer)
+        if not self.member.live:  # it has no evaluation of this step
+            return
         member = self.member.built
         now = member.evaluation[member.objective.best]
-        if self.member.live and now > member.best_elbo:
+        if now > member.best_elbo:
             member.best_elbo = now
             with self.member.own():
                 self.write(trainer, self.member.run.best)

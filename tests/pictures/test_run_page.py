@@ -56,7 +56,7 @@ def png(colour):
 @pytest.fixture
 def run(composed, tmp_path) -> Run:
     """A run's folder with a value of each kind that can be recognised."""
-    run = Run(tmp_path / "beta=4<b>-0123abcd")
+    run = Run(tmp_path / "beta=4<b>-run")
     run.path.mkdir()
     session = {"command": "disvae-train beta=4", "git_commit": "c0ffee", "packages": {"torch": "9.9"}, "threads": 3}
     run.create(resolved(composed("beta=4", "steps=300")), {"sessions": [session]})
