@@ -40,7 +40,7 @@ COUNT = Kind("a whole number >= 0", lambda value: type(value) is int and 0 <= va
 OPTIONAL_COUNT = Kind("a whole number >= 0 or null", lambda value: value is None or COUNT.test(value))
 MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
 TREE = Kind("a text, a number (large whole ones as 1e20), true, false or null", _is_scalar)
-TARGET = Kind("the name of a class", lambda value: isinstance(value, str) and value.count(".") > 1)
+TARGET = Kind("the name of a class", lambda value: isinstance(value, str) and "." in value)
 STATE = Kind(f"one of {', '.join(_STATES)}", lambda value: value in _STATES)
 
 Form = Kind | list[Any] | dict[str, Any]
