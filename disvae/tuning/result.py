@@ -91,7 +91,8 @@ def draw_rungs(ranked: Sequence[Candidate], steps: Sequence[int], tag: str) -> "
         for of, of_rung in zip(each.values, steps, strict=False):
             axes.plot([of_rung] * of.n, of.values, ".", color=colour, alpha=0.6)
         if means and not last:
-            axes.annotate(each.name, (steps[len(means) - 1], means[-1]), fontsize=7, color="0.35")
+            end = (steps[len(means) - 1], means[-1])
+            axes.annotate(each.name, end, (7, -3), textcoords="offset points", fontsize=7, color="0.35")
     axes.set_xscale("log")
     axes.set_xticks(list(steps), [f"{of_rung:,}" for of_rung in steps])
     axes.minorticks_off()
