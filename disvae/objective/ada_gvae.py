@@ -46,14 +46,6 @@ def pair_draw(vae: VAE, batch: Batch, average: Average, *, step: Any, N: int) ->
     return Draw(batch.x, z, qz_x, vae.prior(), vae.decode(z), step, N, z.new_zeros(0, z.shape[1]))
 
 
-def check_gaussian(draw: Draw, objective: str) -> None:
-    """Raise ValueError unless the posterior is a Gaussian that factorises, of which averages are defined."""
-    if not isinstance(factorised(draw.qz_x), Normal):
-        raise ValueError(
-            f"posterior must be a Gaussian that factorises for objective={objective}: type posterior=gaussian"
-        )
-
-
 def arithmetic(loc: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean of the means and that of the variances of each pair."""
     return loc.mean(1, keepdim=True), variance.mean(1, keepdim=True)
@@ -66,6 +58,9 @@ class AdaGVAE(Objective):
     equally often, one or a random number of them. A validation passes single images.
     """
 
+    average: Average = staticmethod(arithmetic)
+    """How the posteriors of a pair become a common one; ML-VAE differs in this alone."""
+
     def __init__(self, beta: Schedule, k: int | Literal["random"]) -> None:
         super().__init__()
         self.beta = beta
@@ -73,13 +68,17 @@ class AdaGVAE(Objective):
 
     def check(self, draw: Draw) -> None:
         """Raise ValueError unless the posterior is a Gaussian that factorises."""
-        check_gaussian(draw, "ada_gvae")
+        if not isinstance(factorised(draw.qz_x), Normal):
+            name = type(self).__module__.rpartition(".")[2]
+            raise ValueError(
+                f"posterior must be a Gaussian that factorises for objective={name}: type posterior=gaussian"
+            )
 
     def draw(self, vae: VAE, batch: Batch, *, step: Any, N: int) -> Draw:
         """Return pairs with their shared latents averaged; single images are passed as ever."""
         if batch.group is None:
             return super().draw(vae, batch, step=step, N=N)
-        return pair_draw(vae, batch, arithmetic, step=step, N=N)
+        return pair_draw(vae, batch, self.average, step=step, N=N)
 
     def forward(self, draw: Draw) -> dict[str, Tensor]:
         """Return the loss and the ELBO terms of the averaged posteriors in nats per image, and the current beta."""
