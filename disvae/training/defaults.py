@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from disvae.config import BY_REFERENCE, NEUTRAL, ConfigError, read_keys, readers, resolved
-from disvae.runs.settings import flat_settings
+from disvae.runs.settings import HOW, flat_settings
 from disvae.system.compose import composing
 
 NAMED_FIRST = ("objective", "beta", "alpha", "seed", "init_from")
@@ -59,10 +59,23 @@ def changes(cfg: DictConfig, choices: Mapping[str, Any], varied: Sequence[str] =
     defaults, settings = (flat_settings(each) for each in (resolved(same_options, complete=False), config))
     names = {group.rpartition("@")[2]: option for group, option in chosen.items()}
     changed = {name: option for name, option in names.items() if name in settings or name not in BY_REFERENCE}
-    changed |= {name: value for name, value in settings.items() if name not in defaults or defaults[name] != value}
+    changed |= {
+        name: value
+        for name, value in settings.items()
+        if (name not in defaults or defaults[name] != value)
+        and not (_follows(name, cfg) and _follows(name, same_options))
+    }
     values = {**names, **settings, **changed}
     order = dict.fromkeys(name for name in (*varied, *NAMED_FIRST) if name in (values if name in varied else changed))
-    return [f"{name}={_text(values[name])}" for name in (*order, *(name for name in changed if name not in order))]
+    order |= dict.fromkeys(sorted(changed, key=lambda name: name.startswith(HOW)))
+    return [f"{name}={_text(values[name])}" for name in order]
+
+
+def _follows(name: str, cfg: DictConfig) -> bool:
+    """Return whether a setting takes its value from another one, as the steps of a schedule do."""
+    above, _, key = name.rpartition(".")
+    node = OmegaConf.select(cfg, above) if above else None
+    return isinstance(node, DictConfig) and key in node and OmegaConf.is_interpolation(node, key)
 
 
 def _text(value: Any) -> str:

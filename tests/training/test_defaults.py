@@ -49,6 +49,11 @@ def test_a_folder_is_named_by_what_differs_from_the_defaults_of_the_dataset(job,
     assert (said != "defaults") or name(job(*typed)) == said
 
 
+def test_a_name_ends_with_how_it_is_trained_and_leaves_out_what_follows(job):
+    typed = ("schedule@schedule.beta=linear", "eval_every=40", "steps=80", "z_dim=3", "dataset.points=50")
+    assert name(job(*typed)) == "schedule.beta=linear,z_dim=3,steps=80,dataset.points=50,eval_every=40"
+
+
 def test_a_run_of_a_sweep_is_named_first_by_what_varies_defaults_included(job):
     varied = ("beta", "optimizer.lr", "objective")
     made = job("beta=1", "optimizer.lr=0.01", "steps=20", varied=varied)
