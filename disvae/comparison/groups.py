@@ -186,13 +186,19 @@ class Comparison:
         return [name for name, values in self.axes.items() if all(_number(value) for value in values)]
 
     def rank(self, tag: str) -> list[Ranked]:
-        """Return the groups that have the tag, best first; highest first if the tag has no better end."""
+        """Return the groups that have the tag, best first; highest first if the tag has no better end.
+
+        Collapsed groups come last where an end is better, because constant codes are perfect by some scores.
+        """
         sign = better(tag) or 1
-        found = [(group, of) for group in self.groups if (of := group.estimate(tag)) is not None]
-        found.sort(key=lambda pair: -sign * pair[1].mean)
+
+        def order(of: tuple[Group, Estimate]) -> tuple[bool, float]:
+            return better(tag) != 0 and of[0].collapsed, -sign * of[1].mean
+
+        found = sorted(((group, of) for group in self.groups if (of := group.estimate(tag)) is not None), key=order)
         ranked: list[Ranked] = []
         for i, (group, of) in enumerate(found):
-            place = ranked[-1].place if ranked and ranked[-1].estimate.mean == of.mean else i + 1
+            place = ranked[-1].place if ranked and order(found[i - 1]) == order(found[i]) else i + 1
             apart = told_apart(found[0][1], of, len(found)) if place > 1 else False
             best = place == 1 and len(found) > 1 and better(tag) != 0 and not group.collapsed
             ranked.append(Ranked(place, group, of, apart, best))

@@ -19,6 +19,9 @@ BALANCED = (0.55, 0.95)
 RISING = 0.02
 """An ELBO still rises if the last quarter of the steps brought more than this share of its whole gain."""
 
+SHORT = 5_000
+"""A run of fewer steps may look collapsed only because its latents are not in use yet."""
+
 _MODEL = "model"
 """Name of the source in scores.json that is no baseline."""
 
@@ -129,9 +132,12 @@ def _disentanglement(metrics: Mapping[str, float], above: list[str], others: lis
 def _advice(config: Mapping[str, Any], metrics: Mapping[str, float], rising: bool, disentangled: bool) -> str:
     beta = flat_settings(config).get("beta")
     if collapsed(metrics):
+        steps, ways = config["steps"], []
         if isinstance(beta, float) and beta > 0:
-            return f"Next: try beta={beta / 4:g} or schedule@schedule.beta=linear (a warm-up)."
-        return f"Next: try steps={2 * config['steps']}."
+            ways.append(f"beta={beta / 4:g} or schedule@schedule.beta=linear (a warm-up)")
+        if rising or steps < SHORT or not ways:
+            ways.insert(0, f"steps={max(2 * steps, SHORT)}, because short runs look like this, too")
+        return f"Next: try {'; if that is not enough, '.join(ways)}."
     if rising:
         return f"Next: train longer, steps={2 * config['steps']}."
     axes = ["seed=0,1,2"]

@@ -52,14 +52,19 @@ def test_without_baselines_nothing_is_claimed():
     assert "not known" in _disentanglement(GOOD, [], [])
 
 
-def test_a_collapsed_run_is_called_that_and_its_beta_is_lowered():
+def test_a_collapsed_run_is_called_that_and_is_trained_longer_before_its_beta_is_lowered():
     assert collapsed(DEAD)
     assert not collapsed({"val/elbo": 0.0})  # a posterior without a mean has no active units
     assert "none of the latents is active" in _training(CONFIG, DEAD, (50.0, 50.0), True)
     assert "nothing to disentangle" in _disentanglement(DEAD, ["mig/histogram"], [])
-    assert "beta=1 or schedule@schedule.beta=linear" in _advice(CONFIG, DEAD, False, False)
+    lower = "beta=1 or schedule@schedule.beta=linear (a warm-up)."
+    long = CONFIG | {"steps": 10_000}
+    assert _advice(long, DEAD, False, False) == f"Next: try {lower}"
+    longer = "Next: try steps={}, because short runs look like this, too"
+    assert _advice(CONFIG, DEAD, False, False) == f"{longer.format(5000)}; if that is not enough, {lower}"
+    assert _advice(long, DEAD, True, False).startswith(longer.format(20000))
     no_beta = {**CONFIG, "objective": {"_target_": "disvae.objective.vae.VAE"}}
-    assert _advice(no_beta, DEAD, False, False) == "Next: try steps=2000."
+    assert _advice(no_beta, DEAD, False, False) == f"{longer.format(5000)}."
 
 
 @pytest.mark.parametrize(("gain", "begins"), [(None, "Trained for 1,000 steps"), ((0.3, 90.0), "Trained: ")])
