@@ -171,6 +171,19 @@ def test_experiment_beats_defaults_and_command_line_beats_experiment(composed):
     assert composed("experiment=mathieu_clusters", "steps=7").steps == 7
 
 
+def test_help_with_an_option_shows_its_settings_and_where_they_are_typed():
+    text = help_text(
+        "disvae-train", ["--help", "objective=factor_vae", "metric=[mig]", "schedule@schedule.beta=linear"]
+    )
+    lines = {line.split("=")[0].strip(): line for line in text.splitlines() if line.startswith("  ")}
+    assert lines["objective.gamma"].split()[:2] == ["objective.gamma=35", "weight"]
+    assert {"metric.mig.bins", "schedule.beta.until"} <= lines.keys()
+    assert (
+        not {"objective.z_dim", "objective.packs_on_cpu", "metric.mig.headline", "schedule.beta.steps"} & lines.keys()
+    )
+    assert help_text("disvae-train", ["--help", "objective=betatc"]) == help_text("disvae-train")
+
+
 def test_help_names_every_group_and_option_with_a_line():
     text = help_text("disvae-train")
     lines = text.splitlines()

@@ -120,7 +120,7 @@ def _disentanglement(metrics: Mapping[str, float], above: list[str], others: lis
     if collapsed(metrics):
         return "Not disentangled: there is nothing to disentangle."
     if not above and not others:
-        return "Disentanglement is not known: no score with baselines was computed (it needs factors of variation)."
+        return "Disentanglement is not known: no headline score was computed (these need factors of variation)."
     count = f"{len(above)} of {len(above) + len(others)} headline scores"
     if not above:
         return f"Not disentangled: none of {len(others)} headline scores exceeds all baselines ({', '.join(others)})."
