@@ -11,3 +11,4 @@ exclude_patterns = [".venv", "outputs", "docs/_build"]
 html_theme = "furo"
 html_title = f"disvae {release}"
 html_extra_path = ["index.html"]  # leads from the top of the site to docs/index.html
+html_copy_source = html_show_copyright = False
