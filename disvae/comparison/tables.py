@@ -153,7 +153,8 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
         lines.append("n=: number of seeds that have this value")
     left = [short(tag) for tag in comparison.headline if tag not in tags]
     if left and not chosen:
-        lines.append(f"more columns with metric=[...]: {', '.join(left)}")
+        more = f" and {len(left) - 8} more, the headings of results.csv" if len(left) > 8 else ""
+        lines.append(f"more columns with metric=[...]: {', '.join(left[:8])}{more}")
     for line in lines:
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
