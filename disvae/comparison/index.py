@@ -23,7 +23,7 @@ from disvae.runs.folder import Run
 
 log = logging.getLogger(__name__)
 
-NAME = ".index"
+FILE = ".index"
 """The file of the index, in the folder that holds the run folders."""
 
 LEAST = 100
@@ -46,7 +46,7 @@ def rows_of(folders: Iterable[Path]) -> Iterator[tuple[Path, Row]]:
         if len(runs) < LEAST:
             yield from ((folder, of_run(Run(folder))) for folder in runs)
             continue
-        known = _read(parent / NAME)
+        known = _read(parent / FILE)
         kept: dict[str, Any] = {}
         for folder in runs:
             state = _state(folder)
@@ -59,7 +59,7 @@ def rows_of(folders: Iterable[Path]) -> Iterator[tuple[Path, Row]]:
                 kept[folder.name] = entry
             yield folder, row
         if kept != known:
-            _write(parent / NAME, kept)
+            _write(parent / FILE, kept)
 
 
 def _state(folder: Path) -> State:

@@ -69,7 +69,7 @@ def test_a_run_that_has_changed_or_is_repeated_is_read_again(runs, read, tmp_pat
 )
 def test_an_index_that_is_damaged_or_of_another_version_is_written_again(runs, read, tmp_path, damage):
     first = collect([tmp_path])
-    file = tmp_path / "clusters" / index.NAME
+    file = tmp_path / "clusters" / index.FILE
     whole = file.read_bytes()
     file.write_bytes(damage(json.loads(zlib.decompress(whole))[1]))
     read.clear()
@@ -81,7 +81,7 @@ def test_an_index_that_is_damaged_or_of_another_version_is_written_again(runs, r
 def test_few_runs_have_no_index_and_a_folder_that_cannot_be_written_does_without(runs, read, tmp_path, monkeypatch):
     monkeypatch.setattr(index, "LEAST", 5)
     rows = collect([tmp_path])
-    assert not (tmp_path / "clusters" / index.NAME).exists()
+    assert not (tmp_path / "clusters" / index.FILE).exists()
     monkeypatch.setattr(index, "LEAST", 2)
-    monkeypatch.setattr(index, "NAME", "missing/.index")
+    monkeypatch.setattr(index, "FILE", "missing/.index")
     assert collect([tmp_path]) == rows
