@@ -182,6 +182,8 @@ def test_help_with_an_option_shows_its_settings_and_where_they_are_typed():
         not {"objective.z_dim", "objective.packs_on_cpu", "metric.mig.headline", "schedule.beta.steps"} & lines.keys()
     )
     assert help_text("disvae-train", ["--help", "objective=betatc"]) == help_text("disvae-train")
+    every = [f"{group.name}={name}" for group in config.conf_dir().iterdir() for name in config.options(group.name)]
+    assert help_text("disvae-train", every).count("\n\n") == len(every)
 
 
 def test_help_names_every_group_and_option_with_a_line():

@@ -40,11 +40,12 @@ def _named(arguments: Sequence[str]) -> Iterator[list[str]]:
     """Yield the lines on each option that the arguments choose, `objective=factor_vae`: what it is and its settings."""
     for argument in arguments:
         found = re.fullmatch(r"\+?(?P<group>\w+)(?:@(?P<package>[\w.]+))?=(?P<names>.*)", argument)
-        files = option_files(found["group"]) if found and found["group"] in groups() else {}
-        for name in re.findall(r"\w+", found["names"]) if found else ():
-            if name in files:
-                typed = f"{argument.partition('=')[0]}={name}"
-                yield [f"{typed}: {description(files[name])}", *_settings_of(files[name], found["package"])]
+        if found and found["group"] in groups():
+            files = option_files(found["group"])
+            for name in re.findall(r"\w+", found["names"]):
+                if name in files:
+                    typed = f"{argument.partition('=')[0]}={name}"
+                    yield [f"{typed}: {description(files[name])}", *_settings_of(files[name], found["package"])]
 
 
 def _settings_of(path: Path, package: str | None) -> list[str]:
@@ -53,9 +54,7 @@ def _settings_of(path: Path, package: str | None) -> list[str]:
     own = re.match(r"# @package (\S+)", text)
     place = package or (own[1] if own else path.parent.name)
     lines = []
-    for found in re.finditer(
-        r"^(?P<name>[a-z]\w*):(?: (?P<value>[^#\n]+?))?(?:\s+# (?P<said>.+))?$", text, re.MULTILINE
-    ):
+    for found in re.finditer(r"^(?P<name>[a-z]\w*): +(?P<value>[^#\n]+?)(?: +# (?P<said>.+))?$", text, re.MULTILINE):
         if "${" not in found["value"] and found["name"] not in FACTS:
             key = found["name"] if place == "_global_" else f"{place}.{found['name']}"
             lines.append(f"  {key + '=' + found['value']:<30} {found['said'] or ''}".rstrip())
