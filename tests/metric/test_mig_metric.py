@@ -4,6 +4,7 @@ import numpy as np
 import plain
 import pytest
 
+from disvae.evaluation.confidence import of_codes
 from disvae.metric.mig import MIG
 
 SIZES = (3, 6, 40, 32, 32)  # dSprites
@@ -65,6 +66,21 @@ def test_the_score_is_that_of_plain_loops(quantile):
     scores = mig(codes, FACTORS[:2000])
     expected = plain.mig(codes, FACTORS[:2000], 20, quantile)
     assert scores["quantile" if quantile else "histogram"] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("score", "covered"), [("quantile", range(3)), ("quantile_corrected", range(17, 21))])
+def test_the_interval_of_few_images_holds_the_corrected_score_of_all_images(score, covered):
+    factors = np.indices((3, 6, 10, 16, 16)).reshape(5, -1).T
+    rng = np.random.default_rng(0)
+    codes = (factors - factors.mean(0)) / factors.std(0) + 0.3 * rng.normal(size=factors.shape)
+    whole = mig(codes, factors)[score]
+    held = 0
+    for draw in range(20):
+        rows = np.random.default_rng(draw).permutation(len(codes))[:2000]
+        found = of_codes(mig, [codes[rows]], factors[rows], "abcde", population=len(codes), repeats=10, seed=0, with_chance=False).scores[score]
+        held += found.low < whole < found.high
+        print(draw, whole, found)
+    assert held in covered, held
 
 
 def test_too_few_bins_are_refused():
