@@ -28,7 +28,8 @@ class MIG(Metric):
 
         def gap(binned: np.ndarray, *, corrected: bool = False) -> np.ndarray:
             information = mutual_information(binned, factors, corrected=corrected)
-            return gaps(information) / entropy(factors, corrected=corrected)
+            shares: np.ndarray = gaps(information) / entropy(factors, corrected=corrected)
+            return shares
 
         by_quantile = bins(codes, self.bins, "quantile")
         by_factor = {

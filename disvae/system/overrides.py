@@ -205,6 +205,9 @@ def in_words(error: Exception, overrides: Sequence[str]) -> str:
         return (
             f"{merged[1]} is not the kind of value that {merged[1].partition('=')[0]} takes: --help shows its default"
         )
+    several = re.match(r"Ambiguous value for argument '(.+)'", lines[0])
+    if several:
+        return f"{several[1]} has several values: add -m for a sweep of them, or type a list in brackets"
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
     inside = next((key for key in keys if key.rpartition(".")[0] in known_settings()), None)
     if inside:

@@ -77,7 +77,9 @@ def test_the_interval_of_few_images_holds_the_corrected_score_of_all_images(scor
     held = 0
     for draw in range(20):
         rows = np.random.default_rng(draw).permutation(len(codes))[:2000]
-        found = of_codes(mig, [codes[rows]], factors[rows], "abcde", population=len(codes), repeats=10, seed=0, with_chance=False).scores[score]
+        found = of_codes(
+            mig, [codes[rows]], factors[rows], "abcde", population=len(codes), repeats=10, seed=0, with_chance=False
+        ).scores[score]
         held += found.low < whole < found.high
         print(draw, whole, found)
     assert held in covered, held
