@@ -105,7 +105,8 @@ def test_corrected_entropies_sum_to_the_corrected_information():
     z = rng.integers(12, size=(500, 1))
     v = (z + rng.integers(5, size=(500, 1))) // 2
     parts = [
-        entropy(column, corrected=True)[0] for column in (z, v, np.unique(12 * v + z, return_inverse=True)[1][:, None])
+        entropy(column, corrected=True)[0]
+        for column in (z, v, np.unique(12 * v + z, return_inverse=True)[1].reshape(-1, 1))
     ]
     assert mutual_information(z, v, corrected=True)[0, 0] == pytest.approx(parts[0] + parts[1] - parts[2], abs=1e-12)
 
