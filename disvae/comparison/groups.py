@@ -10,13 +10,13 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from statistics import fmean, stdev
+from functools import cached_property, lru_cache
+from statistics import fmean
 from typing import Any
 
 from scipy.special import stdtrit
 
-from disvae.comparison.results import CHECKSUM, Row
+from disvae.comparison.row import CHECKSUM, Row
 from disvae.config import ConfigError
 from disvae.runs.settings import HOW, WEIGHTS, Setting
 from disvae.runs.tags import better, without_labels
@@ -56,21 +56,26 @@ class Estimate:
         """Return half the width of the interval; None for one seed."""
         return None if self.high is None else self.high - self.mean
 
+    @cached_property
+    def sd(self) -> float:
+        """Return the standard deviation over the seeds, of which there must be two."""
+        return math.sqrt(math.fsum((value - self.mean) ** 2 for value in self.values) / (self.n - 1))
+
 
 def estimate(values: Sequence[float]) -> Estimate:
     """Return the mean and the interval of one or more values."""
-    mean = fmean(values)
-    if len(values) == 1:
-        return Estimate(mean, None, None, tuple(values))
-    half = _quantile(len(values) - 1) * stdev(values) / len(values) ** 0.5
-    return Estimate(mean, mean - half, mean + half, tuple(values))
+    one = Estimate(fmean(values), None, None, tuple(values))
+    if one.n == 1:
+        return one
+    half = _quantile(one.n - 1) * one.sd / one.n**0.5
+    return Estimate(one.mean, one.mean - half, one.mean + half, one.values)
 
 
 def told_apart(one: Estimate, other: Estimate, among: int = 2) -> bool | None:
     """Return whether the 95 % interval of the difference of two of `among` groups excludes 0; None for one seed."""
     if one.n == 1 or other.n == 1:
         return None
-    a, b = (stdev(e.values) ** 2 / e.n for e in (one, other))
+    a, b = (e.sd**2 / e.n for e in (one, other))
     difference = abs(one.mean - other.mean)
     if a + b == 0:
         return difference > 0
@@ -100,7 +105,7 @@ def seeds_to_tell_apart(one: Estimate, other: Estimate) -> int | None:
     """
     if one.n == 1 or other.n == 1 or one.mean == other.mean:
         return None
-    spread = math.hypot(stdev(one.values), stdev(other.values))
+    spread = math.hypot(one.sd, other.sd)
     for n in range(2, MOST_SEEDS + 1):
         if abs(one.mean - other.mean) >= (_quantile(2 * n - 2) + POWER) * spread / math.sqrt(n):
             return n
@@ -123,11 +128,14 @@ class Group:
     name: str  # objective=beta_tc, beta=4
     settings: Mapping[str, Setting]
     rows: tuple[Row, ...]
+    _estimates: dict[str, Estimate | None] = field(default_factory=dict, repr=False, compare=False)
 
     def estimate(self, tag: str) -> Estimate | None:
         """Return the estimate over the seeds that have the tag; None if no seed has it."""
-        values = [row.metrics[tag] for row in self.rows if _number(row.metrics.get(tag))]
-        return estimate(values) if values else None
+        if tag not in self._estimates:
+            values = [row.metrics[tag] for row in self.rows if _number(row.metrics.get(tag))]
+            self._estimates[tag] = estimate(values) if values else None
+        return self._estimates[tag]
 
     def error(self, tag: str) -> float | None:
         """Return half the 95 % interval of a single run's value over images, not seeds; None for more runs than one."""
@@ -169,6 +177,8 @@ class Comparison:
     failed: tuple[Row, ...] = ()
     repeated: tuple[Row, ...] = ()  # finished runs with the configuration and the seed of another run
     rows: tuple[Row, ...] = field(default=())  # all runs, in any state
+    _ranks: dict[str, list[Ranked]] = field(default_factory=dict, repr=False, compare=False)
+    _controls: dict[str, dict[str, float]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def finished(self) -> list[Row]:
@@ -187,6 +197,11 @@ class Comparison:
 
     def rank(self, tag: str) -> list[Ranked]:
         """Return the groups that have the tag, best first; highest first if the tag has no better end."""
+        if tag not in self._ranks:
+            self._ranks[tag] = self._ranked(tag)
+        return self._ranks[tag]
+
+    def _ranked(self, tag: str) -> list[Ranked]:
         sign = better(tag) or 1
         found = [(group, of) for group in self.groups if (of := group.estimate(tag)) is not None]
         found.sort(key=lambda pair: -sign * pair[1].mean)
@@ -221,6 +236,11 @@ class Comparison:
 
     def controls(self, tag: str) -> dict[str, float]:
         """Return the mean score of each baseline, and of chance, over the finished runs that have it."""
+        if tag not in self._controls:
+            self._controls[tag] = self._mean_controls(tag)
+        return self._controls[tag]
+
+    def _mean_controls(self, tag: str) -> dict[str, float]:
         found: dict[str, list[float]] = {}
         for row in self.finished:
             for source, value in row.controls.get(tag, {}).items():

@@ -19,16 +19,13 @@ from disvae.evaluation.run_encodings import device_of, sources_of
 from disvae.pictures.factor_shares import BINS
 from disvae.pictures.figure_data import Drawn, FigureData, NotDrawable
 from disvae.runs.atomic import write_atomically
-from disvae.runs.curves import curves
+from disvae.runs.curves import FIGURE_EVENTS, curves
 from disvae.runs.folder import Run
 from disvae.runs.tensorboard import picture_summary, replace_events
 from disvae.system.instantiate import make, prepared
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
-
-EVENTS = ".figures"
-"""Suffix of the event file that holds the pictures drawn after training."""
 
 COUNTS = {"most": math.inf, "images": math.inf, "side": 100, "pairs": 1000, "steps": 1000}
 """Settings of figures that count something, and the most that a picture can show; with 0 it would be empty."""
@@ -152,5 +149,5 @@ def draw_run(
         write_atomically(run.figures / f"{label}{suffix}", content)
         written.append(f"{label}{suffix}")
         pictures.append(picture_summary(label, content))
-    replace_events(run.path, EVENTS, pictures, step)
+    replace_events(run.path, FIGURE_EVENTS, pictures, step)
     return written

@@ -8,6 +8,9 @@ import numpy as np
 from disvae.config import ConfigError
 from disvae.runs.tags import measured
 
+FIGURE_EVENTS = ".figures"
+"""The end of the name of the event file that holds nothing but the pictures of a trained run."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -28,13 +31,16 @@ def curves(folder: Path) -> dict[str, Curve]:
     from tensorboard.backend.event_processing import event_accumulator
 
     everything = {event_accumulator.SCALARS: 0, event_accumulator.IMAGES: 1, event_accumulator.TENSORS: 1}
-    try:
-        events = event_accumulator.EventAccumulator(str(folder), size_guidance=everything).Reload()
-    except OSError as error:
-        raise ConfigError(f"{folder}: its TensorBoard events cannot be read ({error}): delete that file") from error
     found: dict[str, dict[int, float]] = {}
-    for tag in sorted(events.Tags()[event_accumulator.SCALARS], key=lambda tag: events.Scalars(tag)[0].wall_time):
-        found.setdefault(measured(tag), {}).update((event.step, event.value) for event in events.Scalars(tag))
+    for file in sorted(folder.glob("events.out.tfevents.*")):
+        if file.suffix == FIGURE_EVENTS:  # megabytes, whose checksums take a third of a second
+            continue
+        try:
+            events = event_accumulator.EventAccumulator(str(file), size_guidance=everything).Reload()
+        except OSError as error:
+            raise ConfigError(f"{file}: these TensorBoard events cannot be read ({error}): delete the file") from error
+        for tag in sorted(events.Tags()[event_accumulator.SCALARS], key=lambda tag: events.Scalars(tag)[0].wall_time):
+            found.setdefault(measured(tag), {}).update((event.step, event.value) for event in events.Scalars(tag))
     return {
         name: Curve(np.array(sorted(points), np.int64), np.array([points[step] for step in sorted(points)]))
         for name, points in found.items()
