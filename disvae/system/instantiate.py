@@ -109,13 +109,14 @@ def _checked(node: Any, family: str, key: str, positional: int = 0, given: Colle
         if name not in own:
             raise ConfigError(f"{where} is not a setting of {target.__name__}, which has {', '.join(own) or 'none'}")
         inner = next(filter(None, map(_family, _options(kind))), "")
-        if inner and isinstance(value, Mapping):
+        if inner and isinstance(value, Mapping) and "_target_" in value:
             settings[name] = _checked(value, inner, inner if inner == name else f"{inner}.{name}")
         elif _fits(value, kind):
             _check_size(where, value, kind)
             settings[name] = value
         elif inner:
-            raise ConfigError(f"{where} is a {inner}, not {_short(value)}: type {name}={_short(value).strip(chr(39))}")
+            hint = "leave it out" if isinstance(value, Mapping) else f"type {name}={_short(value).strip(chr(39))}"
+            raise ConfigError(f"{where} is a {inner}, not {_short(value)}: {hint}")
         else:
             raise ConfigError(f"{where} must be {_say(kind)}, got {_short(value)}")
     missing = [name for name in own if name not in node and parameters[name].default is inspect.Parameter.empty]
