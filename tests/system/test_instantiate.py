@@ -195,7 +195,7 @@ ADAM = {"_target_": "disvae.optimizer.adam.adam", "lr": 1e-3, "betas": [0.9, 0.9
         ("prior", LAPLACE, "prior.scale is missing: Laplace needs scale"),
         ("prior", None, "prior._target_ must be a class or function of disvae.prior, got None"),
         ("objective", {**BETA_VAE, "beta": 2}, "objective.beta is a schedule, not 2: type beta=2"),
-        ("objective", {**BETA_VAE, "beta": {"value": 2}}, "objective.beta is a schedule, not {'value': 2}: leave it out"),
+        ("objective", {**BETA_VAE, "beta": {"value": 2}}, "objective.beta is a schedule, not {'value': 2}"),
         ("objective", {**BETA_VAE, "beta": {**CONSTANT, "value": -1}}, "schedule.beta: value must be non-negative"),
         ("objective", {**BETA_VAE, "_target_": "disvae.objective.vae.VAE", "x": 1},
          "objective.x is not a setting of ELBO, which has none"),
