@@ -308,7 +308,8 @@ def check_score(cfg: Any) -> None:
     if score["bins"] is not None:
         _number("score.bins (or null)", score["bins"], least=2, whole=True, most=1000)
     chosen = score["factors"]
-    if chosen is not None and (isinstance(chosen, str) or not chosen or not all(isinstance(n, str) for n in chosen)):
+    is_list = isinstance(chosen, Sequence) and not isinstance(chosen, str)
+    if chosen is not None and not (chosen and is_list and all(isinstance(name, str) for name in chosen)):
         raise ConfigError(f"score.factors must be a list of factors, as in [posX,posY], or null, got {_shown(chosen)}")
     _number("score.seed", score["seed"], least=0, whole=True, most=2**32 - 1)
     _names("score.controls", score["controls"], CONTROLS)

@@ -1,3 +1,4 @@
+import math
 import re
 
 import pytest
@@ -196,3 +197,11 @@ def test_help_names_every_group_and_option_with_a_line():
             assert all(len(line.split()) > 2 for line in described), f"{group.name}/{name} has no first comment line"
     for setting in ("beta=4", "alpha=0", "steps=10000", "seed=0", "split.validation=0.05", "out=outputs"):
         assert setting in text
+
+
+@pytest.mark.parametrize("key", config.read_conf("score"))
+def test_a_setting_of_the_scores_is_checked_whatever_its_kind(key):
+    wrong = [{"a": 1}, -1, math.inf, 10**30, "abc", [[1]], [math.nan]]
+    for value in wrong:
+        with pytest.raises(ConfigError, match=rf"^score\.{key}.* must be [^\n]*, got "):
+            config.check_score({"score": config.read_conf("score") | {key: value}})
