@@ -44,7 +44,7 @@ def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
     posterior = make(config["posterior"], "posterior", z_dim=z_dim)
     likelihood = make(config["likelihood"], "likelihood")
     objective = objective_alone(config)
-    own = {name: getattr(objective, name) for name in ("encoder_outputs", "noise", "variational")}
+    own = {name: getattr(objective, name) for name in ("encoder_outputs", "noise", "without_elbo")}
     sizes = {"encoder_size": posterior.size + own["encoder_outputs"], "likelihood_size": likelihood.size}
     model = make(config["model"], "model", x_shape=x_shape, z_dim=z_dim + own["noise"], **sizes)
     return VAE(model, prior, posterior, likelihood, **own)
@@ -105,7 +105,7 @@ def check_together(vae: VAE, objective: Objective, x: Tensor, N: int) -> None:
     draw = objective.draw(vae, Batch(x, x[:0]), step=0, N=N)
     _check_prior(draw.pz, draw.z)
     objective.check(draw)
-    if vae.variational and kl(draw.qz_x, draw.pz, draw.z).isinf().any():
+    if not vae.without_elbo and kl(draw.qz_x, draw.pz, draw.z).isinf().any():
         name = type(vae.prior).__module__.rpartition(".")[2]
         raise ValueError(
             f"prior={name} has no density where the posterior has some, so their KL is infinite: type "

@@ -45,7 +45,9 @@ class InfoGAN(Objective):
     encoder_outputs = 1
     least_batch = 2  # of batch normalisation
     best = "information"
-    variational = False
+    without_elbo = (
+        "the run was trained without an ELBO (infogan): q(z|x) is a regression of the codes and images have no density"
+    )
 
     def __init__(self, *, weight: float, noise: int, discriminator_lr: float) -> None:
         super().__init__()
@@ -99,6 +101,7 @@ class InfoGAN(Objective):
         assert isinstance(draw, Game)
         if draw.learnt:
             raise ValueError("prior must be fixed for objective=infogan, since no ELBO teaches it: type prior=uniform")
+        draw.qz_generated.log_prob(draw.z)  # raises for a point, which has no density
         kinds = [[part.event_shape[0] for part in _parts(dist)] for dist in (draw.pz, draw.qz_generated)]
         if kinds[0] != kinds[1]:
             raise ValueError(
