@@ -96,7 +96,7 @@ def goes(objective: str, prior: str, posterior: str) -> bool:
     if "wae_mmd" == objective or posterior == "deterministic":
         return (objective, posterior) == ("wae_mmd", "deterministic")
     if objective == "infogan":
-        return prior != "anisotropic_learnt"
+        return prior not in ("anisotropic_learnt", "ard")
     if prior == "uniform":
         return False
     if objective in ("ada_gvae", "ml_vae"):

@@ -33,7 +33,7 @@ class Game(Draw):
     qz_generated: Distribution  # q(c|generated), from which Q learns
     qz_judged: Distribution  # the same, from which G learns
     unit: bool  # whether the Gaussian codes of the posterior have variance 1
-    learnt: bool  # whether the prior has parameters
+    learnt: bool  # whether training changes the prior
 
 
 class InfoGAN(Objective):
@@ -93,7 +93,7 @@ class InfoGAN(Objective):
             qz_generated=vae.posterior(h_generated[:, 1:]),
             qz_judged=_detached(vae.posterior, h_judged[:, 1:]),
             unit=vae.posterior.unit,
-            learnt=any(True for _ in vae.prior.parameters()),
+            learnt=vae.prior.from_codes or any(True for _ in vae.prior.parameters()),
         )
 
     def check(self, draw: Draw) -> None:

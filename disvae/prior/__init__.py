@@ -12,6 +12,9 @@ class Prior(nn.Module):
     from_images: bool = False
     """True if `initialise` must be called before training."""
 
+    from_codes: bool = False
+    """True if `observe` must be called with the codes of each training step."""
+
     def __init__(self, z_dim: int) -> None:
         super().__init__()
         self.z_dim = z_dim
@@ -24,6 +27,12 @@ class Prior(nn.Module):
         training or left out: a `variance` (objective=dip_vae); `rsample`, without which a divergence from samples
         passes no gradient to a learnt prior; and latents of known marginals, which are Independent(dist, 1) or a
         mixture of such components (pictures of densities, the dimension-wise KL, score.transport).
+        """
+
+    def observe(self, z: Tensor) -> None:
+        """Take what the prior needs from a batch's codes (B, D), without gradient; called if `from_codes` is true.
+
+        It may change buffers, in place and without a branch on their values, for packed runs and graphs repeat it.
         """
 
     def initialise(self, images: Tensor) -> None:

@@ -52,7 +52,7 @@ def suspects(config: Mapping[str, Any]) -> list[str]:
     They are the first weight of the objective and its warm-up; without these the width of p(x|z) and the step size.
     """
     settings = flat_settings(config)
-    own = [name for name in settings if re.fullmatch(r"objective\.\w+(\.value)?", name)]
+    own = [name for name in settings if re.fullmatch(r"objective\.\w+(\.value)?", name) and name[10:] not in settings]
     weights = [name for name in (*WEIGHTS, *own) if isinstance(value := settings.get(name), float) and value > 0]
     found = []
     for name in weights[:1]:

@@ -12,6 +12,7 @@ from scipy import integrate
 
 from disvae.prior import Prior
 from disvae.prior.anisotropic import Anisotropic
+from disvae.prior.ard import ARD
 from disvae.prior.gaussian import Gaussian
 from disvae.prior.laplace import Laplace
 from disvae.prior.mixture import Mixture
@@ -28,6 +29,7 @@ PRIORS: dict[str, Callable[[int], Prior]] = {
     "learnt mixture": lambda D: Mixture(D, components=2, separation=1.0, means=None, scale=0.4, learn=True),
     "sparse": lambda D: Sparse(D, gamma=0.8, spike=0.05, slab=1.0),
     "laplace": lambda D: Laplace(D, scale=0.5),
+    "ard": lambda D: ARD(D, momentum=0.9),
 }
 
 
@@ -74,6 +76,7 @@ def test_samples_have_the_closed_standard_deviation(name):
         ("mixture", [0.1732, math.sqrt(1 + 0.1732**2)]),  # two means, (0, -1) and (0, 1)
         ("sparse", [math.sqrt(0.8 * 0.05**2 + 0.2)] * 2),
         ("laplace", [0.5 * math.sqrt(2)] * 2),
+        ("ard", [1, 1]),  # before it has seen codes
     ],
 )
 def test_standard_deviation_is_the_textbook_one(name, std):
@@ -115,6 +118,7 @@ def test_the_density_is_built_afresh_so_it_follows_dtype_and_training(name):
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
+        (lambda: ARD(2, momentum=1.0), "momentum must be at least 0 and below 1, got 1"),
         (lambda: Laplace(2, scale=0.0), "scale must be positive, got 0"),
         (lambda: StudentT(2, df=-1.0, scale=1.0, learn_df=False), "df must be positive, got -1"),
         (lambda: StudentT(2, df=1.0, scale=0.0, learn_df=False), "scale must be positive, got 0"),

@@ -69,7 +69,7 @@ def test_a_collapsed_run_is_called_that_and_its_beta_is_lowered():
         (("schedule@schedule.beta=cosine",), ["beta=4 (try beta=1)", "schedule.beta.until=0.33"]),
         (("objective=capacity",), ["capacity=25", "schedule.capacity.until=0.33"]),
         (("objective=control_vae",), ["objective.target=25", "optimizer.lr=0.0005"]),
-        (("objective=factor_vae",), ["objective.gamma=10", "optimizer.lr=0.0005"]),
+        (("objective=factor_vae",), ["objective.gamma=35", "optimizer.lr=0.0005"]),
         (("objective=vae", "likelihood=gaussian"), ["likelihood.scale=1", "optimizer.lr=0.0005"]),
         (("objective=vae",), ["optimizer.lr=0.0005", "batch_size=64"]),
     ],
