@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, MixtureSameFamily
 
 from disvae.config import ConfigError
 from disvae.dataset import Dataset, check_images
@@ -111,6 +111,13 @@ def check_together(vae: VAE, objective: Objective, x: Tensor, N: int) -> None:
             f"prior={name} has no density where the posterior has some, so their KL is infinite: type "
             "objective=infogan posterior=joint, or prior=gaussian"
         )
+    with torch.enable_grad():
+        pz = vae.prior()
+        if isinstance(pz, MixtureSameFamily) and pz.mixture_distribution.logits.requires_grad:
+            # A divergence that draws from the prior refuses learnt weights, and it does so where there are gradients.
+            with torch.random.fork_rng([]):
+                objective.eval()(objective.draw(vae, Batch(x, x), step=0, N=N))
+                objective.train()
     vae.train(training)
 
 
