@@ -13,6 +13,7 @@ from disvae.dataset import Dataset, check_images
 from disvae.dataset.batches import Batch, Data
 from disvae.estimators import kl
 from disvae.objective import Objective
+from disvae.prior import Encode
 from disvae.system.instantiate import make
 from disvae.vae import VAE
 
@@ -47,7 +48,9 @@ def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
     own = {name: getattr(objective, name) for name in ("encoder_outputs", "noise", "without_elbo")}
     sizes = {"encoder_size": posterior.size + own["encoder_outputs"], "likelihood_size": likelihood.size}
     model = make(config["model"], "model", x_shape=x_shape, z_dim=z_dim + own["noise"], **sizes)
-    return VAE(model, prior, posterior, likelihood, **own)
+    vae = VAE(model, prior, posterior, likelihood, **own)
+    prior.join(Encode(vae.encode), x_shape)
+    return vae
 
 
 def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:

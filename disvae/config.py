@@ -21,7 +21,7 @@ BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"
 NEUTRAL = {"beta": 1, "alpha": 0}
 """Values that are allowed for every objective, so that one sweep can span several objectives."""
 
-LATER = {"tags": [], "split.train": None, "on_collapse": "warn", "prior.learn_weights": False}
+LATER: dict[str, Any] = {"tags": [], "split.train": None, "on_collapse": "warn", "prior.learn_weights": False}
 """Settings that came after the first runs, which ran with this value; at it they are no part of a configuration."""
 
 FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", "files", "needs", "supervision")

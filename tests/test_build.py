@@ -87,7 +87,7 @@ def test_learnt_mixture_weights_go_with_the_kl_and_not_with_samples_of_the_prior
     assert any("log_weight" in name for name, _ in build(resolved(composed(*made))).vae.named_parameters())
     build(resolved(composed(*made, "alpha=1", "divergence=kl_exclusive")))
     build(resolved(composed(*made[:3], "objective=factor_vae", "objective.width=8", "objective.layers=1")))
-    with pytest.raises(ConfigError, match="a sample passes no gradient to them; type prior.learn_weights=false"):
+    with pytest.raises(ConfigError, match=r"a sample passes no gradient to them; type prior.learn_weights=false"):
         build(resolved(composed(*made, "alpha=1", "divergence=mmd")))
 
 

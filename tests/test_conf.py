@@ -93,15 +93,15 @@ def goes(objective: str, prior: str, posterior: str) -> bool:
 
     The KL of a Gaussian to a uniform prior is infinite, nothing teaches a GAN's prior, and a point has no density.
     """
-    if "wae_mmd" == objective or posterior == "deterministic":
+    if objective == "wae_mmd" or posterior == "deterministic":
         return (objective, posterior) == ("wae_mmd", "deterministic")
     if objective == "infogan":
-        return prior not in ("anisotropic_learnt", "ard")
+        return prior not in ("anisotropic_learnt", "ard", "vamp")
     if prior == "uniform":
         return False
     if objective in ("ada_gvae", "ml_vae"):
         return posterior in GAUSSIAN
-    return objective not in ("beta_tc", "dc_ign") or (prior != "mixture" and posterior != "full_gaussian")
+    return objective not in ("beta_tc", "dc_ign") or (prior not in ("mixture", "vamp") and posterior != "full_gaussian")
 
 
 def on(dataset: str, objective: str) -> tuple[str, ...]:

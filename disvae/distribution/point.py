@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-NO_DENSITY = "posterior=deterministic has no density and no KL: type objective=wae_mmd, or posterior=gaussian"
+NO_DENSITY = (
+    "posterior=deterministic has no density and no KL: type objective=wae_mmd divergence=mmd, or posterior=gaussian"
+)
 
 
 class Point(Distribution):

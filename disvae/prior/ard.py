@@ -1,7 +1,8 @@
 """p(z) = prod_d N(z_d; 0, s_d^2), s_d^2 the second moment of the codes: the ARD-VAE, Saha et al. 2025.
 
-The paper's prior is a Student-t, the posterior predictive of a Gamma hyperprior on each precision. With many codes it is
-this Gaussian, whose KL has a closed form. The paper takes the codes of a set of images, here they come from the batches.
+The paper's prior is a Student-t, the predictive distribution under a Gamma hyperprior on each precision. With many
+codes it becomes this Gaussian, whose KL has a closed form. The paper takes the codes of a fixed set of images, and here
+they are those of the batches.
 """
 
 import torch

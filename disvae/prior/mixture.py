@@ -1,4 +1,4 @@
-"""p(z) = sum_k w_k N(z; m_k, diag s_k^2), w_k = 1/K: Mathieu et al. 2019, section 5 (K = 4, variance 0.03, the pinwheel)."""
+"""p(z) = sum_k w_k N(z; m_k, diag s_k^2): Mathieu et al. 2019, section 5 (pinwheel: K = 4, w = 1/4, s^2 = 0.03)."""
 
 import math
 

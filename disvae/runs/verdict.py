@@ -53,16 +53,16 @@ def suspects(config: Mapping[str, Any]) -> list[str]:
     """
     settings = flat_settings(config)
     own = [name for name in settings if re.fullmatch(r"objective\.\w+(\.value)?", name) and name[10:] not in settings]
-    weights = [name for name in (*WEIGHTS, *own) if isinstance(value := settings.get(name), float) and value > 0]
+    numbers = {name: value for name, value in settings.items() if isinstance(value, float)}
+    weights = [name for name in (*WEIGHTS, *own) if numbers.get(name, 0) > 0]
     found = []
     for name in weights[:1]:
-        found.append(f"{name.removesuffix('.value')}={settings[name]:g}")
-        if name == "beta":
-            found[0] += f" (try beta={settings[name] / 4:g})"
+        hint = f" (try beta={numbers[name] / 4:g})" if name == "beta" else ""
+        found.append(f"{name.removesuffix('.value')}={numbers[name]:g}{hint}")
         if settings.get(f"schedule.{name}") == "constant":
             found.append(f"schedule@schedule.{name}=constant (try linear, a warm-up)")
     others = [f"schedule.{name}.until" for name in weights[:1]] + ["likelihood.scale", "optimizer.lr", "batch_size"]
-    return [*found, *(f"{name}={settings[name]:g}" for name in others if name in settings)][:2]
+    return [*found, *(f"{name}={numbers[name]:g}" for name in others if name in numbers)][:2]
 
 
 def compared(entries: Mapping[str, Any]) -> tuple[list[str], list[str]]:

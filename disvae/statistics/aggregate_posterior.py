@@ -98,9 +98,12 @@ class Aggregate:
         return {"overlap/entropy": entropy.mean().item(), **self.active_units()}
 
     @torch.no_grad()
-    def active_units(self) -> dict[str, float]:
-        """Return the number of active latents (variance of the mean > 0.01, Burda et al. 2016), if there is a mean."""
-        means = torch.cat([self.posterior(h).mean for h in self.h.split(4096)])
+    def active_units(self, scale: Tensor | float = 1.0) -> dict[str, float]:
+        """Return the number of active latents (variance of the mean > 0.01, Burda et al. 2016), if there is a mean.
+
+        Means are measured in units of `scale` () or (D,).
+        """
+        means = torch.cat([self.posterior(h).mean for h in self.h.split(4096)]) / scale
         if not means.isfinite().all():  # a Student-t with one degree of freedom has no mean
             return {}
         return {"active_units": float((means.var(0) > 1e-2).sum())}
@@ -109,9 +112,11 @@ class Aggregate:
 def terms_of_codes(vae: VAE, h: Tensor, *, samples: int, seed: int) -> dict[str, float]:
     """Return the terms of the aggregate posterior of encodings `h` (M, ...); without an ELBO only `active_units`."""
     aggregate = Aggregate(vae.posterior, h)
-    if vae.without_elbo:
-        return aggregate.active_units()
-    return aggregate.terms(vae.prior(), samples=samples, seed=seed)
+    pz = vae.prior()
+    terms = {} if vae.without_elbo else aggregate.terms(pz, samples=samples, seed=seed)
+    if vae.prior.from_codes:  # the width of a code is arbitrary
+        return terms | aggregate.active_units(pz.stddev)
+    return terms or aggregate.active_units()
 
 
 def bar(description: str, total: int) -> "tqdm[None]":

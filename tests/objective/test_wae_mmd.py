@@ -1,12 +1,14 @@
 """The WAE is the decomposition VAE without a KL, and a point says why it has none."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 import disvae
 from disvae.config import ConfigError
+from disvae.divergence.jsd import JSD
 from disvae.divergence.kl_inclusive import KLInclusive
 from disvae.divergence.mmd import MMD
 from disvae.objective.decomposition import Decomposition
@@ -56,11 +58,15 @@ def test_a_point_is_its_mean_and_has_no_density():
             undefined()
 
 
-def test_wrong_settings_are_refused():
+def test_wrong_settings_are_refused(draw):
     with pytest.raises(ValueError, match="l must be non-negative, got -1"):
         WAEMMD(-1, MMD("imq", "joint"))
-    with pytest.raises(ValueError, match="type divergence=mmd"):
-        WAEMMD(1, KLInclusive())
+    objective, point = WAEMMD(1, KLInclusive()), replace(draw(), qz_x=Deterministic(3)(torch.zeros(32, 3)))
+    with pytest.raises(ValueError, match="has no density and no KL: type objective=wae_mmd divergence=mmd"):
+        objective.check(point)
+    with pytest.raises(ValueError, match="posterior must be deterministic for objective=wae_mmd"):
+        objective.check(draw())
+    WAEMMD(1, JSD(3, 4, 1)).check(point)
 
 
 @pytest.mark.parametrize("other", ["objective=beta_vae", "objective=infogan", "objective=decomposition"])

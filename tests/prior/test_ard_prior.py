@@ -12,6 +12,7 @@ from disvae.objective.beta_vae import BetaVAE
 from disvae.prior.ard import ARD
 from disvae.runs.checkpoint import load
 from disvae.schedule.constant import Constant
+from disvae.statistics.aggregate_posterior import terms_of_codes
 from disvae.training.module import Evaluation, VAEModule
 
 RUN = ("prior=ard", "dataset=clusters", "model.encoder_hidden=[4]", "model.decoder_hidden=[4]", "batch_size=32",
@@ -77,3 +78,12 @@ def test_a_run_resumes_to_the_bit(tmp_path):
     assert not torch.equal(short[name], torch.ones(2))
     assert not torch.equal(short[name], whole[name])
     assert all(torch.equal(continued[key], value) for key, value in whole.items())
+
+
+@pytest.mark.parametrize("width", [0.01, 1.0, 50.0])
+def test_active_latents_do_not_depend_on_the_width_of_the_codes(small_vae, width):
+    vae = small_vae("prior=ard")
+    h = torch.zeros(200, 8)
+    h[:, :4] = width * torch.randn(200, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 1, 0.05, 0.0])
+    vae.prior.second_moment.fill_(width**2)
+    assert terms_of_codes(vae, h, samples=20, seed=0)["active_units"] == 2

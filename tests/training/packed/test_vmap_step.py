@@ -100,7 +100,7 @@ COMBINATIONS = [
     "objective=beta_tc objective.estimator=mss",
     "objective=dip_vae objective.kind=I",
     "objective=infogan objective.noise=2 prior=uniform posterior=joint prior.categories=[2] z_dim=4",
-    *(f"{D} prior={name}" for name in ("ard", "anisotropic", "student_t", "mixture", "sparse", "laplace")),
+    *(f"{D} prior={name}" for name in ("ard", "vamp", "anisotropic", "student_t", "mixture", "sparse", "laplace")),
     "objective=wae_mmd posterior=deterministic divergence=mmd",
     f"{D} prior=student_t prior.learn_df=true",
     f"{D} prior=mixture prior.learn=true",
