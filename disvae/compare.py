@@ -29,7 +29,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from disvae.comparison.groups import Comparison, compare
-from disvae.comparison.results import Row, collect, typed_value
+from disvae.comparison.results import collect, typed_value
+from disvae.comparison.row import Row
 from disvae.config import ConfigError
 from disvae.runs.settings import Setting
 from disvae.runs.tags import better, short

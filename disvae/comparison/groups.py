@@ -16,7 +16,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from disvae.comparison.results import CHECKSUM, Row
+from disvae.comparison.row import CHECKSUM, Row
 from disvae.config import ConfigError
 from disvae.runs.settings import HOW, WEIGHTS, Setting
 from disvae.runs.tags import better, without_labels
@@ -178,6 +178,7 @@ class Comparison:
     repeated: tuple[Row, ...] = ()  # finished runs with the configuration and the seed of another run
     rows: tuple[Row, ...] = field(default=())  # all runs, in any state
     _ranks: dict[str, list[Ranked]] = field(default_factory=dict, repr=False, compare=False)
+    _controls: dict[str, dict[str, float]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def finished(self) -> list[Row]:
@@ -235,6 +236,11 @@ class Comparison:
 
     def controls(self, tag: str) -> dict[str, float]:
         """Return the mean score of each baseline, and of chance, over the finished runs that have it."""
+        if tag not in self._controls:
+            self._controls[tag] = self._mean_controls(tag)
+        return self._controls[tag]
+
+    def _mean_controls(self, tag: str) -> dict[str, float]:
         found: dict[str, list[float]] = {}
         for row in self.finished:
             for source, value in row.controls.get(tag, {}).items():

@@ -8,7 +8,7 @@ from fabricated import row
 from rich.console import Console
 
 from disvae.comparison.groups import compare
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 from disvae.comparison.tables import columns, found, main_tag, print_choices, print_comparison, trust, write_csv
 from disvae.comparison.udr import TAG
 from disvae.config import ConfigError
