@@ -16,7 +16,6 @@ from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknif
 from disvae.metric import Metric, ModelMetric, NotApplicable
 from disvae.statistics.latents import ACTIVE
 from disvae.system.scratch import scratch
-from disvae.vae import WITHOUT_ELBO
 
 log = logging.getLogger(__name__)
 
@@ -197,8 +196,8 @@ def _of_model(
     for name in metric.needs:
         if getattr(encoding, name) is None:
             raise NotApplicable(f"the {name} is needed, but these codes have none")
-    if metric.variational and encoding.vae is not None and not encoding.vae.variational:
-        raise NotApplicable(WITHOUT_ELBO)
+    if metric.variational and encoding.vae is not None and encoding.vae.without_elbo:
+        raise NotApplicable(encoding.vae.without_elbo)
 
     def some(rows: np.ndarray | None, seed: int) -> dict[str, float]:
         return metric(encoding if rows is None else encoding.take(rows), seed=seed)

@@ -4,13 +4,14 @@ Imports no torch.
 """
 
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from disvae.config import facts
 from disvae.runs.folder import Run
-from disvae.runs.settings import flat_settings
+from disvae.runs.settings import WEIGHTS, flat_settings
 from disvae.runs.tags import main_term, main_value
 
 BALANCED = (0.55, 0.95)
@@ -46,6 +47,25 @@ def verdict(run: Run) -> list[str]:
 def collapsed(metrics: Mapping[str, float]) -> bool:
     """Return whether no latent is active, so that the codes say nothing about the images."""
     return round(metrics.get("val/active_units", 1)) == 0
+
+
+def suspects(config: Mapping[str, Any]) -> list[str]:
+    """Return the two settings that most likely made a run collapse, `NAME=VALUE`, with what to try where it is known.
+
+    They are the first weight of the objective and its warm-up; without these the width of p(x|z) and the step size.
+    """
+    settings = flat_settings(config)
+    own = [name for name in settings if re.fullmatch(r"objective\.\w+(\.value)?", name) and name[10:] not in settings]
+    numbers = {name: value for name, value in settings.items() if isinstance(value, float)}
+    weights = [name for name in (*WEIGHTS, *own) if numbers.get(name, 0) > 0]
+    found = []
+    for name in weights[:1]:
+        hint = f" (try beta={numbers[name] / 4:g})" if name == "beta" else ""
+        found.append(f"{name.removesuffix('.value')}={numbers[name]:g}{hint}")
+        if settings.get(f"schedule.{name}") == "constant":
+            found.append(f"schedule@schedule.{name}=constant (try linear, a warm-up)")
+    others = [f"schedule.{name}.until" for name in weights[:1]] + ["likelihood.scale", "optimizer.lr", "batch_size"]
+    return [*found, *(f"{name}={numbers[name]:g}" for name in others if name in numbers)][:2]
 
 
 def compared(entries: Mapping[str, Any]) -> tuple[list[str], list[str]]:
