@@ -1,7 +1,7 @@
 """Compare runs: a ranked table with confidence intervals over seeds, a CSV of all runs, and a report with figures.
 
     python -m disvae.compare outputs
-    python -m disvae.compare outputs/sprites objective=beta_vae,beta_tc beta=4 metric=[mig/histogram,factor_vae]
+    python -m disvae.compare outputs/sprites objective=beta_vae,beta_tc beta=4 'metric=[mig/histogram,factor_vae]'
     python -m disvae.compare outputs/sweeps/SWEEP.json sort=val/elbo udr=true csv=all.csv report=all.html
 
 A path is a run folder, a folder of runs, or the record of a sweep. Runs that differ only in the seed form a group. Runs

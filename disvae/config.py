@@ -333,13 +333,14 @@ def spelled(argument: str) -> str:
     return f"~{key.lstrip('~')}" if key.lstrip("~") in NULLABLE and value == "null" else key + equals + value
 
 
-def bracketed(argument: str) -> str:
+def bracketed(argument: str, *, sweep: bool = False) -> str:
     """Return `metric=[mig,dci]` for `metric=mig,dci`, which a shell that expands brackets takes without quotes.
 
-    It is for a single run only: in a sweep, `logger=csv,wandb` is an axis of two values.
+    In a sweep, `logger=csv,wandb` stays an axis of two values, but `final`, `final_figures` and `tags` are lists there
+    too, since no job of a sweep takes one word for them.
     """
     key, _, value = argument.partition("=")
-    if key in (*LISTS, "final", "final_figures", "tags") and value not in ("all", "null"):
+    if key in (*(() if sweep else LISTS), "final", "final_figures", "tags") and value not in ("all", "null"):
         value = f"[{value}]" if re.fullmatch(r"[\w.-]+(,[\w.-]+)*", value) else value
         return f"{key}={value}"
     return argument

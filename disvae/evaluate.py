@@ -1,9 +1,9 @@
 """Score and draw trained runs again, with other metrics, figures, images or seeds, or score their agreement.
 
     python -m disvae.evaluate outputs/sprites/RUN
-    python -m disvae.evaluate run=outputs/sprites/RUN metric=[dci,mig] metric.mig.bins=40 score.images=all
-    python -m disvae.evaluate outputs/sprites/RUN figure=[traversal] figure.traversal.image=7
-    python -m disvae.evaluate outputs/sprites/RUN outputs/sprites/RUN metric=[udr]
+    python -m disvae.evaluate run=outputs/sprites/RUN metric=dci,mig metric.mig.bins=40 score.images=all
+    python -m disvae.evaluate outputs/sprites/RUN figure=traversal figure.traversal.image=7
+    python -m disvae.evaluate outputs/sprites/RUN outputs/sprites/RUN metric=udr
 
 A run folder is all that is needed. New scores are added to its scores.json and metrics.json; a metric with the same
 settings replaces its old scores. Pictures are written to its folder figures/ and to TensorBoard. Without metric= and

@@ -1,7 +1,7 @@
 """Score codes that any program wrote to an HDF5 or NPZ file.
 
     python -m disvae.score codes.h5
-    python -m disvae.score codes=codes.npz metric=[mig,dci] score.repeats=20 json=scores.json
+    python -m disvae.score codes=codes.npz metric=mig,dci score.repeats=20 json=scores.json
 
 The file holds these arrays; only `codes` is required. Each row is a sample.
 

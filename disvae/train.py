@@ -109,8 +109,8 @@ def main() -> None:
             print(help_text(program, sys.argv[1:]))
             return
         sys.argv[1:] = [spelled(expand(argument)) for argument in ordered(sys.argv[1:])]
-        if not {"-m", "--multirun"} & {*sys.argv[1:]}:
-            sys.argv[1:] = map(bracketed, sys.argv[1:])
+        sweep = bool({"-m", "--multirun"} & {*sys.argv[1:]})
+        sys.argv[1:] = [bracketed(argument, sweep=sweep) for argument in sys.argv[1:]]
         check_lists(sys.argv[1:])
         check_names(sys.argv[1:])
         check_installed(sys.argv[1:])

@@ -131,7 +131,7 @@ def test_an_option_that_does_not_exist_is_an_error(composed, group):
         composed(f"{group}=typo")
 
 
-def test_a_list_needs_no_brackets_in_a_single_run():
+def test_a_list_needs_no_brackets_unless_it_is_an_axis_of_a_sweep():
     typed = [
         "metric=mig,dci",
         "final=mig",
@@ -143,6 +143,7 @@ def test_a_list_needs_no_brackets_in_a_single_run():
     ]
     said = ["metric=[mig,dci]", "final=[mig]", "tags=[a,b]", *typed[3:]]
     assert list(map(config.bracketed, typed)) == said
+    assert [config.bracketed(argument, sweep=True) for argument in typed] == [typed[0], *said[1:]]
 
 
 def test_identity_ignores_spelling_and_place_but_not_numbers(composed):

@@ -34,7 +34,7 @@ def read_images(
     blocks: list[np.ndarray] = []
     try:
         if path.is_dir():
-            names = sorted(visible_files(path, pictures.PATTERNS))
+            names = sorted(visible_files(path, pictures.PATTERNS, lost_links=True))
             if not names:
                 raise ConfigError(f"{path} must hold pictures ({', '.join(pictures.PATTERNS)}), got none")
             read = pictures.decode(path, names, size=size, channels=C, skip_broken=skip_broken, write=blocks.append)

@@ -54,14 +54,17 @@ def path_checksum(path: Path, names: Sequence[str] = ()) -> str:
     return _kept(path, chosen, compute)
 
 
-def visible_files(folder: Path, names: Sequence[str]) -> Iterator[str]:
-    """Yield the visible files in a folder, at any depth, that a pattern in `names` stands for, or all without names."""
+def visible_files(folder: Path, names: Sequence[str], *, lost_links: bool = False) -> Iterator[str]:
+    """Yield the visible files in a folder, at any depth, that a pattern in `names` stands for, or all without names.
+
+    With `lost_links`, links to files that are missing count as files.
+    """
     patterns = [name for name in names if "*" in name] if names else ["*"]
     for place, folders, files in os.walk(folder) if patterns else ():
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            matches = any(fnmatchcase(name.lower(), pattern) for pattern in patterns)
-            if matches and not name.startswith(".") and (file := Path(place, name)).is_file():
+            file, matches = Path(place, name), any(fnmatchcase(name.lower(), pattern) for pattern in patterns)
+            if matches and not name.startswith(".") and (file.is_file() or (lost_links and not file.exists())):
                 yield file.relative_to(folder).as_posix()
 
 

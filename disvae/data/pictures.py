@@ -113,6 +113,8 @@ def _each(
                 return read(image)
         except UnidentifiedImageError:
             broken[i] = f"not a picture ({', '.join(FORMATS)})"
+        except FileNotFoundError:
+            broken[i] = "a link to a file that is missing"
         except Exception as error:  # a damaged picture raises many kinds of errors
             broken[i] = " ".join(str(error).split()) or type(error).__name__
         return None

@@ -37,13 +37,14 @@ class OwnImages(Dataset):
             raise ValueError(f"size must be from 4 to 1024 pixels a side, got {size}: type dataset.size=64")
         if path is None or not (source := Path(path).expanduser()).exists():
             raise ValueError(f"{image_array.ADVICE}; got {path or 'none'}")
-        names = sorted(visible_files(source, pictures.PATTERNS)) if source.is_dir() else []
+        names = sorted(visible_files(source, pictures.PATTERNS, lost_links=True)) if source.is_dir() else []
         if len(names) < 2 and source.is_dir():
             raise ValueError(
                 f"dataset.path must be a folder with at least 2 pictures ({', '.join(pictures.PATTERNS)}), "
                 f"got {path} with {len(names)}"
             )
-        known = json.dumps([VERSION, path_checksum(source, pictures.PATTERNS), size, channels, skip_broken])
+        lost = [name for name in names if not (source / name).exists()]  # the checksum does not count these links
+        known = json.dumps([VERSION, path_checksum(source, pictures.PATTERNS), size, channels, skip_broken, *lost])
         key = hashlib.sha256(known.encode()).hexdigest()
 
         def build(write: Write) -> Arrays:

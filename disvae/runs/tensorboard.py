@@ -89,15 +89,15 @@ def picture_summary(label: str, content: bytes) -> Summary:
 
 
 def at_end(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the results of a trained run that its validations have not logged: scores and held-out terms."""
-    return {tag: value for tag, value in metrics.items() if tag.startswith(("metric", "held_out/"))}
+    """Return what loggers get of a trained run after its validations: scores and held-out terms, no standard errors."""
+    of_end = {tag: value for tag, value in metrics.items() if tag.startswith(("metric", "held_out/"))}
+    return {tag: value for tag, value in of_end.items() if not tag.endswith("_se")}
 
 
 def write_scores(folder: Path, metrics: Mapping[str, float], step: int) -> None:
     """Write the scores and held-out terms among all `metrics` of the run at `step`, in place of earlier ones."""
     _, _, end = hparams({}, {})
-    kept = {tag: value for tag, value in at_end(metrics).items() if not tag.endswith("_se")}
-    values = (Summary.Value(tag=tag, simple_value=value) for tag, value in logged(kept).items())
+    values = (Summary.Value(tag=tag, simple_value=value) for tag, value in logged(at_end(metrics)).items())
     replace_events(folder, ".scores", [*(Summary(value=[value]) for value in values), end], step)
 
 

@@ -22,7 +22,9 @@ def checked(
     if not (np.issubdtype(codes.dtype, np.floating) or np.issubdtype(codes.dtype, np.integer)):
         raise ValueError(f"codes must be real numbers, got {codes.dtype}")
     if len(codes) < least_samples:
-        raise ValueError(f"at least {least_samples} samples are needed, got {len(codes)}")
+        raise ValueError(
+            f"at least {least_samples} samples are needed, got {len(codes)}: score more (split.validation=0.3 in a run)"
+        )
     bad = np.argwhere(~(np.abs(codes) <= LARGEST_CODE))
     if len(bad):
         row, latent = bad[0]

@@ -135,6 +135,11 @@ def test_broken_pictures_are_named_or_left_out(folder, caplog):
     assert data.factors[:, 0].tolist() == [0, 0, 0, 0, 1, 1]
     assert "dog/cut.png" in caplog.text
     (folder / "cat" / "text.png").unlink()
+    (folder / "cat" / "lost.png").symlink_to(folder / "none.png")
+    assert "1 of 8 pictures cannot be read: cat/lost.png (a link to a file that is missing); " in refusal(
+        path=str(folder)
+    )
+    (folder / "cat" / "lost.png").unlink()
     assert "1 of 7 pictures cannot be read: dog/cut.png (" in refusal(path=str(folder))
 
 
