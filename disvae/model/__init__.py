@@ -1,6 +1,11 @@
 """Models: an encoder network and a decoder network each."""
 
+from typing import Literal
+
 from torch import nn
+
+Initial = Literal["glorot", "torch"]
+"""How first weights are drawn."""
 
 
 class Model(nn.Module):
@@ -13,3 +18,18 @@ class Model(nn.Module):
 
     encoder: nn.Module  # (B, C, H, W) -> (B, encoder_size)
     decoder: nn.Module  # (B, z_dim) -> (B, likelihood_size * C, H, W)
+
+    def draw_weights(self, init: Initial) -> None:
+        """Draw the first weights of both networks.
+
+        `glorot` is uniform with the variance 2 / (inputs + outputs) and biases of 0 (Glorot & Bengio 2010), as in
+        TensorFlow and so in most of the papers. `torch` leaves the layers as PyTorch draws them, with a third of that
+        variance: signals shrink from layer to layer, and convolutions leave about half of the latents unused.
+        """
+        if init not in ("glorot", "torch"):
+            raise ValueError(f"init must be glorot or torch, got {init}")
+        for layer in self.modules() if init == "glorot" else ():
+            if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.xavier_uniform_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)

@@ -106,13 +106,16 @@ def readable(overrides: Iterable[str], skip: Iterable[str], kept: int = 0) -> st
 
 
 def _former(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the configuration as earlier versions stored it when the value of a schedule had been typed.
+    """Return the configuration in the forms in which earlier versions stored it.
 
-    They left out `beta`, for example, if `schedule.beta.value` was set.
+    They left out `beta`, for example, if `schedule.beta.value` was typed. They had no `model.init`, which was `torch`.
     """
     typed = [name for name in ("beta", "alpha") if name in config]
-    groups = [group for n in range(1, len(typed) + 1) for group in itertools.combinations(typed, n)]
-    return [{key: value for key, value in config.items() if key not in group} for group in groups]
+    groups = [group for n in range(len(typed) + 1) for group in itertools.combinations(typed, n)]
+    without = {key: value for key, value in config["model"].items() if key != "init"}
+    models = [config["model"], *([without] if config["model"].get("init") == "torch" else [])]
+    forms = [{**config, "model": model} for model in models]
+    return [{key: value for key, value in form.items() if key not in group} for form in forms for group in groups]
 
 
 def _with_hash_of(path: Path) -> Path:
