@@ -144,6 +144,8 @@ class Run:
         Raises:
             ConfigError: the folder cannot be made.
         """
+        if self.path.is_dir():  # perhaps one that this user may only read
+            return self
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with awaited(self.path.parent / ".lock"):  # two processes may have named the same run differently
@@ -385,6 +387,10 @@ class Run:
                 shutil.rmtree(done.path)
         except OSError as error:
             raise _unwritable(self.path, error) from error
+
+    def reading(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the lock of the folder, or a context without one if this user may only read the folder."""
+        return self.lock() if os.access(self.path, os.W_OK) else contextlib.nullcontext()
 
     def lock(self) -> BaseFileLock:
         """Lock the folder for this process, and clean up after a process that was killed.

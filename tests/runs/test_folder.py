@@ -19,6 +19,12 @@ def test_the_same_configuration_finds_its_folder_under_another_spelling(composed
     assert Run.find(tmp_path, "sprites", "beta=5", resolved(composed("beta=5"))).path != first.path
 
 
+def test_a_folder_that_is_there_needs_no_right_to_write(tmp_path, monkeypatch):
+    monkeypatch.setattr("disvae.runs.folder.awaited", lambda path: pytest.fail(f"{path} is locked"))
+    (tmp_path / "beta=4-0123abcd").mkdir()
+    assert Run(tmp_path / "beta=4-0123abcd").claimed() == Run(tmp_path / "beta=4-0123abcd")
+
+
 def test_folder_names_read_as_the_overrides():
     assert readable(["objective=beta_tc", "beta=6", "out=/tmp/x"], ["out"]) == "objective=beta_tc,beta=6"
     assert readable([], []) == "defaults"
