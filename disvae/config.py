@@ -268,9 +268,9 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
         )
     if not isinstance(trainer["graph"], bool):
         raise ConfigError(f"trainer.graph must be true or false, got {trainer['graph']!r}")
-    for key, allowed in OF_LIGHTNING.items():
-        if key in trainer and trainer[key] not in allowed:
-            words = ", ".join(_shown(value).strip("'").lower() for value in allowed)
+    for key, values in OF_LIGHTNING.items():
+        if key in trainer and trainer[key] not in values:
+            words = ", ".join(_shown(value).strip("'").lower() for value in values)
             raise ConfigError(f"trainer.{key} must be one of {words}, got {_shown(trainer[key])}")
     clip = trainer["gradient_clip_val"]
     if clip is not None:
