@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, MixtureSameFamily
 
 from disvae.config import ConfigError
 from disvae.dataset import Dataset, check_images
 from disvae.dataset.batches import Batch, Data
 from disvae.estimators import kl
 from disvae.objective import Objective
+from disvae.prior import Encode
 from disvae.system.instantiate import make
 from disvae.vae import VAE
 
@@ -44,10 +45,12 @@ def make_vae(config: Mapping[str, Any], x_shape: tuple[int, ...]) -> VAE:
     posterior = make(config["posterior"], "posterior", z_dim=z_dim)
     likelihood = make(config["likelihood"], "likelihood")
     objective = objective_alone(config)
-    own = {name: getattr(objective, name) for name in ("encoder_outputs", "noise", "variational")}
+    own = {name: getattr(objective, name) for name in ("encoder_outputs", "noise", "without_elbo")}
     sizes = {"encoder_size": posterior.size + own["encoder_outputs"], "likelihood_size": likelihood.size}
     model = make(config["model"], "model", x_shape=x_shape, z_dim=z_dim + own["noise"], **sizes)
-    return VAE(model, prior, posterior, likelihood, **own)
+    vae = VAE(model, prior, posterior, likelihood, **own)
+    prior.join(Encode(vae.encode), x_shape)
+    return vae
 
 
 def build(config: Mapping[str, Any], dataset: Dataset | None = None) -> Built:
@@ -105,12 +108,19 @@ def check_together(vae: VAE, objective: Objective, x: Tensor, N: int) -> None:
     draw = objective.draw(vae, Batch(x, x[:0]), step=0, N=N)
     _check_prior(draw.pz, draw.z)
     objective.check(draw)
-    if vae.variational and kl(draw.qz_x, draw.pz, draw.z).isinf().any():
+    if not vae.without_elbo and kl(draw.qz_x, draw.pz, draw.z).isinf().any():
         name = type(vae.prior).__module__.rpartition(".")[2]
         raise ValueError(
             f"prior={name} has no density where the posterior has some, so their KL is infinite: type "
             "objective=infogan posterior=joint, or prior=gaussian"
         )
+    with torch.enable_grad():
+        pz = vae.prior()
+        if isinstance(pz, MixtureSameFamily) and pz.mixture_distribution.logits.requires_grad:
+            # A divergence that draws from the prior refuses learnt weights, and it does so where there are gradients.
+            with torch.random.fork_rng([]):
+                objective.eval()(objective.draw(vae, Batch(x, x), step=0, N=N))
+                objective.train()
     vae.train(training)
 
 

@@ -14,8 +14,8 @@ of different datasets are compared separately.
   sort=mig/histogram  the score that ranks the groups
   traversals=false    leave out traversals, which load the networks of the best and the median run (up to a minute)
   udr=true            show which seed UDR selects without labels; missing UDR scores are computed (minutes)
-  csv=FILE            where to write all values (none: not at all); default: results.csv beside the runs
-  report=FILE         where to write the report (none: not at all); default: report.html beside the runs
+  csv=FILE            where to write all values (none or false: not at all); default: results.csv beside the runs
+  report=FILE         where to write the report (none or false: not at all); default: report.html beside the runs
 
 The default files for the record of a sweep are beside the record and have its name. The exit status is 2 for a wrong
 argument, 130 for Ctrl-C and 143 for SIGTERM.
@@ -29,7 +29,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from disvae.comparison.groups import Comparison, compare
-from disvae.comparison.results import Row, collect, typed_value
+from disvae.comparison.results import collect, typed_value
+from disvae.comparison.row import Row
 from disvae.config import ConfigError
 from disvae.runs.settings import Setting
 from disvae.runs.tags import better, short
@@ -148,7 +149,7 @@ def tags_of(name: str, rows: Sequence[Row]) -> list[str]:
 
 def _target(name: str, given: str | None, places: Sequence[Path]) -> Path | None:
     """Return the path of the CSV or the report, or None if it is not wanted."""
-    if given == "none":
+    if given in ("none", "false"):  # training has report=false
         return None
     if given is not None:
         return target(f"{name}={given}", name)

@@ -21,6 +21,9 @@ BY_REFERENCE = ("beta", "alpha", "divergence", "schedule.beta", "schedule.alpha"
 NEUTRAL = {"beta": 1, "alpha": 0}
 """Values that are allowed for every objective, so that one sweep can span several objectives."""
 
+LATER: dict[str, Any] = {"tags": [], "split.train": None, "on_collapse": "warn", "prior.learn_weights": False}
+"""Settings that came after the first runs, which ran with this value; at it they are no part of a configuration."""
+
 FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", "files", "needs", "supervision")
 """Keys in the YAML of an option that describe the option. They are not passed to its class and not stored in runs.
 
@@ -240,6 +243,8 @@ def check_values(cfg: DictConfig) -> None:
         raise ConfigError("this experiment trains nothing: type python -m disvae.recipes NAME, with its name")
     if cfg.preview not in (None, "schedule"):
         raise ConfigError(f"preview must be schedule or null, got {cfg.preview!r}")
+    if cfg.on_collapse not in ("warn", "stop"):
+        raise ConfigError(f"on_collapse must be warn or stop, got {cfg.on_collapse!r}")
     for key in ("force", "report"):
         if not isinstance(cfg[key], bool):
             raise ConfigError(f"{key} must be true or false, got {cfg[key]!r}")
@@ -320,7 +325,8 @@ def check_score(cfg: Any) -> None:
     if score["bins"] is not None:
         _number("score.bins (or null)", score["bins"], least=2, whole=True, most=1000)
     chosen = score["factors"]
-    if chosen is not None and (isinstance(chosen, str) or not chosen or not all(isinstance(n, str) for n in chosen)):
+    is_list = isinstance(chosen, Sequence) and not isinstance(chosen, str)
+    if chosen is not None and not (chosen and is_list and all(isinstance(name, str) for name in chosen)):
         raise ConfigError(f"score.factors must be a list of factors, as in [posX,posY], or null, got {_shown(chosen)}")
     _number("score.seed", score["seed"], least=0, whole=True, most=2**32 - 1)
     _names("score.controls", score["controls"], CONTROLS)
@@ -526,8 +532,10 @@ def resolved(cfg: DictConfig, *, complete: bool = True) -> dict[str, Any]:
         tree["init_from"] = trained_weights(former)
     tree.pop("plugins")  # those that the run uses are in it, however they were allowed
     named = tuple(targets(tree))
-    for node, name in ((tree, "tags"), (tree["split"], "train")):
-        if not node[name]:  # as in runs made before these settings existed
+    for key, before in LATER.items():
+        group, _, name = key.rpartition(".")
+        node = tree[group] if group else tree
+        if name in node and node[name] == before:
             node.pop(name)
     used = [package for package in packages()[1:] if any(target.startswith(f"{package}.") for target in named)]
     return {**{name: {} for name in LISTS}, **tree, **({"plugins": used} if used else {})}

@@ -147,7 +147,10 @@ def rsample(pz: Distribution, n: int) -> Tensor:
         return pz.sample((n,))
     weights, components = pz.mixture_distribution, pz.component_distribution
     if weights.logits.requires_grad:
-        raise ValueError("mixture weights must be fixed, got learnt ones: a sample passes no gradient to them")
+        raise ValueError(
+            "mixture weights must be fixed, got learnt ones: a sample passes no gradient to them; "
+            "type prior.learn_weights=false, or divergence=kl_exclusive"
+        )
     chosen = weights.sample((n,))  # (n, *batch)
     z = rsample(components, n)  # (n, *batch, K, *event)
     K_axis = chosen.dim()

@@ -17,7 +17,8 @@ from typing import Any
 
 from rich.text import Text
 
-from disvae.comparison.results import Row, collect
+from disvae.comparison.results import collect
+from disvae.comparison.row import Row
 from disvae.config import ConfigError
 from disvae.runs.tags import main_value
 from disvae.system.command import command, option, paths

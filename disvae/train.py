@@ -106,7 +106,7 @@ def main() -> None:
             return
         if asks_help(sys.argv[1:]):
             program = "disvae-train" if Path(sys.argv[0]).name == "disvae-train" else "python -m disvae.train"
-            print(help_text(program))
+            print(help_text(program, sys.argv[1:]))
             return
         sys.argv[1:] = [spelled(expand(argument)) for argument in ordered(sys.argv[1:])]
         if not {"-m", "--multirun"} & {*sys.argv[1:]}:

@@ -12,11 +12,6 @@ from disvae.model import Model
 from disvae.posterior import Posterior
 from disvae.prior import Prior
 
-WITHOUT_ELBO = (
-    "the run was trained without an ELBO (infogan): q(z|x) is a regression of the codes and images have no density"
-)
-"""Why a model that is not `variational` has no ELBO, no KL and no aggregate posterior."""
-
 
 @dataclass(frozen=True)
 class Draw:
@@ -36,8 +31,8 @@ class VAE(nn.Module):
     """A variational auto-encoder: an encoder, a decoder, a prior, a posterior and a likelihood.
 
     The first `encoder_outputs` numbers of the encoder are the objective's own; the posterior reads the others. The
-    decoder takes `noise` further inputs after a code. If `variational` is false, the networks were trained without an
-    ELBO: q(z|x) is a regression of the codes, p(x|z) a picture of the mean, and neither is compared with p(z).
+    decoder takes `noise` further inputs after a code. `without_elbo` says why no ELBO was trained, if none was: then
+    q(z|x) and p(x|z) stand for their means, and no density is compared with p(z).
     """
 
     def __init__(
@@ -49,12 +44,12 @@ class VAE(nn.Module):
         *,
         encoder_outputs: int = 0,
         noise: int = 0,
-        variational: bool = True,
+        without_elbo: str = "",
     ) -> None:
         super().__init__()
         self.encoder_outputs = encoder_outputs
         self.noise = noise
-        self.variational = variational
+        self.without_elbo = without_elbo
         self.model = model
         self.prior = prior
         self.posterior = posterior

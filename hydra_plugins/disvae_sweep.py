@@ -1,5 +1,6 @@
 """The launcher and the sweepers of disvae, in the package where Hydra looks for plugins; see disvae/sweep."""
 
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep
+from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 from hydra.core.utils import JobReturn, JobStatus
 
 from disvae.config import ConfigError, check_names, spelled
-from disvae.sweep.axes import combinations, expand, zipped
+from disvae.sweep.axes import MOST_JOBS, check_number, combinations, expand, zipped
 from disvae.sweep.engine import carry
 
 
@@ -78,7 +79,11 @@ class DisvaeSweeper(BasicSweeper):
             if override.is_interval_sweep():
                 axes[name] = override.value()
                 continue
+            typed, value = str(override.input_line), override.value()
+            if isinstance(value, RangeSweep):  # counted before all its values are written out
+                check_number(typed, sum(1 for _ in itertools.islice(value.range(), MOST_JOBS + 1)))
             [values] = self.split_arguments([override], None)
+            check_number(typed, len(values))
             axes[name] = [spelled(value) for [value] in values]
         self._check_experiments(axes.get("experiment", []))
         return axes

@@ -80,3 +80,21 @@ def test_a_prior_that_breaks_its_contract_is_refused_before_training(small_vae, 
     monkeypatch.setattr(vae.prior, "forward", lambda: pz)
     with pytest.raises(ValueError, match=said):
         check_together(vae, Objective(), torch.zeros(3, 1, 16, 16), N=10)
+
+
+def test_learnt_mixture_weights_go_with_the_kl_and_not_with_samples_of_the_prior(composed):
+    made = ("dataset=clusters", "prior=mixture", "prior.learn_weights=true", "objective=decomposition")
+    assert any("log_weight" in name for name, _ in build(resolved(composed(*made))).vae.named_parameters())
+    build(resolved(composed(*made, "alpha=1", "divergence=kl_exclusive")))
+    build(resolved(composed(*made[:3], "objective=factor_vae", "objective.width=8", "objective.layers=1")))
+    with pytest.raises(ConfigError, match=r"a sample passes no gradient to them; type prior.learn_weights=false"):
+        build(resolved(composed(*made, "alpha=1", "divergence=mmd")))
+
+
+def test_settings_that_came_later_are_no_part_of_a_configuration_at_the_value_that_runs_had(composed):
+    config = resolved(composed("prior=mixture"))
+    assert "on_collapse" not in config
+    assert "learn_weights" not in config["prior"]
+    config = resolved(composed("prior=mixture", "prior.learn_weights=true", "on_collapse=stop"))
+    assert config["prior"]["learn_weights"]
+    assert config["on_collapse"] == "stop"

@@ -1,3 +1,4 @@
+import math
 import re
 
 import pytest
@@ -174,6 +175,21 @@ def test_experiment_beats_defaults_and_command_line_beats_experiment(composed):
     assert composed("experiment=mathieu_clusters", "steps=7").steps == 7
 
 
+def test_help_with_an_option_shows_its_settings_and_where_they_are_typed():
+    text = help_text(
+        "disvae-train", ["--help", "objective=factor_vae", "metric=[mig]", "schedule@schedule.beta=linear"]
+    )
+    lines = {line.split("=")[0].strip(): line for line in text.splitlines() if line.startswith("  ")}
+    assert lines["objective.gamma"].split()[:2] == ["objective.gamma=35", "weight"]
+    assert {"metric.mig.bins", "schedule.beta.until"} <= lines.keys()
+    assert (
+        not {"objective.z_dim", "objective.packs_on_cpu", "metric.mig.headline", "schedule.beta.steps"} & lines.keys()
+    )
+    assert help_text("disvae-train", ["--help", "objective=betatc"]) == help_text("disvae-train")
+    every = [f"{group.name}={name}" for group in config.conf_dir().iterdir() for name in config.options(group.name)]
+    assert help_text("disvae-train", every).count("\n\n") == len(every)
+
+
 def test_help_names_every_group_and_option_with_a_line():
     text = help_text("disvae-train")
     lines = text.splitlines()
@@ -184,3 +200,11 @@ def test_help_names_every_group_and_option_with_a_line():
             assert all(len(line.split()) > 2 for line in described), f"{group.name}/{name} has no first comment line"
     for setting in ("beta=4", "alpha=0", "steps=10000", "seed=0", "split.validation=0.05", "out=outputs"):
         assert setting in text
+
+
+@pytest.mark.parametrize("key", config.read_conf("score"))
+def test_a_setting_of_the_scores_is_checked_whatever_its_kind(key):
+    wrong = [{"a": 1}, -1, math.inf, 10**30, "abc", [[1]], [math.nan]]
+    for value in wrong:
+        with pytest.raises(ConfigError, match=rf"^score\.{key}.* must be [^\n]*, got "):
+            config.check_score({"score": config.read_conf("score") | {key: value}})

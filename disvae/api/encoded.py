@@ -70,7 +70,7 @@ def encoded(trained: TrainedVAE, images: Images) -> dict[str, np.ndarray]:
     for block in rows.split(ROWS):
         qz_x, z_block, x = vae.posterior(h[block]), z[block], images.take(block).to(h.device)
         found = {}
-        if vae.variational:
+        if not vae.without_elbo:
             found = {"reconstruction": -vae.decode(z_block).log_prob(x), "kl": kl(qz_x, prior, z_block)}
         for name, values in {**found, **_inside("parameters", parameters_of(qz_x).items())}.items():
             parts.setdefault(name, []).append(values.float().cpu().numpy())

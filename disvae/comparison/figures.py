@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from disvae.comparison.groups import Comparison, Estimate, Group, shown
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 from disvae.runs.settings import Setting
 from disvae.runs.tags import better, short, titled
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from disvae.comparison.results import CHECKSUM, Row
+from disvae.comparison.row import CHECKSUM, Row
 from disvae.config import ConfigError
 from disvae.runs.settings import HOW, WEIGHTS, Setting
 from disvae.runs.tags import better, without_labels
@@ -178,6 +178,7 @@ class Comparison:
     repeated: tuple[Row, ...] = ()  # finished runs with the configuration and the seed of another run
     rows: tuple[Row, ...] = field(default=())  # all runs, in any state
     _ranks: dict[str, list[Ranked]] = field(default_factory=dict, repr=False, compare=False)
+    _controls: dict[str, dict[str, float]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def finished(self) -> list[Row]:
@@ -195,18 +196,24 @@ class Comparison:
         return [name for name, values in self.axes.items() if all(_number(value) for value in values)]
 
     def rank(self, tag: str) -> list[Ranked]:
-        """Return the groups that have the tag, best first; highest first if the tag has no better end."""
+        """Return the groups that have the tag, best first; highest first if the tag has no better end.
+
+        Collapsed groups come last where an end is better, because constant codes are perfect by some scores.
+        """
         if tag not in self._ranks:
             self._ranks[tag] = self._ranked(tag)
         return self._ranks[tag]
 
     def _ranked(self, tag: str) -> list[Ranked]:
         sign = better(tag) or 1
-        found = [(group, of) for group in self.groups if (of := group.estimate(tag)) is not None]
-        found.sort(key=lambda pair: -sign * pair[1].mean)
+
+        def order(of: tuple[Group, Estimate]) -> tuple[bool, float]:
+            return better(tag) != 0 and of[0].collapsed, -sign * of[1].mean
+
+        found = sorted(((group, of) for group in self.groups if (of := group.estimate(tag)) is not None), key=order)
         ranked: list[Ranked] = []
         for i, (group, of) in enumerate(found):
-            place = ranked[-1].place if ranked and ranked[-1].estimate.mean == of.mean else i + 1
+            place = ranked[-1].place if ranked and order(found[i - 1]) == order(found[i]) else i + 1
             apart = told_apart(found[0][1], of, len(found)) if place > 1 else False
             best = place == 1 and len(found) > 1 and better(tag) != 0 and not group.collapsed
             ranked.append(Ranked(place, group, of, apart, best))
@@ -235,6 +242,11 @@ class Comparison:
 
     def controls(self, tag: str) -> dict[str, float]:
         """Return the mean score of each baseline, and of chance, over the finished runs that have it."""
+        if tag not in self._controls:
+            self._controls[tag] = self._mean_controls(tag)
+        return self._controls[tag]
+
+    def _mean_controls(self, tag: str) -> dict[str, float]:
         found: dict[str, list[float]] = {}
         for row in self.finished:
             for source, value in row.controls.get(tag, {}).items():

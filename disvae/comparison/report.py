@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from disvae.comparison import figures, udr
 from disvae.comparison.groups import Comparison, Group, shown
 from disvae.comparison.over_steps import first_groups, over_steps
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 from disvae.comparison.schedules import schedule_figure
 from disvae.comparison.tables import (
     axis_heads,

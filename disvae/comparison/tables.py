@@ -3,16 +3,18 @@
 import csv
 import io
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import table as rich
 from rich.console import Console
 from rich.text import Text
 
 from disvae.comparison import udr
 from disvae.comparison.groups import Comparison, Group, Ranked, seeds_to_tell_apart, shown
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 from disvae.runs.atomic import write_atomically
 from disvae.runs.settings import Setting, supervision
 from disvae.runs.tables import Cell, Head, Table, few_images, number, number_cell
@@ -130,11 +132,14 @@ def _counted(n: int, what: str) -> str:
 
 def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, screen: Console) -> None:
     tags = columns(comparison, chosen, sort)
-    table = rich_table(groups_table(comparison, tags, sort))
-    while not chosen and len(tags) > 1 and needed_width(table, screen) > screen.width:
-        tags = tags[:-1]
-        table = rich_table(groups_table(comparison, tags, sort))
-    print_whole(table, screen)  # columns that were asked for are never cut
+
+    def table(columns: int) -> rich.Table:
+        return rich_table(groups_table(comparison, tags[:columns], sort))
+
+    if not chosen:  # columns that were asked for are never cut
+        counts = range(1, len(tags) + 1)
+        tags = tags[: max(1, bisect_right(counts, screen.width, key=lambda n: needed_width(table(n), screen)))]
+    print_whole(table(len(tags)), screen)
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % confidence interval (Student's t)"]
     if len(comparison.groups) > 1:
@@ -153,7 +158,8 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
         lines.append("n=: number of seeds that have this value")
     left = [short(tag) for tag in comparison.headline if tag not in tags]
     if left and not chosen:
-        lines.append(f"more columns with metric=[...]: {', '.join(left)}")
+        more = f" and {len(left) - 8} more, the headings of results.csv" if len(left) > 8 else ""
+        lines.append(f"more columns with metric=[...]: {', '.join(left[:8])}{more}")
     for line in lines:
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from disvae.comparison.groups import Comparison
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 from disvae.config import ConfigError
 from disvae.dataset import Dataset
 from disvae.encoding import encode, encoding_of

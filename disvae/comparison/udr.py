@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from disvae.comparison.groups import Comparison, Group, shown
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
 from disvae.runs.tags import better, short

@@ -16,7 +16,6 @@ from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknif
 from disvae.metric import Metric, ModelMetric, NotApplicable
 from disvae.statistics.latents import ACTIVE
 from disvae.system.scratch import scratch
-from disvae.vae import WITHOUT_ELBO
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +126,11 @@ def require_continuous(factors: np.ndarray, bins: int) -> None:
         raise ConfigError(f"score.bins={bins} has no effect: no factor is continuous; leave it out")
 
 
+def fits(metric: Metric | ModelMetric, factors: int, continuous: bool) -> bool:
+    """Return whether data with so many factors let the metric be computed; `continuous`: one of them has no classes."""
+    return metric.factors <= factors and not (metric.labels and factors > 1) and not (metric.factors and continuous)
+
+
 Task = tuple[tuple[str, str], bool, Callable[[], MetricOutcome]]
 """Metric and source, whether another process may compute it, and the function that computes it."""
 
@@ -135,15 +139,17 @@ def _tasks(
     metrics: Mapping[str, Metric | ModelMetric], sources: Sources, repeats: int, seed: int, named: Collection[str]
 ) -> list[Task]:
     tasks: list[Task] = []
+    factors = next(iter(sources.values()))[0].factors
+    continuous = any(map(is_continuous, factors.T))
     for label, metric in metrics.items():
+        if label not in named and not fits(metric, factors.shape[1], continuous):
+            continue
         for source, encodings in sources.items():
             encoding = encodings[0]
             if isinstance(metric, ModelMetric):
                 if source == MODEL:
                     compute = partial(_of_model, metric, encoding, repeats, seed)
                     tasks.append(((label, source), False, partial(attempt, compute)))
-                continue
-            if metric.labels and label not in named and encoding.factors.shape[1] > 1:
                 continue
             work = partial(
                 of_codes,
@@ -190,8 +196,8 @@ def _of_model(
     for name in metric.needs:
         if getattr(encoding, name) is None:
             raise NotApplicable(f"the {name} is needed, but these codes have none")
-    if metric.variational and encoding.vae is not None and not encoding.vae.variational:
-        raise NotApplicable(WITHOUT_ELBO)
+    if metric.variational and encoding.vae is not None and encoding.vae.without_elbo:
+        raise NotApplicable(encoding.vae.without_elbo)
 
     def some(rows: np.ndarray | None, seed: int) -> dict[str, float]:
         return metric(encoding if rows is None else encoding.take(rows), seed=seed)

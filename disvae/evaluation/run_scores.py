@@ -14,7 +14,7 @@ from disvae.config import ConfigError, options
 from disvae.config import nodes as nodes_of
 from disvae.data.factors import is_continuous
 from disvae.encoding import encode, encoding_of
-from disvae.evaluation.compute import MODEL, Result, compute_scores
+from disvae.evaluation.compute import MODEL, Result, compute_scores, fits
 from disvae.evaluation.confidence import with_own_errors
 from disvae.evaluation.run_encodings import dataset_of, device_of, digest_of, restored, sources_of
 from disvae.metric import Metric, ModelMetric, RunsMetric
@@ -49,12 +49,7 @@ class Chosen:
         """Return the labels of the metrics that factors (N, K) let compute, and of those asked for by name."""
         K = len(settings.get("factors") or factors.T)
         continuous = settings.get("bins") is None and any(map(is_continuous, factors.T))
-        return [
-            label
-            for label, metric in self.metrics.items()
-            if label in self.named
-            or (metric.factors <= K and not (metric.labels and K > 1) and not (metric.factors and continuous))
-        ]
+        return [label for label, metric in self.metrics.items() if label in self.named or fits(metric, K, continuous)]
 
     def left_out(self, found: Collection[str]) -> str:
         """Return a line on metrics that do not fit the data, and on slow metrics that were not asked for by name."""

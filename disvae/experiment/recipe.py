@@ -22,7 +22,7 @@ from rich import table as rich
 from rich.box import SIMPLE_HEAD
 from rich.text import Text
 
-from disvae.comparison.results import of_run
+from disvae.comparison.row import of_run
 from disvae.config import ConfigError
 from disvae.experiment.claims import Claim, Curves, claims, findings_table, judge, record
 from disvae.runs.atomic import write_atomically

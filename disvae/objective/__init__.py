@@ -41,8 +41,8 @@ class Objective(nn.Module):
     noise: int = 0
     """How many inputs the decoder takes after a code; they are 0 wherever the objective does not draw them itself."""
 
-    variational: bool = True
-    """False if no ELBO is made: what an ELBO or q(z) would be needed for is then refused by name or left out."""
+    without_elbo: str = ""
+    """Why no ELBO is made, if none is: what an ELBO or q(z) would be needed for is then refused with this reason."""
 
     best: str = "elbo"
     """The term, or another number of a validation, whose highest value so far makes best.ckpt."""

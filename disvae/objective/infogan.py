@@ -33,7 +33,7 @@ class Game(Draw):
     qz_generated: Distribution  # q(c|generated), from which Q learns
     qz_judged: Distribution  # the same, from which G learns
     unit: bool  # whether the Gaussian codes of the posterior have variance 1
-    learnt: bool  # whether the prior has parameters
+    learnt: bool  # whether training changes the prior
 
 
 class InfoGAN(Objective):
@@ -45,7 +45,9 @@ class InfoGAN(Objective):
     encoder_outputs = 1
     least_batch = 2  # of batch normalisation
     best = "information"
-    variational = False
+    without_elbo = (
+        "the run was trained without an ELBO (infogan): q(z|x) is a regression of the codes and images have no density"
+    )
 
     def __init__(self, *, weight: float, noise: int, discriminator_lr: float) -> None:
         super().__init__()
@@ -91,7 +93,7 @@ class InfoGAN(Objective):
             qz_generated=vae.posterior(h_generated[:, 1:]),
             qz_judged=_detached(vae.posterior, h_judged[:, 1:]),
             unit=vae.posterior.unit,
-            learnt=any(True for _ in vae.prior.parameters()),
+            learnt=vae.prior.from_codes or any(True for _ in vae.prior.parameters()),
         )
 
     def check(self, draw: Draw) -> None:
@@ -99,6 +101,7 @@ class InfoGAN(Objective):
         assert isinstance(draw, Game)
         if draw.learnt:
             raise ValueError("prior must be fixed for objective=infogan, since no ELBO teaches it: type prior=uniform")
+        draw.qz_generated.log_prob(draw.z)  # raises for a point, which has no density
         kinds = [[part.event_shape[0] for part in _parts(dist)] for dist in (draw.pz, draw.qz_generated)]
         if kinds[0] != kinds[1]:
             raise ValueError(

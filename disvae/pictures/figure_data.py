@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from disvae.encoding import Encoding
 from disvae.runs.curves import Curve
 from disvae.statistics.latents import Latents, finite_mean, latents, quantiles, seeded
-from disvae.vae import VAE, WITHOUT_ELBO
+from disvae.vae import VAE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # a run that draws nothing need not import it
@@ -80,8 +80,8 @@ class FigureData:
 
     def check_densities(self) -> None:
         """Raise NotDrawable if the run was trained without an ELBO, so that q(z) is not compared with p(z)."""
-        if self.encoding.vae is not None and not self.encoding.vae.variational:
-            raise NotDrawable(WITHOUT_ELBO)
+        if self.encoding.vae is not None and self.encoding.vae.without_elbo:
+            raise NotDrawable(self.encoding.vae.without_elbo)
 
     def sample(self, n: int) -> np.ndarray:
         """Return the indices of n encoded images (all, if there are fewer): always the same random choice."""

@@ -142,6 +142,7 @@ def _chart(title: str, lines: Sequence[tuple[Curve, Curve | None, str, str]], en
         axes.set_ylim(low - room, high + room)
     axes.set_title(title + (f"  ({end})" if end else ""), fontsize=9, loc="left")
     axes.xaxis.set_major_formatter(mpl.ticker.EngFormatter(sep=""))
+    axes.ticklabel_format(axis="y", useOffset=False)
     clear(axes)
     return title, figure
 

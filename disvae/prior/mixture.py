@@ -1,4 +1,4 @@
-"""p(z) = (1/K) sum_k N(z; m_k, diag s_k^2), Mathieu et al. 2019, section 5 (K = 4, variance 0.03, the pinwheel)."""
+"""p(z) = sum_k w_k N(z; m_k, diag s_k^2): Mathieu et al. 2019, section 5 (pinwheel: K = 4, w = 1/4, s^2 = 0.03)."""
 
 import math
 
@@ -23,7 +23,10 @@ def spread_means(components: int, z_dim: int) -> Tensor:
 
 
 class Mixture(Prior):
-    """A Gaussian mixture with equal weights, which clusters the codes; it does not factorise over latents."""
+    """A Gaussian mixture, which clusters the codes; it does not factorise over latents.
+
+    The weights are equal, or start there and are learnt. A divergence that draws from the prior needs fixed weights.
+    """
 
     log_weight: Tensor  # (K,)
     means: Tensor  # (K, D)
@@ -38,6 +41,7 @@ class Mixture(Prior):
         means: list[list[float]] | None,
         scale: float,
         learn: bool,
+        learn_weights: bool = False,
     ) -> None:
         super().__init__(z_dim)
         if components < 1:
@@ -51,7 +55,10 @@ class Mixture(Prior):
                 raise ValueError(f"means must be rows of z_dim={z_dim} numbers, got {means}")
         places = spread_means(components, z_dim) if means is None else torch.tensor(means, dtype=torch.float32)
         log_scale = torch.full((components, z_dim), math.log(scale))
-        self.register_buffer("log_weight", torch.zeros(components))
+        if learn_weights:
+            self.log_weight = nn.Parameter(torch.zeros(components))
+        else:
+            self.register_buffer("log_weight", torch.zeros(components))
         if learn:
             self.means = nn.Parameter(separation * places)
             self.log_scale = nn.Parameter(log_scale)

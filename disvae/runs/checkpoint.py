@@ -1,5 +1,6 @@
 """Checkpoint files: written completely or not at all, checked when read, and read without running code in them."""
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +13,19 @@ from disvae.runs.contents import COUNT, MAPPING, NUMBER, Form, Kind, with_form
 from disvae.runs.digests import Changed, Damaged, file_digest, is_known, recorded
 
 WEIGHT = Kind("a tensor without NaN", lambda value: isinstance(value, torch.Tensor) and not value.isnan().any())
+VERSION = Kind("a version", lambda value: isinstance(value, str) and bool(re.fullmatch(r"[\d.]*\d(rc\d+)?", value)))
 CHECKPOINT: Form = {
     "global_step": COUNT,
     "state_dict": {"*": WEIGHT},
     "optimizer_states": [{"state": MAPPING, "param_groups": [MAPPING]}],
     "terms": {"*": NUMBER},
     "best_elbo": NUMBER,
+    "callbacks?": {"*": MAPPING},
+    "lr_schedulers?": [MAPPING],
+    "hyper_parameters?": MAPPING,
+    "pytorch-lightning_version?": VERSION,
 }
-"""The form of a run's checkpoint; what else Lightning puts there may be anything."""
+"""The form of a run's checkpoint; what else Lightning puts there is not read."""
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -112,8 +112,8 @@ def mismatch(value: Any, form: Form, where: str = "") -> str:
     if not isinstance(value, MAPPINGS):
         return f"{where or 'the content'} must be a mapping, got {reprlib.repr(value)}"
     above = f"{where}." if where else ""
-    for key in form.keys() - value.keys():
-        if key.isidentifier():
+    for key in form:  # in their order, so that the message is always the same
+        if key.isidentifier() and key not in value:
             return f"{above}{key} is missing"
     others = form.get("*")
     for key, child in value.items():

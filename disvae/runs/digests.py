@@ -15,6 +15,7 @@ from typing import Any
 
 from disvae.config import ConfigError
 from disvae.runs.atomic import replacing, write_atomically
+from disvae.runs.contents import TEXT, with_form
 
 NAME = "digests.json"
 """The file of the digests, one in each run folder."""
@@ -70,8 +71,7 @@ def _known(folder: Path) -> dict[str, list[str]]:
     path = folder / NAME
     try:
         known = unsealed(json.loads(path.read_bytes()))
-        if not all(isinstance(digests, list) for digests in known.values()):
-            raise ValueError("it holds no digests")
+        with_form(known, {"*": [TEXT]})
     except FileNotFoundError:
         return {}
     except Exception as error:  # a damaged file makes the parser raise many kinds of errors

@@ -275,10 +275,9 @@ class Run:
             raise Damaged(f"{path} {error}: {remedy}") from error
         except Damaged:
             raise
-        except PermissionError as error:
-            raise Damaged(
-                f"{path} cannot be read ({error.strerror}): ask its owner, or type another out=PATH"
-            ) from error
+        except (PermissionError, NotADirectoryError) as error:
+            owner = "ask its owner, or " if isinstance(error, PermissionError) else ""
+            raise Damaged(f"{path} cannot be read ({error.strerror}): {owner}type another out=PATH") from error
         except Exception as error:  # a damaged file makes parsers raise many kinds of errors
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Damaged(f"{path} is not readable ({reason}): {remedy}") from error

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from disvae.runs.tags import MINIBATCH, better, enough_images, titled
@@ -130,7 +130,8 @@ def _best_baseline(of: Mapping[str, Any], label: str, name: str) -> Cell:
         return number_cell(None)
     sign = better(f"metric/{label}/{name}") or 1
     source = max(values, key=lambda source: sign * values[source])
-    return number_cell(values[source], f"{source} {values[source]:.3g}")
+    best = _score(of[source])
+    return replace(best, text=f"{source} {best.text.partition(' ')[0]}")  # the interval has no room
 
 
 def needed_images(entries: Mapping[str, Any]) -> dict[str, int]:

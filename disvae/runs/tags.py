@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from disvae.config import ConfigError, facts
 from disvae.runs.settings import WEIGHTS
 
-MAIN_TERMS = {"elbo": "ELBO", "information": "information"}
+MAIN_TERMS = {"elbo": "ELBO", "information": "information", "penalised_likelihood": "penalised likelihood"}
 """Terms that say how well a run is trained, the first of which counts, and what they are called."""
 
 BETTER_TERMS = {
     "elbo": 1,
     "information": 1,  # of InfoGAN's codes
+    "penalised_likelihood": 1,  # of a WAE
     "reconstruction": -1,  # -log p(x|z)
     "total_correlation": -1,
     "dimension_wise_kl": -1,

@@ -86,7 +86,7 @@ def print_scores(
         if not entries:
             continue
         how = next(iter(entries.values()))["protocol"]
-        screen.print(f"\n{stage}: {protocol(how)}; {INTERVAL}; details: {details}", highlight=False, soft_wrap=True)
+        screen.print(f"\n{stage}: {protocol(how)}; {INTERVAL}; details: {details}", highlight=False)
         for with_chance in (True, False):
             some = {label: of for label, of in entries.items() if bool(of["chance"]) == with_chance}
             table = rich_table(scores_table(some))

@@ -4,13 +4,14 @@ Imports no torch.
 """
 
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from disvae.config import facts
 from disvae.runs.folder import Run
-from disvae.runs.settings import flat_settings
+from disvae.runs.settings import WEIGHTS, flat_settings
 from disvae.runs.tags import main_term, main_value
 
 BALANCED = (0.55, 0.95)
@@ -18,6 +19,9 @@ BALANCED = (0.55, 0.95)
 
 RISING = 0.02
 """An ELBO still rises if the last quarter of the steps brought more than this share of its whole gain."""
+
+SHORT = 5_000
+"""A run of fewer steps may look collapsed only because its latents are not in use yet."""
 
 _MODEL = "model"
 """Name of the source in scores.json that is no baseline."""
@@ -43,6 +47,25 @@ def verdict(run: Run) -> list[str]:
 def collapsed(metrics: Mapping[str, float]) -> bool:
     """Return whether no latent is active, so that the codes say nothing about the images."""
     return round(metrics.get("val/active_units", 1)) == 0
+
+
+def suspects(config: Mapping[str, Any]) -> list[str]:
+    """Return the two settings that most likely made a run collapse, `NAME=VALUE`, with what to try where it is known.
+
+    They are the first weight of the objective and its warm-up; without these the width of p(x|z) and the step size.
+    """
+    settings = flat_settings(config)
+    own = [name for name in settings if re.fullmatch(r"objective\.\w+(\.value)?", name) and name[10:] not in settings]
+    numbers = {name: value for name, value in settings.items() if isinstance(value, float)}
+    weights = [name for name in (*WEIGHTS, *own) if numbers.get(name, 0) > 0]
+    found = []
+    for name in weights[:1]:
+        hint = f" (try beta={numbers[name] / 4:g})" if name == "beta" else ""
+        found.append(f"{name.removesuffix('.value')}={numbers[name]:g}{hint}")
+        if settings.get(f"schedule.{name}") == "constant":
+            found.append(f"schedule@schedule.{name}=constant (try linear, a warm-up)")
+    others = [f"schedule.{name}.until" for name in weights[:1]] + ["likelihood.scale", "optimizer.lr", "batch_size"]
+    return [*found, *(f"{name}={numbers[name]:g}" for name in others if name in numbers)][:2]
 
 
 def compared(entries: Mapping[str, Any]) -> tuple[list[str], list[str]]:
@@ -117,7 +140,7 @@ def _disentanglement(metrics: Mapping[str, float], above: list[str], others: lis
     if collapsed(metrics):
         return "Not disentangled: there is nothing to disentangle."
     if not above and not others:
-        return "Disentanglement is not known: no score with baselines was computed (it needs factors of variation)."
+        return "Disentanglement is not known: no headline score was computed (these need factors of variation)."
     count = f"{len(above)} of {len(above) + len(others)} headline scores"
     if not above:
         return f"Not disentangled: none of {len(others)} headline scores exceeds all baselines ({', '.join(others)})."
@@ -129,9 +152,12 @@ def _disentanglement(metrics: Mapping[str, float], above: list[str], others: lis
 def _advice(config: Mapping[str, Any], metrics: Mapping[str, float], rising: bool, disentangled: bool) -> str:
     beta = flat_settings(config).get("beta")
     if collapsed(metrics):
+        steps, ways = config["steps"], []
         if isinstance(beta, float) and beta > 0:
-            return f"Next: try beta={beta / 4:g} or schedule@schedule.beta=linear (a warm-up)."
-        return f"Next: try steps={2 * config['steps']}."
+            ways.append(f"beta={beta / 4:g} or schedule@schedule.beta=linear (a warm-up)")
+        if rising or steps < SHORT or not ways:
+            ways.insert(0, f"steps={max(2 * steps, SHORT)}, because short runs look like this, too")
+        return f"Next: try {'; if that is not enough, '.join(ways)}."
     if rising:
         return f"Next: train longer, steps={2 * config['steps']}."
     axes = ["seed=0,1,2"]

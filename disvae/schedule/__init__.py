@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from itertools import pairwise
 
 
 class Schedule(ABC):
@@ -21,6 +22,12 @@ class Schedule(ABC):
     def is_zero(self) -> bool:
         """Return whether the weight is zero at every step, so that what it weighs need not be computed."""
         return self.value == 0 and getattr(self, "start", 0.0) == 0
+
+
+def settled(schedule: Schedule, steps: int) -> int:
+    """Return the step from which a schedule keeps its last value in a run of `steps` steps, to 0.5 % of the run."""
+    places = [steps * i // 200 for i in range(201)]
+    return next((after for at, after in reversed([*pairwise(places)]) if schedule(at) != schedule(steps)), 0)
 
 
 def check_warm_up(value: float, start: float, until: float, steps: int) -> None:

@@ -92,24 +92,31 @@ class Aggregate:
 
     @torch.no_grad()
     def moments(self) -> dict[str, float]:
-        """Return the mean entropy of q(z|x) and the number of active latents (variance > 0.01, Burda et al. 2016)."""
-        blocks = []
-        for h in self.h.split(4096):  # one block at a time: full covariances of all images would not fit
-            q = self.posterior(h)
-            blocks.append((q.mean, q.entropy()))
-        means = torch.cat([mean for mean, _ in blocks])
-        terms = {"overlap/entropy": torch.cat([entropy for _, entropy in blocks]).mean().item()}
-        if means.isfinite().all():  # a Student-t with one degree of freedom has no mean
-            terms["active_units"] = float((means.var(0) > 1e-2).sum())
-        return terms
+        """Return the mean entropy of q(z|x) and the number of active latents."""
+        # One block at a time: full covariances of all images would not fit.
+        entropy = torch.cat([self.posterior(h).entropy() for h in self.h.split(4096)])
+        return {"overlap/entropy": entropy.mean().item(), **self.active_units()}
+
+    @torch.no_grad()
+    def active_units(self, scale: Tensor | float = 1.0) -> dict[str, float]:
+        """Return the number of active latents (variance of the mean > 0.01, Burda et al. 2016), if there is a mean.
+
+        Means are measured in units of `scale` () or (D,).
+        """
+        means = torch.cat([self.posterior(h).mean for h in self.h.split(4096)]) / scale
+        if not means.isfinite().all():  # a Student-t with one degree of freedom has no mean
+            return {}
+        return {"active_units": float((means.var(0) > 1e-2).sum())}
 
 
 def terms_of_codes(vae: VAE, h: Tensor, *, samples: int, seed: int) -> dict[str, float]:
     """Return the terms of the aggregate posterior of encodings `h` (M, ...); without an ELBO only `active_units`."""
     aggregate = Aggregate(vae.posterior, h)
-    if vae.variational:
-        return aggregate.terms(vae.prior(), samples=samples, seed=seed)
-    return {name: value for name, value in aggregate.moments().items() if name == "active_units"}
+    pz = vae.prior()
+    terms = {} if vae.without_elbo else aggregate.terms(pz, samples=samples, seed=seed)
+    if vae.prior.from_codes:  # the width of a code is arbitrary
+        return terms | aggregate.active_units(pz.stddev)
+    return terms or aggregate.active_units()
 
 
 def bar(description: str, total: int) -> "tqdm[None]":

@@ -1,6 +1,7 @@
 """Entropies and mutual information of codes and factors, in nats.
 
-Plug-in: H = -sum p log p of counts, I(z;v) = H(z) + H(v) - H(z,v) of binned codes. Nearest neighbours: Ross 2014.
+Plug-in: H = -sum p log p of counts, I(z;v) = H(z) + H(v) - H(z,v) of binned codes. Corrected: Miller 1955. Nearest
+neighbours: Ross 2014.
 """
 
 from typing import Literal
@@ -36,26 +37,35 @@ def bins(codes: np.ndarray, n: int, kind: Binning) -> np.ndarray:
     return binned
 
 
-def entropy(factors: np.ndarray) -> np.ndarray:
-    """Return the entropy H (K,) of the counts of each column (N, K) of indices from 0."""
-    return np.array([_entropy(np.bincount(column), len(column)) for column in factors.T])
+def entropy(factors: np.ndarray, *, corrected: bool = False) -> np.ndarray:
+    """Return the entropy H (K,) of the counts of each column (N, K) of indices from 0, `corrected` if asked for."""
+    H = np.array([_entropy(np.bincount(column), len(column)) for column in factors.T])
+    return H + factors.max(0) / (2 * len(factors)) if corrected else H
 
 
-def mutual_information(binned: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Return the plug-in I(z_j;v_k) (D, K) of binned codes (N, D) and factors (N, K), both indices from 0."""
+def mutual_information(binned: np.ndarray, factors: np.ndarray, *, corrected: bool = False) -> np.ndarray:
+    """Return the plug-in I(z_j;v_k) (D, K) of binned codes (N, D) and factors (N, K), both indices from 0.
+
+    `corrected` adds (m - 1) / 2N to H(z), H(v) and H(z,v), of which m values or pairs occur (Miller 1955). The result
+    depends little on N and may be negative.
+    """
     N, K = factors.shape
     sizes = factors.max(0) + 1
     start = np.concatenate([[0], sizes.cumsum()])
     value = factors + start[:-1]  # (N, K): column of a count table over the values of all factors
     H_v = entropy(factors)
     information = np.empty((binned.shape[1], K))
+    cells = np.empty((binned.shape[1], K))  # pairs of values that occur, less the values of the code
     for d, code in enumerate(binned.T):
         rows = code.max() + 1
         table = np.bincount((code[:, None] * start[-1] + value).ravel(), minlength=rows * start[-1])
         in_column = xlogy(table, table).reshape(rows, start[-1]).sum(0)
         H_zv = np.log(N) - np.add.reduceat(in_column, start[:-1]) / N
         information[d] = _entropy(np.bincount(code), N) + H_v - H_zv
-    return np.where(information > 1e-12, information, 0)  # less is the rounding of sums that cancel
+        occurring = (table > 0).reshape(rows, start[-1]).sum(0)
+        cells[d] = np.add.reduceat(occurring, start[:-1]) - np.count_nonzero(np.bincount(code))
+    information = np.where(information > 1e-12, information, 0)  # less is the rounding of sums that cancel
+    return information - (cells - factors.max(0)) / (2 * N) if corrected else information
 
 
 def _entropy(counts: np.ndarray, N: int) -> float:

@@ -1,10 +1,14 @@
 """Axes of a sweep: expand ranges to lists of values, and combine axes as a grid or value by value (zip)."""
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
 from disvae.config import ConfigError
+
+MOST_JOBS = 100_000
+"""The largest number of jobs of a sweep; to compose as many takes hours."""
 
 RANGES: dict[str, Callable[[float, float, float], float]] = {
     "linspace": lambda start, stop, share: start + share * (stop - start),
@@ -32,12 +36,21 @@ def _values(argument: str, name: str, inner: str) -> str:
         start, stop, n = (float(number) for number in inner.split(","))
         if n < 2 or n != int(n) or (name == "geomspace" and not start * stop > 0):
             raise ValueError
+        check_number(argument, n)
         return ",".join(f"{RANGES[name](start, stop, i / (n - 1)):.6g}" for i in range(int(n)))
+    except ConfigError:
+        raise
     except (ValueError, OverflowError) as error:
         raise ConfigError(
             f"{argument}: {name} takes two ends{' of one sign' if name == 'geomspace' else ''} and the number of "
             f"values (at least 2), as in beta=logspace(0,2,9); got {name}({inner})"
         ) from error
+
+
+def check_number(what: str, jobs: float) -> None:
+    """Raise ConfigError if a sweep, or the axis that was typed as `what`, makes no jobs or too many of them."""
+    if not 1 <= jobs <= MOST_JOBS:
+        raise ConfigError(f"{what} must make 1 to {MOST_JOBS:,} jobs, got {'more' if jobs >= 1 else 'none'}")
 
 
 def combinations(axes: Mapping[str, Sequence[str]], zipped: Sequence[str]) -> list[list[str]]:
@@ -46,7 +59,8 @@ def combinations(axes: Mapping[str, Sequence[str]], zipped: Sequence[str]) -> li
     The axes named in `zipped` change together, as one axis.
 
     Raises:
-        ConfigError: `zipped` names a single axis, something that is no axis, or axes of different lengths.
+        ConfigError: `zipped` names a single axis, something that is no axis, or axes of different lengths; or there are
+            too many jobs.
     """
     lengths = {name: len(axes.get(name, ())) for name in zipped}
     if zipped and (len(lengths) < 2 or min(lengths.values()) < 2 or len(set(lengths.values())) > 1):
@@ -62,6 +76,7 @@ def combinations(axes: Mapping[str, Sequence[str]], zipped: Sequence[str]) -> li
             places.append([(value,) for value in values])
         elif name == next(name for name in axes if name in lengths):
             places.append(together)
+    check_number("the sweep", math.prod(map(len, places)))
     return [list(itertools.chain(*job)) for job in itertools.product(*places)]
 
 

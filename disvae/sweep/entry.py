@@ -85,17 +85,30 @@ def together(entries: Iterable[Entry]) -> None:
 
 
 def time_left(entries: Sequence[Entry], slots: int) -> float | None:
-    """Return the seconds until all jobs are done, from the cost of a step so far; None before it is known.
+    """Return the seconds until all jobs are done, from what the jobs have cost so far; None before it is known.
 
-    The cost of a packed step is shared equally by its runs.
+    Finished jobs tell what a step costs with its share of scores and pictures. Before the first has finished, only
+    steps are counted. The cost of a packed step is shared equally by its runs.
     """
-    seconds = steps = ahead = 0.0
-    processes = set()
-    for entry in entries:
-        if entry.state in ("finished", "running"):
-            seconds += entry.effort + (entry.running / entry.size if entry.state == "running" else 0)
-            steps += entry.step - entry.first
-        if entry.state in ("waiting", "running", "busy"):
-            ahead += entry.steps - entry.step
-            processes.add(entry.pack)
-    return ahead * seconds / steps / max(1, min(slots, len(processes))) if steps else None
+    begun = [entry for entry in entries if entry.state in ("finished", "running")]
+    ended = [entry for entry in begun if entry.state == "finished"]
+    rate, whole = _seconds_per_step(begun), _seconds_per_step(ended)
+    if rate is None:
+        return None
+    ahead = [entry for entry in entries if entry.state in ("waiting", "running", "busy")]
+    seconds = 0.0
+    for entry in ahead:
+        to_the_end = (entry.steps - entry.first) * (whole or 0) - _cost(entry)
+        seconds += max((entry.steps - entry.step) * rate, to_the_end)
+    return seconds / max(1, min(slots, len({entry.pack for entry in ahead})))
+
+
+def _cost(entry: Entry) -> float:
+    """Return the job's share, so far, of the seconds of its processes."""
+    return entry.effort + (entry.running / entry.size if entry.state == "running" else 0)
+
+
+def _seconds_per_step(entries: Sequence[Entry]) -> float | None:
+    """Return what a step has cost on average, everything included; None before there is a step."""
+    steps = sum(entry.step - entry.first for entry in entries)
+    return sum(map(_cost, entries)) / steps if steps else None

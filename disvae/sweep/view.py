@@ -77,9 +77,10 @@ class SweepView:
         return f"[{sum(entry.settled for entry in self.entries):>{len(total)}}/{total}]"
 
     def left(self) -> str:
-        """Return the time that remains, such as `12:30 left`, or nothing."""
+        """Return the time that remains: `12:30 left`, `12:30 + scores left` before a job has ended, or nothing."""
         seconds = time_left(self.entries, self.slots)
-        return "" if seconds is None else f"{duration(seconds)} left"
+        ended = any(entry.state == "finished" for entry in self.entries)
+        return "" if seconds is None else f"{duration(seconds)}{'' if ended else ' + scores'} left"
 
     def started(self, entry: Entry) -> None:
         """Show that the entry's process has started."""

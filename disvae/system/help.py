@@ -1,10 +1,10 @@
 """The text of --help, made from the comments in conf/. Imports no torch."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from disvae.config import LISTS, conf_dir, groups, option_files
+from disvae.config import FACTS, LISTS, conf_dir, groups, option_files
 
 
 def description(path: Path) -> str:
@@ -36,6 +36,31 @@ def _group(group: str) -> list[str]:
     return ["", f"{group}{suffix}", *lines] if lines else []
 
 
+def _named(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the lines on each option that the arguments choose, `objective=factor_vae`: what it is and its settings."""
+    for argument in arguments:
+        found = re.fullmatch(r"\+?(?P<group>\w+)(?:@(?P<package>[\w.]+))?=(?P<names>.*)", argument)
+        if found and found["group"] in groups():
+            files = option_files(found["group"])
+            for name in re.findall(r"\w+", found["names"]):
+                if name in files:
+                    typed = f"{argument.partition('=')[0]}={name}"
+                    yield [f"{typed}: {description(files[name])}", *_settings_of(files[name], found["package"])]
+
+
+def _settings_of(path: Path, package: str | None) -> list[str]:
+    """Return a line for each setting in the YAML of an option, whose place is `package`, its own or its group's."""
+    text = path.read_text(encoding="utf-8")
+    own = re.match(r"# @package (\S+)", text)
+    place = package or (own[1] if own else path.parent.name)
+    lines = []
+    for found in re.finditer(r"^(?P<name>[a-z]\w*): +(?P<value>[^#\n]+?)(?: +# (?P<said>.+))?$", text, re.MULTILINE):
+        if "${" not in found["value"] and found["name"] not in FACTS:
+            key = found["name"] if place == "_global_" else f"{place}.{found['name']}"
+            lines.append(f"  {key + '=' + found['value']:<30} {found['said'] or ''}".rstrip())
+    return lines or ["  no settings of its own"]
+
+
 def score_help(describe: str, without: Collection[str] = (), *, figures: bool = False) -> str:
     """Return the help of a scoring command: its settings except those in `without`, metrics and optionally figures."""
     settings = [line for line in _settings("score") if line.split("=")[0].strip() not in without]
@@ -50,8 +75,14 @@ def benchmark_help(describe: str) -> str:
     return "\n".join([describe.strip(), "", "Settings (name=value):", *_settings("benchmark")])
 
 
-def help_text(program: str) -> str:
-    """Return the help of training: a line for each setting, and for each option of every group."""
+def help_text(program: str, arguments: Sequence[str] = ()) -> str:
+    """Return the help of training: a line for each setting, and for each option of every group.
+
+    If the arguments choose options, as in `--help objective=factor_vae`, it is about these options alone.
+    """
+    chosen = list(_named(arguments))
+    if chosen:
+        return "\n".join(["\n\n".join(map("\n".join, chosen)), "", f"All settings and options: {program} --help"])
     lines = [
         f"{program} trains a disentangled VAE; with -m it trains a sweep of them.",
         "",
@@ -66,7 +97,8 @@ def help_text(program: str) -> str:
         lines += _group(group)
     lines += [
         "",
-        "Settings of an option: GROUP.SETTING=VALUE (objective.gamma=20, prior.df=5, optimizer.lr=1e-3).",
+        "Settings of an option: GROUP.SETTING=VALUE (objective.gamma=20, prior.df=5, optimizer.lr=1e-3);",
+        f"{program} --help objective=factor_vae lists those of one option.",
         "Sweeps: -m runs every combination of lists (beta=1,4,10), range(0,5) and 'logspace(0,2,9)'.",
         "To resume an interrupted run or sweep, repeat its command.",
         "List runs with python -m disvae.status; compare them with python -m disvae.compare.",

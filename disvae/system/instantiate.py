@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Union, get_args, get_origin
 
-from disvae.config import LONGEST, MOST, ConfigError, packages
+from disvae.config import LISTS, LONGEST, MOST, ConfigError, packages
+from disvae.system.overrides import unknown
 from disvae.system.plugins import how
 
 ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -91,6 +92,8 @@ def _checked(node: Any, family: str, key: str, positional: int = 0, given: Colle
     Raises:
         ConfigError: a key does not fit; the message names the first one, its value and what it must be.
     """
+    if family in LISTS and isinstance(node, Mapping) and node and "_target_" not in node:  # an experiment's settings
+        raise ConfigError(unknown(f"{key}.{next(iter(node))}"))
     target = _target(node.get("_target_") if isinstance(node, Mapping) else node, family, key)
     parameters = inspect.signature(target).parameters
     kinds = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)  # type: ignore[misc]
@@ -106,13 +109,14 @@ def _checked(node: Any, family: str, key: str, positional: int = 0, given: Colle
         if name not in own:
             raise ConfigError(f"{where} is not a setting of {target.__name__}, which has {', '.join(own) or 'none'}")
         inner = next(filter(None, map(_family, _options(kind))), "")
-        if inner and isinstance(value, Mapping):
+        if inner and isinstance(value, Mapping) and "_target_" in value:
             settings[name] = _checked(value, inner, inner if inner == name else f"{inner}.{name}")
         elif _fits(value, kind):
             _check_size(where, value, kind)
             settings[name] = value
         elif inner:
-            raise ConfigError(f"{where} is a {inner}, not {_short(value)}: type {name}={_short(value).strip(chr(39))}")
+            hint = "leave it out" if isinstance(value, Mapping) else f"type {name}={_short(value).strip(chr(39))}"
+            raise ConfigError(f"{where} is a {inner}, not {_short(value)}: {hint}")
         else:
             raise ConfigError(f"{where} must be {_say(kind)}, got {_short(value)}")
     missing = [name for name in own if name not in node and parameters[name].default is inspect.Parameter.empty]

@@ -87,7 +87,9 @@ def check_forms(overrides: Sequence[str]) -> None:
         ConfigError: the word has no name or no value.
     """
     for i, word in enumerate(overrides):
-        key, equals, _ = word.partition("=")
+        key, equals, value = word.partition("=")
+        if equals and key.strip() and key != key.strip():
+            raise ConfigError(f"{word!r} is not a setting: type {key.strip()}={value.strip()}, without spaces around =")
         if not key.strip(" +~"):
             before = f"{overrides[i - 1]}=" if i and "=" not in overrides[i - 1] else "NAME="
             raise ConfigError(f"{word!r} is not a setting: type {before}VALUE, without spaces around =")
@@ -166,7 +168,11 @@ def typed(overrides: Any) -> list[str]:
 
 
 def _quoted(override: str) -> str:
+    """Return an override with quotes that the shell and Hydra need; in a plain list, those of its entries."""
     key, _, value = override.partition("=")
+    if re.fullmatch(r"\[[^][{}]+\]", value):
+        entries = (entry.strip(" \"'").replace('"', '\\"') for entry in value[1:-1].split(","))
+        return f"""'{key}=[{",".join(f'"{entry}"' for entry in entries)}]'"""
     escaped = value.strip("\"'").replace('"', '\\"')
     return f"""'{key}="{escaped}"'"""
 
@@ -200,6 +206,9 @@ def in_words(error: Exception, overrides: Sequence[str]) -> str:
         return (
             f"{merged[1]} is not the kind of value that {merged[1].partition('=')[0]} takes: --help shows its default"
         )
+    several = re.match(r"Ambiguous value for argument '(.+)'", lines[0])
+    if several:
+        return f"{several[1]} has several values: add -m for a sweep of them, or type a list in brackets"
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
     inside = next((key for key in keys if key.rpartition(".")[0] in known_settings()), None)
     if inside:

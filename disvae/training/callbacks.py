@@ -22,6 +22,8 @@ from disvae.evaluation.run_scores import Chosen
 from disvae.pictures.run_figures import Pictures, draw_figures, view_of
 from disvae.runs.folder import Run
 from disvae.runs.tags import logged
+from disvae.runs.verdict import collapsed, suspects
+from disvae.schedule import Schedule, settled
 from disvae.system.signals import Interrupted, signals_call, take_signals
 from disvae.training.module import VAEModule
 
@@ -38,6 +40,7 @@ class Member:
     module: VAEModule | None = None
     data: Data | None = None
     live: bool = True
+    ended: str = ""  # why the run ended before its last step, if it did
     leave: Callable[[Exception], None] | None = None  # what ends this run alone, if others are trained with it
 
     @contextmanager
@@ -188,6 +191,47 @@ class Checkpoints(pl.Callback):
             member.best_elbo = now
             with self.member.own():
                 self.write(trainer, self.member.run.best)
+
+
+class CollapseGuard(pl.Callback):
+    """Say once that no latent is active long after the warm-up, and with on_collapse=stop end the run.
+
+    Every run looks collapsed at first. So the guard waits until all weights have their last values, then for GRACE
+    steps or half of the steps that are left, if these are fewer; and it looks at no validation before LEAST steps.
+    """
+
+    LEAST = 500
+    GRACE = 5000
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.said = False
+
+    def first(self, steps: int) -> int:
+        """Return the first step at which a run of `steps` steps may be called collapsed."""
+        parts = self.member.built.objective.modules()
+        schedules = [value for part in parts for value in vars(part).values() if isinstance(value, Schedule)]
+        warm = max((settled(schedule, steps) for schedule in schedules), default=0)
+        return max(self.LEAST, warm + min(self.GRACE, (steps - warm) // 2))
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the validation, unless it is that of the trained run, whose verdict says the same."""
+        config, step = self.member.config, trainer.global_step
+        between = trainer.state.fn == "fit" and step < config["steps"]
+        if self.said or not (self.member.live and between) or step < self.first(config["steps"]):
+            return
+        if not collapsed({f"val/{name}": value for name, value in self.member.built.evaluation.items()}):
+            return
+        self.said = True
+        name = f"{self.member.run.path.name}: " if self.member.leave else ""
+        first, second = suspects(config)
+        said = f"no latent is active at step {step:,}; most likely at fault are {first} and {second}"
+        if config.get("on_collapse") == "stop":
+            self.member.ended = f"collapsed: {said}"
+            trainer.should_stop = True
+            log.warning("%sPosterior collapse ends this run: %s", name, said)
+        else:
+            log.warning("%sPosterior collapse: %s. on_collapse=stop would end the run here", name, said)
 
 
 class StopOnSignal(pl.Callback):

@@ -1,5 +1,7 @@
 """Lightning's checkpoints: written whole or not at all, checked when read, and resumed after their step."""
 
+import math
+import reprlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from disvae.config import ConfigError
 from disvae.runs.checkpoint import load, save
-from disvae.training.module import VAEModule
+from disvae.training.module import OF_DEVICE, VAEModule
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -53,16 +55,31 @@ def resume(module: VAEModule, checkpoint: dict[str, Any], steps: int, path: Path
         if [len(group["params"]) for group in groups] != [len(own["params"]) for own in optimizer["param_groups"]]:
             raise ValueError("its optimiser has other groups of parameters")
         parameters = [p for group in groups for p in group["params"]]
+        for own, saved in zip(groups, optimizer["param_groups"], strict=True):
+            for name in own.keys() & saved.keys() - {"params", *OF_DEVICE}:
+                if not _alike(own[name], saved[name]):
+                    raise ValueError(f"{name} of its optimiser is {reprlib.repr(saved[name])}")
         for i, of in optimizer["state"].items():
             for name, value in of.items():
                 if value.shape not in ((), parameters[i].shape):
                     raise ValueError(f"{name} of parameter {i} has the shape {tuple(value.shape)}")
+                if value.isnan().any() or (name == "step" and not 0 <= value <= checkpoint["global_step"]):
+                    raise ValueError(f"{name} of parameter {i} is {value.flatten()[0]:g}")
     except (RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"{path} does not fit the run ({reason}): repeat the run's command with force=true"
         ) from error
     module.on_load_checkpoint(checkpoint)
+
+
+def _alike(own: Any, saved: Any) -> bool:
+    """Return whether two settings of an optimiser are of one kind; their values may differ, as schedulers do it."""
+    if isinstance(own, (int, float)) and type(saved) in (int, float):
+        return math.isfinite(saved)
+    if isinstance(own, (tuple, list)) and isinstance(saved, (tuple, list)):
+        return len(own) == len(saved) and all(map(_alike, own, saved))
+    return type(own) is type(saved)
 
 
 def loop_state(step: int) -> dict[str, Any]:

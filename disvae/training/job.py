@@ -30,10 +30,11 @@ class JobFailed(CompactHydraException):
 def packable(config: Mapping[str, Any]) -> bool:
     """Return whether runs of this configuration may be trained as packed runs; what is their own in a step forbids it.
 
-    vmap knows nothing of autocast, and a pack has one trainer: callbacks, schedulers and loggers act on one run.
+    vmap knows nothing of autocast, and a pack has one trainer, whose steps end for all: callbacks, schedulers, loggers
+    and the stop of a collapsed run act on one run.
     """
     alone = config["callbacks"] or config.get("scheduler") or set(config["logger"]) - {"tensorboard"}
-    return not alone and config["trainer"]["precision"] != "bf16-mixed"
+    return not alone and config.get("on_collapse") != "stop" and config["trainer"]["precision"] != "bf16-mixed"
 
 
 def _checksum(path: str, names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 import pytorch_lightning as pl
 
 from disvae.system.instantiate import make
-from disvae.training.callbacks import Figures, Scores, Seconds, StopOnSignal
+from disvae.training.callbacks import CollapseGuard, Figures, Scores, Seconds, StopOnSignal
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.cuda_graph import can_record
 from disvae.training.data_module import DataModule
@@ -96,6 +96,7 @@ class Training:
             callbacks += [
                 Scores(run.member, run.parts.during),
                 Figures(run.member, run.parts.during_figures),
+                CollapseGuard(run.member),
                 run.checkpoints,
             ]
             if run.report:

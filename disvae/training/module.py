@@ -57,6 +57,15 @@ def names_of(terms: Mapping[str, Tensor], axes: int = 0) -> list[str]:
     return names
 
 
+def training_terms(vae: VAE, objective: Objective, batch: Batch, *, step: Any, N: int) -> dict[str, Tensor]:
+    """Return the objective's terms of a training batch, whose codes are shown to a prior that follows them."""
+    draw = objective.draw(vae, batch, step=step, N=N)
+    terms: dict[str, Tensor] = objective(draw)
+    if vae.prior.from_codes:
+        vae.prior.observe(draw.z.detach())
+    return terms
+
+
 def scalars(terms: Mapping[str, Tensor]) -> dict[str, float]:
     """Return all terms as named numbers, with one copy from the device."""
     values = torch.cat([term.detach().reshape(-1) for term in terms.values()]).tolist()
@@ -228,9 +237,8 @@ class VAEModule(pl.LightningModule):
         }  # fmt: skip
 
     def compute_terms(self, batch: Batch, step: Any) -> dict[str, Tensor]:
-        """Return the objective's terms of a batch, one of which is the `loss`."""
-        terms: dict[str, Tensor] = self.objective(self.objective.draw(self.vae, batch, step=step, N=self.N))
-        return terms
+        """Return the objective's terms of a training batch, one of which is the `loss`."""
+        return training_terms(self.vae, self.objective, batch, step=step, N=self.N)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; the noise is a function of (seed, step)."""

@@ -51,7 +51,7 @@ def _check_monitors(config: Mapping[str, Any], objective: Objective) -> None:
     """Raise ConfigError if a callback or the scheduler watches an ELBO that the objective does not make."""
     nodes = {f"callbacks.{name}": node for name, node in config["callbacks"].items()}
     for key, node in {**nodes, "scheduler": config.get("scheduler") or {}}.items():
-        if node.get("monitor") == "val/elbo" and not objective.variational:
+        if node.get("monitor") == "val/elbo" and objective.without_elbo:
             name = type(objective).__module__.rpartition(".")[2]
             raise ConfigError(
                 f"{key}.monitor=val/elbo: objective={name} has no ELBO; type {key}.monitor=val/{objective.best}"

@@ -220,7 +220,8 @@ class RunTrainer:
                 write_page(self.run, self.run.report, name=self.home.path.resolve().name, state="finished")
             except Exception as error:  # a page less must not make a finished run a failed one
                 log.warning("%s could not be made: %s", self.run.report, error)
-        self.run.mark("finished", self.at_step)  # last: whoever is killed before does all of this again
+        more = {"error": self.member.ended} if self.member.ended else {}
+        self.run.mark("finished", self.at_step, **more)  # last: whoever is killed before does all of this again
         self.run = self.home  # a repeat moves there, now or, if this process is killed, at the next command
         self.run.settle()
 

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from disvae.api.training import job_of, train
 from disvae.comparison import udr
 from disvae.comparison.groups import compare, estimate
-from disvae.comparison.results import of_run
+from disvae.comparison.row import of_run
 from disvae.config import ConfigError
 from disvae.runs.tags import better
 from disvae.sweep.axes import expand

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 from disvae.runs.folder import Run, digest
 
 CONTROL = {"value": 0.02, "se": None, "low": None, "high": None}

@@ -3,7 +3,7 @@
 from itertools import product
 from pathlib import Path
 
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 
 MIG = "metric/mig/histogram"
 SAP = "metric/sap/linear"

@@ -9,7 +9,7 @@ from fabricated import row
 from scipy.stats import t, ttest_ind
 
 from disvae.comparison.groups import compare, estimate, seeds_to_tell_apart, told_apart
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 from disvae.config import ConfigError
 
 MIG, RECONSTRUCTION = "metric/mig/histogram", "val/reconstruction"

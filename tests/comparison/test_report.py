@@ -18,7 +18,7 @@ from disvae.comparison.figures import Line
 from disvae.comparison.groups import compare
 from disvae.comparison.over_steps import over_steps
 from disvae.comparison.report import write_report
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 from disvae.comparison.traversals import best_and_median
 from disvae.comparison.udr import TAG as UDR
 from disvae.config import ConfigError, resolved

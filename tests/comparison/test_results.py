@@ -3,7 +3,8 @@
 import pytest
 from fabricated import add_udr, fabricate, record
 
-from disvae.comparison.results import Row, collect, typed_value
+from disvae.comparison.results import collect, typed_value
+from disvae.comparison.row import Row
 from disvae.config import ConfigError, resolved
 
 MIG = "metric/mig/histogram"

@@ -8,7 +8,7 @@ from fabricated import row
 from rich.console import Console
 
 from disvae.comparison.groups import compare
-from disvae.comparison.results import Row
+from disvae.comparison.row import Row
 from disvae.comparison.tables import columns, found, main_tag, print_choices, print_comparison, trust, write_csv
 from disvae.comparison.udr import TAG
 from disvae.config import ConfigError
@@ -48,13 +48,20 @@ def test_controls_are_reference_rows_below_the_groups():
     assert text.index("pca") > text.index("0.2")
 
 
-def test_one_group_and_collapsed_groups_have_no_star_and_collapse_is_said_first():
+def test_a_collapsed_group_comes_last_and_has_no_star_nor_has_a_single_one_and_collapse_is_said_first():
     none = {"val/active_units": 0.0}
+    perfect = "metric/gaussian_tc/total_correlation"  # lower is better: 0 for constant codes
+    runs = [row(1, metrics=none | {perfect: 0.0, "steps": 1}), row(2, metrics={perfect: 0.5, "steps": 0})]
+    (of,) = compare(runs)
+    assert [ranked.group.collapsed for ranked in of.rank(perfect)] == [False, True]
+    assert [ranked.group.collapsed for ranked in of.rank("steps")] == [True, False]
     (of,) = compare([row(1, mig=0.3)])
     assert "★" not in shown(of)
+    (of,) = compare([row(1, seed, mig=0.0, metrics=none) for seed in (0, 1)] + [row(2, mig=0.0, metrics=none)])
+    assert "★" not in shown(of, [MIG], MIG).partition("mean over seeds")[0]
     (of,) = compare([row(1, seed, mig=0.0, metrics=none) for seed in (0, 1)] + [row(2, mig=-0.1)])
     text = shown(of, [MIG], MIG)
-    assert "★" not in text.partition("mean over seeds")[0]
+    assert lines(text, "-0.1 ★")
     assert lines(text, "Collapsed: 2 of 3 runs", "all runs of beta=1.")
     assert text.index("Collapsed") < text.index("mig")
 

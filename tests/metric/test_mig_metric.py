@@ -4,6 +4,7 @@ import numpy as np
 import plain
 import pytest
 
+from disvae.evaluation.confidence import of_codes
 from disvae.metric.mig import MIG
 
 SIZES = (3, 6, 40, 32, 32)  # dSprites
@@ -65,6 +66,26 @@ def test_the_score_is_that_of_plain_loops(quantile):
     scores = mig(codes, FACTORS[:2000])
     expected = plain.mig(codes, FACTORS[:2000], 20, quantile)
     assert scores["quantile" if quantile else "histogram"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_corrected_score_of_few_images_and_its_interval_are_right_of_all_images():
+    factors = np.indices((3, 6, 10, 16, 8)).reshape(5, -1).T  # a whole grid
+    codes = (factors - factors.mean(0)) / factors.std(0) + 0.3 * np.random.default_rng(0).normal(size=factors.shape)
+    whole = mig(codes, factors)
+    assert whole["quantile_corrected"] == pytest.approx(whole["quantile"], abs=0.001)
+    bias, held = {}, {}
+    for name in ("quantile", "quantile_corrected"):
+        draws = []
+        for seed in range(10):
+            rows = np.random.default_rng(seed).permutation(len(codes))[:1500]
+            settings = {"population": len(codes), "repeats": 8, "seed": seed, "with_chance": False}
+            draws.append(of_codes(mig, [codes[rows]], factors[rows], "abcde", **settings).scores[name])
+        bias[name] = np.mean([draw.value for draw in draws]) - whole[name]
+        held[name] = sum(draw.low < whole[name] < draw.high for draw in draws)
+    assert bias["quantile"] < -0.01
+    assert abs(bias["quantile_corrected"]) < 0.004
+    assert held["quantile"] <= 3
+    assert held["quantile_corrected"] >= 8
 
 
 def test_too_few_bins_are_refused():

@@ -46,7 +46,7 @@ def networks() -> VAE:
     prior = Uniform(5, categories=CATEGORIES)
     posterior = JointPosterior(5, categories=CATEGORIES, unit=True)
     model = Spectral((1, 16, 16), 5 + 4, posterior.size + 1, 1)
-    return VAE(model, prior, posterior, Bernoulli(), encoder_outputs=1, noise=4, variational=False)
+    return VAE(model, prior, posterior, Bernoulli(), encoder_outputs=1, noise=4, without_elbo=InfoGAN.without_elbo)
 
 
 def game(networks: VAE) -> Game:

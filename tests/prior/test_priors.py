@@ -12,6 +12,7 @@ from scipy import integrate
 
 from disvae.prior import Prior
 from disvae.prior.anisotropic import Anisotropic
+from disvae.prior.ard import ARD
 from disvae.prior.gaussian import Gaussian
 from disvae.prior.laplace import Laplace
 from disvae.prior.mixture import Mixture
@@ -26,8 +27,12 @@ PRIORS: dict[str, Callable[[int], Prior]] = {
     "learnt student_t": lambda D: StudentT(D, df=5.0, scale=1.0, learn_df=True),
     "mixture": lambda D: Mixture(D, components=2, separation=1.0, means=None, scale=0.1732, learn=False),
     "learnt mixture": lambda D: Mixture(D, components=2, separation=1.0, means=None, scale=0.4, learn=True),
+    "learnt weights of a mixture": lambda D: Mixture(
+        D, components=2, separation=1.0, means=None, scale=0.4, learn=False, learn_weights=True
+    ),
     "sparse": lambda D: Sparse(D, gamma=0.8, spike=0.05, slab=1.0),
     "laplace": lambda D: Laplace(D, scale=0.5),
+    "ard": lambda D: ARD(D, momentum=0.9),
 }
 
 
@@ -74,6 +79,7 @@ def test_samples_have_the_closed_standard_deviation(name):
         ("mixture", [0.1732, math.sqrt(1 + 0.1732**2)]),  # two means, (0, -1) and (0, 1)
         ("sparse", [math.sqrt(0.8 * 0.05**2 + 0.2)] * 2),
         ("laplace", [0.5 * math.sqrt(2)] * 2),
+        ("ard", [1, 1]),  # before it has seen codes
     ],
 )
 def test_standard_deviation_is_the_textbook_one(name, std):
@@ -115,6 +121,7 @@ def test_the_density_is_built_afresh_so_it_follows_dtype_and_training(name):
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
+        (lambda: ARD(2, momentum=1.0), "momentum must be at least 0 and below 1, got 1"),
         (lambda: Laplace(2, scale=0.0), "scale must be positive, got 0"),
         (lambda: StudentT(2, df=-1.0, scale=1.0, learn_df=False), "df must be positive, got -1"),
         (lambda: StudentT(2, df=1.0, scale=0.0, learn_df=False), "scale must be positive, got 0"),
@@ -189,10 +196,12 @@ def test_explicit_means_are_multiplied_by_separation(learn):
     assert mixture().component_distribution.mean.tolist() == [[2, 4, 6], [0, 0, -2]]
 
 
-def test_a_learnt_mixture_finds_two_clusters():
+def test_a_learnt_mixture_finds_two_clusters_and_their_shares():
     torch.manual_seed(0)
-    z = torch.tensor([[3.0, 1.0], [-2.0, 0.5]]).repeat(500, 1) + 0.2 * torch.randn(1000, 2)
-    mixture = Mixture(2, components=2, separation=1.0, means=[[1, 0], [-1, 0]], scale=1.0, learn=True)
+    z = torch.tensor([[3.0, 1.0]] * 3 + [[-2.0, 0.5]]).repeat(250, 1) + 0.2 * torch.randn(1000, 2)
+    mixture = Mixture(
+        2, components=2, separation=1.0, means=[[1, 0], [-1, 0]], scale=1.0, learn=True, learn_weights=True
+    )
     optimizer = torch.optim.Adam(mixture.parameters(), lr=0.05)
     for _ in range(400):
         optimizer.zero_grad()
@@ -200,6 +209,7 @@ def test_a_learnt_mixture_finds_two_clusters():
         optimizer.step()
     assert torch.allclose(mixture.means, torch.tensor([[3.0, 1.0], [-2.0, 0.5]]), atol=0.05)
     assert torch.allclose(mixture().component_distribution.stddev, torch.tensor(0.2), atol=0.02)
+    assert mixture().mixture_distribution.probs.tolist() == pytest.approx([0.75, 0.25], abs=1e-3)
 
 
 @pytest.mark.parametrize("df", [0.05, 1.0, 9.0, 1000.0])

@@ -1,3 +1,6 @@
+import functools
+import math
+import operator
 import os
 import random
 import signal
@@ -14,8 +17,10 @@ import torch
 from disvae.config import ConfigError, resolved
 from disvae.runs.checkpoint import load, save
 from disvae.runs.folder import Run
+from disvae.training.checkpoint_io import resume
 from disvae.training.job import Job
 from disvae.training.loop import train_run
+from disvae.training.module import VAEModule
 
 CONTENT = {"global_step": 1, "state_dict": {}, "optimizer_states": [], "terms": {}, "best_elbo": 0.0}
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
@@ -97,6 +102,35 @@ def test_every_flip_in_a_weight_is_found(checkpoint, tmp_path):
         (tmp_path / "last.ckpt").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         with pytest.raises(ConfigError, match=r"the checksum of .* is wrong"):
             load(tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "said"),
+    [
+        (["pytorch-lightning_version"], "abc", "pytorch-lightning_version must be a version, got 'abc'"),
+        (["callbacks"], 0.5, "callbacks must be a mapping, got 0.5"),
+        (["callbacks"], {"EarlyStopping": None}, "callbacks.EarlyStopping must be a mapping, got None"),
+        (["lr_schedulers"], (1, 2), r"lr_schedulers must be a list, got \(1, 2\)"),
+        (["hyper_parameters"], None, "hyper_parameters must be a mapping, got None"),
+        (["state_dict", "vae.model.encoder.1.bias"], torch.ones(3), "size mismatch for vae.model.encoder.1.bias"),
+        (["optimizer_states", 0, "param_groups", 0, "lr"], "x", "lr of its optimiser is 'x'"),
+        (["optimizer_states", 0, "param_groups", 0, "betas"], (0.9, math.nan), "betas of its optimiser is"),
+        (["optimizer_states", 0, "state", 0, "step"], torch.tensor(-1.0), "step of parameter 0 is -1"),
+        (["optimizer_states", 0, "state", 0, "step"], torch.tensor(6.0), "step of parameter 0 is 6"),
+        (["optimizer_states", 0, "state", 1, "exp_avg"], torch.tensor(math.nan), "exp_avg of parameter 1 is nan"),
+    ],
+)
+def test_a_readable_checkpoint_with_wrong_content_is_refused(checkpoint, tmp_path, place, wrong, said):
+    """Even without digests, as in folders of earlier versions."""
+    content = torch.load(checkpoint, weights_only=True)
+    *above, last = place
+    functools.reduce(operator.getitem, above, content)[last] = wrong
+    path = tmp_path / "last.ckpt"
+    torch.save(content, path)
+    with pytest.raises(ConfigError, match=said) as refusal:
+        resume(VAEModule.load_from_checkpoint(checkpoint), load(path), 5, path)
+    assert str(refusal.value).startswith(str(path))
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.slow

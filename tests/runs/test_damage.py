@@ -171,6 +171,12 @@ def test_a_file_of_another_run_is_no_longer_believed(pristine, before, tmp_path,
     assert said.startswith(expected) or name == "status.json"  # both are finished at step 4
 
 
+def test_digests_that_are_none_are_damaged(tmp_path):
+    (tmp_path / NAME).write_text('{"metrics.json": ["0", ["1"]]}')
+    with pytest.raises(ConfigError, match=r"digests\.json is damaged \(metrics\.json\[1\] must be a text, got"):
+        write_recorded(tmp_path / "metrics.json", "{}")
+
+
 @pytest.mark.parametrize("change", [{"seed": 7}, {"steps": 8}])
 def test_an_edited_configuration_is_not_that_of_the_folder(pristine, tmp_path, capsys, change):
     out = shutil.copytree(pristine, tmp_path / "out")

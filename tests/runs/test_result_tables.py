@@ -101,7 +101,7 @@ SOURCES = ("untrained", "pca", "ica", "rotation")
 
 
 def test_at_80_columns_scores_stand_beside_the_best_baseline_in_one_row_each():
-    baselines = {source: {**MODEL, "value": 0.1 * i} for i, source in enumerate(SOURCES)}
+    baselines = {source: {**MODEL, "value": 0.1 * i - 1e-16} for i, source in enumerate(SOURCES)}
     entry = {
         "scores": {"disentanglement_of_all": {"model": MODEL, **baselines}},
         "chance": {"disentanglement_of_all": 0.01},
@@ -117,7 +117,7 @@ def test_at_80_columns_scores_stand_beside_the_best_baseline_in_one_row_each():
         assert len(row) <= width
         assert expected.removeprefix("│") in row
     lower = scores_table({"jemmig": {**entry, "scores": {"jemmig": {"model": MODEL, **baselines}}}}, narrow=True)
-    assert lower.rows[0][2].text == "untrained 0"  # where lower is better
+    assert lower.rows[0][2].text == "untrained 0.000"  # where lower is better
 
 
 def test_a_table_that_is_wider_than_the_screen_keeps_all_its_numbers():

@@ -36,7 +36,7 @@ SCORES = {
     "jemmig": {"jemmig": -1, "normalised": 1},  # nats that are missing to a perfect code, and 1 less their share
     "label_accuracy": {"knn": 1, "linear": 1},
     "log_likelihood": {"iwae": 1, "elbo": 1, "gap": -1, "effective_samples": 0},
-    "mig": {"histogram": 1, "quantile": 1},
+    "mig": {"histogram": 1, "quantile": 1, "quantile_corrected": 1},
     "mig_analytic": {"mig": 1},
     "modularity": {"all_latents": 1, "weighted": 1},
     "sap": {"classification": 1, "classification_raw": 1, "linear": 1},

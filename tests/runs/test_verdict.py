@@ -2,8 +2,8 @@
 
 import pytest
 
-from disvae.config import facts, options
-from disvae.runs.verdict import _advice, _balance, _disentanglement, _training, collapsed, compared
+from disvae.config import facts, options, resolved
+from disvae.runs.verdict import _advice, _balance, _disentanglement, _training, collapsed, compared, suspects
 
 CONFIG = {
     "steps": 1000,
@@ -52,14 +52,35 @@ def test_without_baselines_nothing_is_claimed():
     assert "not known" in _disentanglement(GOOD, [], [])
 
 
-def test_a_collapsed_run_is_called_that_and_its_beta_is_lowered():
+def test_a_collapsed_run_is_called_that_and_is_trained_longer_before_its_beta_is_lowered():
     assert collapsed(DEAD)
     assert not collapsed({"val/elbo": 0.0})  # a posterior without a mean has no active units
     assert "none of the latents is active" in _training(CONFIG, DEAD, (50.0, 50.0), True)
     assert "nothing to disentangle" in _disentanglement(DEAD, ["mig/histogram"], [])
-    assert "beta=1 or schedule@schedule.beta=linear" in _advice(CONFIG, DEAD, False, False)
+    lower = "beta=1 or schedule@schedule.beta=linear (a warm-up)."
+    long = CONFIG | {"steps": 10_000}
+    assert _advice(long, DEAD, False, False) == f"Next: try {lower}"
+    longer = "Next: try steps={}, because short runs look like this, too"
+    assert _advice(CONFIG, DEAD, False, False) == f"{longer.format(5000)}; if that is not enough, {lower}"
+    assert _advice(long, DEAD, True, False).startswith(longer.format(20000))
     no_beta = {**CONFIG, "objective": {"_target_": "disvae.objective.vae.VAE"}}
-    assert _advice(no_beta, DEAD, False, False) == "Next: try steps=2000."
+    assert _advice(no_beta, DEAD, False, False) == f"{longer.format(5000)}."
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("beta=8",), ["beta=8 (try beta=2)", "schedule@schedule.beta=constant (try linear, a warm-up)"]),
+        (("schedule@schedule.beta=cosine",), ["beta=4 (try beta=1)", "schedule.beta.until=0.33"]),
+        (("objective=capacity",), ["capacity=25", "schedule.capacity.until=0.33"]),
+        (("objective=control_vae",), ["objective.target=25", "optimizer.lr=0.0005"]),
+        (("objective=factor_vae",), ["objective.gamma=35", "optimizer.lr=0.0005"]),
+        (("objective=vae", "likelihood=gaussian"), ["likelihood.scale=1", "optimizer.lr=0.0005"]),
+        (("objective=vae",), ["optimizer.lr=0.0005", "batch_size=64"]),
+    ],
+)
+def test_a_collapse_is_blamed_on_the_objectives_own_weight_and_its_warm_up(composed, overrides, expected):
+    assert suspects(resolved(composed(*overrides))) == expected
 
 
 @pytest.mark.parametrize(("gain", "begins"), [(None, "Trained for 1,000 steps"), ((0.3, 90.0), "Trained: ")])

@@ -89,13 +89,26 @@ def test_no_information_is_exactly_none():
     assert mutual_information(np.repeat(np.arange(30), 7)[:, None], v)[0, 0] == 0  # every pair once
 
 
-def test_bias_of_plug_in_information_by_chance():
+def test_bias_of_plug_in_information_by_chance_and_none_after_its_correction():
     rng = np.random.default_rng(0)
     factors = np.stack([rng.integers(size, size=4000) for size in (3, 10)], 1)
-    drawn = np.sort(
-        [mutual_information(bins(rng.normal(size=(4000, 6)), 12, "quantile"), factors) for _ in range(60)], axis=1
-    )
-    np.testing.assert_allclose(drawn.mean((0, 1)), plug_in_bias(12, factors), rtol=0.04)
+    drawn = [bins(rng.normal(size=(4000, 6)), 12, "quantile") for _ in range(60)]
+    bias = plug_in_bias(12, factors)
+    plug_in = np.mean([mutual_information(binned, factors) for binned in drawn], axis=(0, 1))
+    np.testing.assert_allclose(plug_in, bias, rtol=0.04)
+    corrected = np.mean([mutual_information(binned, factors, corrected=True) for binned in drawn], axis=(0, 1))
+    assert (np.abs(corrected) < 0.04 * bias).all()
+
+
+def test_corrected_entropies_sum_to_the_corrected_information():
+    rng = np.random.default_rng(0)
+    z = rng.integers(12, size=(500, 1))
+    v = (z + rng.integers(5, size=(500, 1))) // 2
+    parts = [
+        entropy(column, corrected=True)[0]
+        for column in (z, v, np.unique(12 * v + z, return_inverse=True)[1].reshape(-1, 1))
+    ]
+    assert mutual_information(z, v, corrected=True)[0, 0] == pytest.approx(parts[0] + parts[1] - parts[2], abs=1e-12)
 
 
 def test_gap_is_to_the_second_best_or_to_nothing():

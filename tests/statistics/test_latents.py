@@ -5,7 +5,7 @@ from torch.distributions import Categorical, Independent, Laplace, MixtureSameFa
 from disvae.figure.traversal import PROBABILITIES
 from disvae.statistics.latents import kl_per_latent, latents, prior_marginals, quantiles, scales
 
-PRIORS = ("gaussian", "anisotropic", "laplace", "student_t", "sparse", "mixture")
+PRIORS = ("gaussian", "anisotropic", "laplace", "student_t", "sparse", "mixture", "ard", "vamp")
 
 
 @pytest.mark.parametrize("prior", PRIORS)

@@ -48,6 +48,15 @@ def test_time_left_is_what_a_step_cost_for_the_steps_ahead_shared_by_the_slots(e
     assert time_left(entries, 2) == pytest.approx(25, rel=0.01), "one job takes one slot"
 
 
+def test_time_left_counts_scores_and_pictures_as_a_finished_job_needed_them(entries):
+    finish(entries[0], 50)
+    for entry in entries[1:3]:
+        entry.begin()
+        entry.started -= 20
+        entry.step = 100  # trained in 20 seconds, now scored
+    assert time_left(entries, 3) == pytest.approx((30 + 30 + 50) / 3, rel=0.01)
+
+
 def test_lines_say_how_a_job_ended_and_how_many_are_over(entries):
     text = io.StringIO()
     shown = Lines(Console(file=text), entries, 2)
@@ -78,7 +87,7 @@ def test_lines_say_now_and_then_what_runs(entries):
     shown.shown -= 11
     shown.moved(entries[0])
     shown.moved(entries[0])
-    assert text.getvalue() == "[0/4] running: seed=0 training 50/100 · 1:10 left\n"
+    assert text.getvalue() == "[0/4] running: seed=0 training 50/100 · 1:10 + scores left\n"
 
 
 def test_a_terminal_has_a_bar_for_each_running_job_and_one_for_all(entries):

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -194,7 +195,7 @@ ADAM = {"_target_": "disvae.optimizer.adam.adam", "lr": 1e-3, "betas": [0.9, 0.9
         ("prior", LAPLACE, "prior.scale is missing: Laplace needs scale"),
         ("prior", None, "prior._target_ must be a class or function of disvae.prior, got None"),
         ("objective", {**BETA_VAE, "beta": 2}, "objective.beta is a schedule, not 2: type beta=2"),
-        ("objective", {**BETA_VAE, "beta": {"value": 2}}, "schedule.beta._target_ must be a class or function of"),
+        ("objective", {**BETA_VAE, "beta": {"value": 2}}, "objective.beta is a schedule, not {'value': 2}"),
         ("objective", {**BETA_VAE, "beta": {**CONSTANT, "value": -1}}, "schedule.beta: value must be non-negative"),
         ("objective", {**BETA_VAE, "_target_": "disvae.objective.vae.VAE", "x": 1},
          "objective.x is not a setting of ELBO, which has none"),
@@ -352,7 +353,7 @@ def test_an_option_that_is_a_path_is_refused_before_its_callbacks_run(folder, ty
     there = str(path) if absolute else os.path.relpath(path, conf_dir() / "objective")
     done = train(*(argument.format(there) for argument in typed), cwd=folder)
     assert done.returncode == 2, done.stderr
-    assert "must be one" in done.stderr
+    assert re.search("must be one|without spaces", done.stderr)
     assert there in done.stderr
     assert "Traceback" not in done.stderr
     assert not (folder.parent / "written").exists()

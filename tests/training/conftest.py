@@ -30,6 +30,7 @@ def combinations(configured):
     objectives = {name: f"objective={name}" for name in options("objective") if name != "decomposition"}
     for name in options("divergence"):
         objectives[f"decomposition {name}"] = f"objective=decomposition alpha=5 divergence={name}"
+    objectives["wae_mmd"] += " divergence=mmd"
     objectives = {name: configured(overrides) for name, overrides in objectives.items()}
     priors = {name: configured(f"prior={name}")["prior"] for name in options("prior")}
     posteriors = {name: configured(f"posterior={name}")["posterior"] for name in options("posterior")}

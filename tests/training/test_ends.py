@@ -1,6 +1,8 @@
 """How runs end: finished with a page and events that are there once, diverged, out of memory, or killed in between."""
 
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,9 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from disvae.config import ConfigError, resolved
 from disvae.logger.tensorboard import TensorBoard
 from disvae.runs.folder import Run
+from disvae.system.instantiate import make
 from disvae.training import run_trainer
-from disvae.training.callbacks import Checkpoints
-from disvae.training.job import Job
+from disvae.training.callbacks import Checkpoints, CollapseGuard, Member
+from disvae.training.job import Job, packable
 from disvae.training.job_group import train_jobs
 from disvae.training.loop import train_run
 from disvae.training.module import Evaluation, VAEModule
@@ -205,3 +208,53 @@ def test_matplotlib_is_told_to_draw_files(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     prepare_process()
     assert os.environ["MPLBACKEND"] == "agg"
+
+
+DEAD = ("beta=1000", "optimizer.lr=0.1", "steps=60", "eval_every=10")
+
+
+def test_a_collapsed_run_says_so_once_and_ends_where_it_is_asked_to(job, monkeypatch, caplog):
+    monkeypatch.setattr(CollapseGuard, "LEAST", 3)
+    warm_up = ("schedule@schedule.beta=linear", "schedule.beta.until=0.5")
+    warned, stopped = job("warned", *DEAD, *warm_up), job("stopped", *DEAD, "on_collapse=stop")
+    assert ended(warned, stopped) == [True, True]
+    first, second = [record.getMessage() for record in caplog.records if "collapse" in record.getMessage()]
+    assert first == (  # the warm-up ends at step 30, and half of the steps that are left are 15
+        "Posterior collapse: no latent is active at step 50; most likely at fault are beta=1000 (try beta=250) and "
+        "schedule.beta.until=0.5. on_collapse=stop would end the run here"
+    )
+    assert second.startswith("Posterior collapse ends this run: no latent is active at step 30")
+    assert warned.run.status()["step"] == 60
+    assert "error" not in warned.run.status()
+    assert stopped.run.finished()
+    assert stopped.run.status()["step"] == torch.load(stopped.run.last, weights_only=True)["global_step"] == 30
+    assert stopped.run.status()["error"].startswith("collapsed: no latent is active at step 30; most likely at fault")
+    assert stopped.run.metrics()["val/active_units"] == 0
+    assert packable(warned.config)
+    assert not packable(stopped.config)
+
+
+def test_a_run_with_active_latents_is_left_alone(job, monkeypatch, caplog):
+    monkeypatch.setattr(CollapseGuard, "LEAST", 1)
+    made = job("run", "beta=0", "on_collapse=stop", "steps=6", "eval_every=1")
+    train_run(made)
+    assert made.run.metrics()["val/active_units"] > 0
+    assert made.run.status()["step"] == 6
+    assert "collapse" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps", "first"),
+    [
+        ((), 10_000, 5000),
+        ((), 4000, 2000),
+        ((), 400, 500),  # never: it is too short
+        (("schedule@schedule.beta=linear", "schedule.beta.until=0.5"), 300_000, 155_000),
+        (("schedule@schedule.beta=cyclical",), 10_000, 9375),  # its last cycle is full from 8,750 on
+        (("objective=capacity", "schedule.capacity.until=0.4"), 300_000, 125_000),
+    ],
+)
+def test_the_guard_waits_for_the_last_weight_and_then_for_steps_enough(composed, overrides, steps, first):
+    config = resolved(composed(*overrides, f"steps={steps}"))
+    module = SimpleNamespace(objective=make(config["objective"], "objective"))
+    assert CollapseGuard(Member(Run(Path()), config, module=module)).first(steps) == first

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from disvae.dataset.batches import Batch
 from disvae.objective import Objective
 from disvae.schedule import Schedule
-from disvae.training.module import NORM, VAEModule, step_seed
+from disvae.training.module import NORM, VAEModule, step_seed, training_terms
 from disvae.training.packed.linear import LinearAsAlone
 from disvae.training.packed.noise import MembersNoise
 from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
@@ -93,9 +93,7 @@ class _Step(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the terms of a batch, given as its tensors."""
-        draw = self.objective.draw(self.vae, Batch(**batch), step=TracedStep(), N=self.N)
-        terms: dict[str, Tensor] = self.objective(draw)
-        return terms
+        return training_terms(self.vae, self.objective, Batch(**batch), step=TracedStep(), N=self.N)
 
 
 def _parts(step: VAEModule | _Step) -> Iterator[tuple[str, nn.Module]]:
