@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import nn
 
-Initial = Literal["glorot", "torch"]
+Initial = Literal["torch", "glorot", "he"]
 """How first weights are drawn."""
 
 
@@ -22,14 +22,17 @@ class Model(nn.Module):
     def draw_weights(self, init: Initial) -> None:
         """Draw the first weights of both networks.
 
-        `glorot` is uniform with the variance 2 / (inputs + outputs) and biases of 0 (Glorot & Bengio 2010), as in
-        TensorFlow and so in most of the papers. `torch` leaves the layers as PyTorch draws them, with a third of that
-        variance: signals shrink from layer to layer, and convolutions leave about half of the latents unused.
+        `torch` leaves the layers as PyTorch draws them, with the variance 1 / (3 inputs) and small biases. `glorot` is
+        uniform with the variance 2 / (inputs + outputs) and biases of 0 (Glorot & Bengio 2010), TensorFlow's default.
+        `he` is uniform with the variance 2 / inputs (He et al. 2015), and the biases are PyTorch's.
         """
-        if init not in ("glorot", "torch"):
-            raise ValueError(f"init must be glorot or torch, got {init}")
-        for layer in self.modules() if init == "glorot" else ():
+        if init not in ("torch", "glorot", "he"):
+            raise ValueError(f"init must be torch, glorot or he, got {init}")
+        for layer in self.modules() if init != "torch" else ():
             if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+                if init == "he":
+                    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+                    continue
                 nn.init.xavier_uniform_(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)

@@ -77,8 +77,8 @@ NUMBERS = {
     "optimizer-adagrad": ("optimizer=adagrad",),
     "optimizer-amsgrad": ("optimizer=amsgrad", "optimizer.lr=0.01", "seed=1"),
     "gradient_clip": ("trainer.gradient_clip_val=0.5",),
-    "conv": (*SPRITES, "model=conv", "model.init=torch", "objective=beta_tc", "beta=6"),
-    "conv-factor_vae": (*SPRITES, "model=conv", "model.init=torch", *FACTOR_VAE),
+    "conv": (*SPRITES, "model=conv", "objective=beta_tc", "beta=6"),
+    "conv-factor_vae": (*SPRITES, "model=conv", *FACTOR_VAE),
 }
 """Overrides of a tiny run by name: its curves and its validation are stored in numbers/NAME.json."""
 
