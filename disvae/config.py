@@ -57,6 +57,14 @@ PRECISIONS = ("32-true", "tf32", "bf16-mixed")
 float16 is missing because it needs loss scaling, and float64 because images are float32.
 """
 
+OF_LIGHTNING: dict[str, tuple[bool | str | None, ...]] = {
+    "profiler": (None, "simple", "advanced"),
+    "benchmark": (None, True, False),
+    "deterministic": (None, True, False, "warn"),
+    "detect_anomaly": (None, True, False),
+}
+"""Settings of Lightning's Trainer that conf/trainer/ lacks and that may be added, with their values."""
+
 
 NO_NAME = re.compile(r"\s*(null|true|false|[+-]?(\d[\d.]*(e[+-]?\d+)?|inf|nan)|\{.*|)\s*", re.IGNORECASE)
 """Values that Hydra does not read as the name of an option."""
@@ -265,6 +273,10 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
         )
     if not isinstance(trainer["graph"], bool):
         raise ConfigError(f"trainer.graph must be true or false, got {trainer['graph']!r}")
+    for key, values in OF_LIGHTNING.items():
+        if key in trainer and trainer[key] not in values:
+            words = ", ".join(_shown(value).strip("'").lower() for value in values)
+            raise ConfigError(f"trainer.{key} must be one of {words}, got {_shown(trainer[key])}")
     clip = trainer["gradient_clip_val"]
     if clip is not None:
         _number("trainer.gradient_clip_val", clip, least=0, whole=False)

@@ -39,7 +39,7 @@ def explore(arguments: Sequence[str]) -> None:
     run.check_trained()
     with loading():
         from disvae.explorer.contents import page_of
-    with run.lock():
+    with run.reading() if out else run.lock():
         write_atomically(file, page_of(run, place))
     print(f"Written: {file} ({file.stat().st_size / 1e6:.1f} MB); open it in a browser")
 

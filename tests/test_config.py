@@ -25,6 +25,9 @@ from disvae.system.help import help_text
         ("split.held_out=0.9", "split.held_out must be a finite number from 0 to 0.5, got 0.9"),
         ("preview=everything", "preview must be schedule or null"),
         ("force=1", "force must be true or false"),
+        ("+trainer.profiler=x", "trainer.profiler must be one of null, simple, advanced, got 'x'"),
+        ("+trainer.profiler={_target_:os.system}", "trainer.profiler must be one of null, simple, advanced, got {"),
+        ("+trainer.deterministic=[1]", "trainer.deterministic must be one of null, true, false, warn, got [1]"),
         *(
             (
                 f"trainer.devices={devices}",

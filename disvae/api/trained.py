@@ -50,7 +50,7 @@ class TrainedRun(Run):
         from disvae.pictures.run_figures import choose_figures, view_of_run
 
         (figure,) = choose_figures(nodes, []).figures.values()
-        with self.lock():  # the folder keeps the encoding for the next picture
+        with self.reading():  # the folder keeps the encoding for the next picture
             vae, view, _ = view_of_run(self)
         try:
             with torch.no_grad(), style.context("default"):

@@ -142,7 +142,10 @@ def sources_of(
             arrays = _arrays(encoding, x_shape) | {"checkpoint": np.array(digest_of(run))}
         found, failed = _controls(missing, config, dataset, rows, device)
         arrays |= found
-        codes_file.write(path, arrays, recorded)
+        try:
+            codes_file.write(path, arrays, recorded)
+        except ConfigError as error:  # the folder of another user, for example
+            log.warning("encodings are not kept, because the folder cannot be written: %s", error)
     with torch.no_grad():
         prior = vae.prior()
     codes = {MODEL: arrays["samples" if settings["codes"] == "sample" else "codes"]}

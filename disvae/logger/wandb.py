@@ -2,14 +2,34 @@
 
 from pathlib import Path
 
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import WandbLogger
 
 
-def wandb(folder: Path, step: int, project: str, offline: bool) -> Logger:
-    """Return Lightning's logger for Weights & Biases; a resumed run is the same run there, by its folder's hash.
+class Wandb(WandbLogger):
+    """Lightning's logger for Weights & Biases, with an end: without one, a run there ends with the process."""
+
+    def close(self) -> None:
+        """End the run at Weights & Biases; what is left is written and sent."""
+        self.experiment.finish()
+
+
+def wandb(folder: Path, step: int, project: str, offline: bool) -> Wandb:
+    """Return the logger of a run; a resumed run is the same run there, by its folder's hash.
 
     A repeat with force=true, which is made in the folder .new/ of the run, is another run there.
     """
+    import wandb as service
+
     home, more = (folder.parent, "-repeat") if folder.name == ".new" else (folder, "")
-    name, number = home.name, home.name[-8:] + more
-    return WandbLogger(project=project, save_dir=folder, offline=offline, name=name, id=number, resume="allow")
+    run = service.init(
+        project=project,
+        dir=folder,
+        mode="offline" if offline else None,
+        name=home.name,
+        id=home.name[-8:] + more,
+        resume="allow",
+        reinit="create_new",  # or else all runs of a process would be one
+    )
+    run.define_metric("trainer/global_step")  # as Lightning calls the step
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return Wandb(experiment=run, project=project, save_dir=folder)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from disvae.model import Model
+from disvae.model import Initial, Model
 from disvae.model.fit import require_power_of_two
 from disvae.model.pixels import FromPixels, ToPixels
 
@@ -15,7 +15,9 @@ class Conv(Model):
     Other powers of two have a convolution for each halving of the side: two for 16x16, six for 256x256.
     """
 
-    def __init__(self, x_shape: Sequence[int], z_dim: int, encoder_size: int, likelihood_size: int) -> None:
+    def __init__(
+        self, x_shape: Sequence[int], z_dim: int, encoder_size: int, likelihood_size: int, *, init: Initial = "torch"
+    ) -> None:
         super().__init__()
         halvings = require_power_of_two(x_shape, "conv")
         channels = x_shape[0]
@@ -35,6 +37,7 @@ class Conv(Model):
             *_repeated(nn.ConvTranspose2d, halvings - 1),  # (B, 32, H / 2, W / 2)
             ToPixels(32, likelihood_size * channels, 4, 2, 1),
         )  # fmt: skip
+        self.draw_weights(init)
 
 
 def _repeated(layer: type[nn.Conv2d] | type[nn.ConvTranspose2d], count: int) -> list[nn.Module]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from disvae.model import Model
+from disvae.model import Initial, Model
 from disvae.model.fit import require_side
 from disvae.model.pixels import FromPixels, ToPixels
 
@@ -12,7 +12,9 @@ from disvae.model.pixels import FromPixels, ToPixels
 class ConvLocatello(Model):
     """The 64x64 network of the 12,600-model study: choose it to compare scores with that study, otherwise `conv`."""
 
-    def __init__(self, x_shape: Sequence[int], z_dim: int, encoder_size: int, likelihood_size: int) -> None:
+    def __init__(
+        self, x_shape: Sequence[int], z_dim: int, encoder_size: int, likelihood_size: int, *, init: Initial = "torch"
+    ) -> None:
         super().__init__()
         require_side(x_shape, 64, "conv_locatello")
         channels = x_shape[0]
@@ -34,3 +36,4 @@ class ConvLocatello(Model):
             nn.ConvTranspose2d(32, 32, 4, 2, 1), nn.ReLU(),
             ToPixels(32, likelihood_size * channels, 4, 2, 1),
         )  # fmt: skip
+        self.draw_weights(init)

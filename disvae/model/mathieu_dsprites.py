@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from disvae.model import Model
+from disvae.model import Initial, Model
 from disvae.model.fit import require_side
 from disvae.model.pixels import FromPixels, ToPixels
 
@@ -22,6 +22,8 @@ class MathieuDSprites(Model):
         encoder_size: int,
         likelihood_size: int,
         decoder_channels: Sequence[int] = (64, 64, 32),
+        *,
+        init: Initial = "torch",
     ) -> None:
         super().__init__()
         require_side(x_shape, 64, "mathieu_dsprites")
@@ -47,3 +49,4 @@ class MathieuDSprites(Model):
             nn.ConvTranspose2d(second, third, 4, 2, 1), nn.ReLU(),
             ToPixels(third, likelihood_size * channels, 4, 2, 1),
         )  # fmt: skip
+        self.draw_weights(init)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from disvae.model import Model
+from disvae.model import Initial, Model
 
 Activation = Literal["relu", "tanh"]
 
@@ -40,6 +40,7 @@ class MLP(Model):
         decoder_hidden: list[int],
         encoder_activation: Activation,
         decoder_activation: Activation,
+        init: Initial = "torch",
     ) -> None:
         super().__init__()
         pixels = math.prod(x_shape)
@@ -47,3 +48,4 @@ class MLP(Model):
         decode = perceptron([z_dim, *decoder_hidden, likelihood_size * pixels], decoder_activation)
         self.encoder = nn.Sequential(nn.Flatten(), *encode)
         self.decoder = nn.Sequential(*decode, nn.Unflatten(1, (likelihood_size * x_shape[0], *x_shape[1:])))
+        self.draw_weights(init)

@@ -8,6 +8,7 @@ scores.json      every metric with confidence intervals, baselines and protocol
 encoding.h5      the codes that the scores were computed from
 figures/         the pictures of the run
 csv/             the curves as tables, one for each session, with logger=[csv]
+wandb/           the sessions with Weights & Biases, with logger=[wandb]
 log.txt          the output of a job of a sweep
 digests.json     digests of the files above and below that hold numbers, which are checked when they are read
 last.ckpt        the checkpoint to resume from
@@ -106,13 +107,16 @@ def readable(overrides: Iterable[str], skip: Iterable[str], kept: int = 0) -> st
 
 
 def _former(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the configuration as earlier versions stored it when the value of a schedule had been typed.
+    """Return the configuration in the forms in which earlier versions stored it.
 
-    They left out `beta`, for example, if `schedule.beta.value` was set.
+    They left out `beta`, for example, if `schedule.beta.value` was typed. They had no `model.init`, which was `torch`.
     """
     typed = [name for name in ("beta", "alpha") if name in config]
-    groups = [group for n in range(1, len(typed) + 1) for group in itertools.combinations(typed, n)]
-    return [{key: value for key, value in config.items() if key not in group} for group in groups]
+    groups = [group for n in range(len(typed) + 1) for group in itertools.combinations(typed, n)]
+    without = {key: value for key, value in config["model"].items() if key != "init"}
+    models = [config["model"], *([without] if config["model"].get("init") == "torch" else [])]
+    forms = [{**config, "model": model} for model in models]
+    return [{key: value for key, value in form.items() if key not in group} for form in forms for group in groups]
 
 
 def _with_hash_of(path: Path) -> Path:
@@ -144,6 +148,8 @@ class Run:
         Raises:
             ConfigError: the folder cannot be made.
         """
+        if self.path.is_dir():  # perhaps one that this user may only read
+            return self
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with awaited(self.path.parent / ".lock"):  # two processes may have named the same run differently
@@ -342,6 +348,11 @@ class Run:
             if re.fullmatch(form.format(f"({names})"), path.name)
         ]
 
+    def _sessions(self) -> list[Path]:
+        """Return the folders of the run's sessions with Weights & Biases, which names them by date and run."""
+        name = rf"(offline-)?run-\d{{8}}_\d{{6}}-{re.escape(self._lock.parent.name[-8:])}(-repeat)?"
+        return [path for path in self.path.glob("wandb/*") if re.fullmatch(name, path.name) and not path.is_symlink()]
+
     def withdraw(self) -> None:
         """Remove the folder of a run that was refused before it began, unless it holds more than a log."""
         if {path.name for path in self.path.glob("*")} <= {".lock", "log.txt"}:
@@ -370,13 +381,20 @@ class Run:
                 for path in self.written():
                     if path.relative_to(self.path) not in successors:
                         path.unlink()
-                for folder in (*self.path.glob("csv/from-step-*"), self.path / "csv", self.figures):
+                for session in self._sessions():
+                    shutil.rmtree(session)
+                for link in self.path.glob("wandb/*"):
+                    if re.fullmatch(r"latest-run|debug(-\w+)?\.log", link.name) and link.is_symlink():
+                        link.unlink()
+                emptied = (self.path / "csv", self.path / "wandb", self.figures)
+                for folder in (*self.path.glob("csv/from-step-*"), *emptied):
                     if folder.is_dir() and not any(folder.iterdir()):
                         folder.rmdir()
                 repeat.path.rename(done.path)
             if done.path.is_dir():
                 digests.admit(self.path, done.path)
-                files = [path for path in done.path.rglob("*") if path.is_file()]  # those of loggers and profilers, too
+                # those of loggers and profilers, too; a link may lead to a folder or to what has moved
+                files = [path for path in done.path.rglob("*") if path.is_file() or path.is_symlink()]
                 for path in sorted(files, key=lambda path: LAST.index(path.name) if path.name in LAST else -1):
                     target = self.path / path.relative_to(done.path)
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -384,6 +402,10 @@ class Run:
                 shutil.rmtree(done.path)
         except OSError as error:
             raise _unwritable(self.path, error) from error
+
+    def reading(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the lock of the folder, or a context without one if this user may only read the folder."""
+        return self.lock() if os.access(self.path, os.W_OK) else contextlib.nullcontext()
 
     def lock(self) -> BaseFileLock:
         """Lock the folder for this process, and clean up after a process that was killed.

@@ -186,9 +186,10 @@ def in_words(error: Exception, overrides: Sequence[str]) -> str:
             f"{override} cannot be read: brackets and quotes must be closed, and a value with =, ~, spaces or letters "
             f"beyond English ones needs quotes: type {_quoted(override)}"
         )
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        return no_option(group, option, error.options)
+        if among := error.options or options(group):  # Hydra names none for an option in a list
+            return no_option(group, option, among)
     if isinstance(error, InterpolationKeyError):
         name = re.search(r"Interpolation key '(.+?)' not found", lines[0])
         reference = "${" + (name[1] if name else "")
@@ -222,7 +223,7 @@ def translated(overrides: Sequence[str]) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(in_words(error, overrides)) from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
         if innermost.f_globals["__name__"].partition(".")[0] not in ("hydra", "omegaconf"):
             raise

@@ -84,27 +84,30 @@ def _text(value: Any) -> str:
     return {"None": "null", "True": "true", "False": "false"}.get(text, text)
 
 
-def check_experiment(cfg: DictConfig, choices: Mapping[str, Any]) -> None:
+def check_experiment(cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Refuse an experiment that has no effect, or that sets a weight that nothing reads.
 
     Raises:
         ConfigError: naming the line that the file lacks, or the setting that nothing reads.
     """
-    experiment, folders = choices.get("experiment"), _folders(cfg)
-    if "experiment" in cfg:
-        raise ConfigError(
-            f"experiment={experiment} has no effect: the first line of its file must be `# @package _global_`, "
-            "with no byte order mark before it"
-        )
+    typed = ",".join(each.partition("=")[2] for each in overrides if each.lstrip("+").startswith("experiment=["))
+    names = [choices["experiment"]] if choices.get("experiment") else re.findall(r"[^\s,\[\]'\"]+", typed)
+    experiment, folders = ",".join(names), _folders(cfg)
     # A value that is usual for sprites may be a change for clusters; the experiment may choose the dataset itself.
     bases = [(folders,), (folders, f"dataset={choices['dataset']}")]
-    if experiment and all(
-        _compared(usual(*base, f"experiment={experiment}")) == _compared(usual(*base)) for base in bases
-    ):
-        raise ConfigError(
-            f"experiment={experiment} changes nothing: its file lacks a line with a setting that it changes, "
-            "such as `beta: 2`"
-        )
+    for name in names:
+        if "experiment" in usual(folders, f"experiment={name}"):
+            raise ConfigError(
+                f"experiment={name} has no effect: the first line of its file must be `# @package _global_`, "
+                "with no byte order mark before it"
+            )
+        if all(_compared(usual(*base, f"experiment={name}")) == _compared(usual(*base)) for base in bases):
+            raise ConfigError(
+                f"experiment={name} changes nothing: its file lacks a line with a setting that it changes, "
+                "such as `beta: 2`"
+            )
+    if "experiment" in cfg:
+        raise ConfigError("experiment has no settings: type experiment=NAME, and the settings without `experiment.`")
     for name in NEUTRAL if experiment else ():
         ineffective = cfg[name] not in (NEUTRAL[name], usual(*bases[1])[name]) and name not in read_keys(cfg)
         if ineffective and f"schedule.{name}" not in read_keys(cfg):

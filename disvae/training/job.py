@@ -97,7 +97,7 @@ class Job:
         check_choices(choices)
         check_values(cfg)
         check_settings(cfg, overrides, choices["objective"])
-        check_experiment(cfg, choices)
+        check_experiment(cfg, choices, overrides)
         config = resolved(cfg)
         find = partial(Run.find, Path(cfg.out), choices["dataset"], "")
         run = find(config)

@@ -15,6 +15,7 @@ from disvae.build import Built, count
 from disvae.config import ConfigError
 from disvae.evaluation.run_scores import evaluate_run
 from disvae.logger.tensorboard import TensorBoard
+from disvae.logger.wandb import Wandb
 from disvae.pictures.run_figures import draw_run
 from disvae.runs import settings
 from disvae.runs.checkpoint import load
@@ -240,6 +241,8 @@ class RunTrainer:
         self.close_loggers()
         for logger in self.member.loggers:
             logger.finalize("success" if self.member.live else "failed")
+            if isinstance(logger, Wandb):
+                logger.close()
         self.member.loggers = []
         if "data_checksum" in self.record:
             self.record["wall_s"] = round(time.monotonic() - self.started, 1)

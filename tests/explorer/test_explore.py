@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,24 @@ def test_the_page_goes_to_the_run_or_where_it_is_told_to(run, tmp_path, capsys):
     (run / "config.yaml").write_text(config)
     assert config.count("\nbeta: 4\n") == 1
     assert (tmp_path / "other.html").read_bytes() == (run / "explore.html").read_bytes()
+
+
+def test_a_run_that_may_only_be_read_is_explored_elsewhere(run, tmp_path, monkeypatch, caplog):
+    def read_only(path: Path, *_: Any) -> None:
+        raise ConfigError(f"cannot write {path}: Read-only file system")
+
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    (run / "encoding.h5").unlink(missing_ok=True)  # its codes are computed again
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr(Run, "lock", lambda run: read_only(run.path))
+    monkeypatch.setattr("disvae.evaluation.codes_file.write", read_only)
+    explore([str(run), f"out={tmp_path / 'page.html'}"])
+    assert len(held(tmp_path / "page.html")["samples"]) == 200
+    assert "encodings are not kept" in caplog.text
+    with pytest.raises(ConfigError, match="Read-only file system"):
+        explore([str(run)])
+    for path, content in before.items():
+        path.write_bytes(content)
 
 
 def test_a_place_that_cannot_be_written_is_named(run, tmp_path):

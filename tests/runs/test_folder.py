@@ -19,6 +19,12 @@ def test_the_same_configuration_finds_its_folder_under_another_spelling(composed
     assert Run.find(tmp_path, "sprites", "beta=5", resolved(composed("beta=5"))).path != first.path
 
 
+def test_a_folder_that_is_there_needs_no_right_to_write(tmp_path, monkeypatch):
+    monkeypatch.setattr("disvae.runs.folder.awaited", lambda path: pytest.fail(f"{path} is locked"))
+    (tmp_path / "beta=4-0123abcd").mkdir()
+    assert Run(tmp_path / "beta=4-0123abcd").claimed() == Run(tmp_path / "beta=4-0123abcd")
+
+
 def test_folder_names_read_as_the_overrides():
     assert readable(["objective=beta_tc", "beta=6", "out=/tmp/x"], ["out"]) == "objective=beta_tc,beta=6"
     assert readable([], []) == "defaults"
@@ -169,6 +175,20 @@ def test_a_figures_folder_without_pictures_goes_with_the_last_one(tmp_path):
     fill(tmp_path / ".new", {name: text for name, text in NEW.items() if "figures" not in name})
     Run(tmp_path).lock().release()
     assert not (tmp_path / "figures").exists()
+
+
+def test_a_repeat_replaces_the_sessions_of_its_run_with_weights_and_biases(tmp_path):
+    run, session = Run(tmp_path / "beta=2-0123abcd"), "wandb/run-20260102_030405-0123abcd"
+    users = {"wandb/mine.txt": "mine", "wandb/run-notes/a": "mine", session.replace("0123", "9999") + "/x": "another's"}
+    fill(run.path, OLD | users | {f"{session}/run-0123abcd.wandb": "old", f"{session}/files/a": "old"})
+    (run.path / "wandb" / "debug.log").symlink_to(f"{session[6:]}/files/a")
+    new = {f"{session.replace('03', '04')}-repeat/files/a": "new"}
+    fill(run.path / ".new", NEW | new)
+    (run.path / ".new" / "wandb" / "latest-run").symlink_to(f"{session[6:].replace('03', '04')}-repeat")
+    run.lock().release()
+    assert kept(run.path) == NEW | users | new
+    assert (run.path / "wandb" / "latest-run" / "files" / "a").read_text() == "new"
+    assert not (run.path / "wandb" / "debug.log").is_symlink()
 
 
 def test_a_repeat_is_in_use_while_its_run_is_locked(tmp_path):

@@ -104,9 +104,21 @@ def test_a_run_that_an_earlier_version_stored_under_either_spelling_is_found(job
 )
 def test_an_experiment_without_effect_names_the_line_that_its_file_lacks(job, mine, text, said):
     mine(text)
-    with pytest.raises(ConfigError, match="experiment=mine") as error:
-        job("experiment=mine")
-    assert said in str(error.value)
+    for typed in ("experiment=mine", "experiment=[mine]"):
+        with pytest.raises(ConfigError, match="experiment=mine") as error:
+            job(typed)
+        assert said in str(error.value)
+
+
+def test_each_of_several_experiments_must_change_something(job, mine):
+    mine("beta: 2\n")
+    with pytest.raises(ConfigError, match="experiment=mine has no effect: the first line"):
+        job("experiment=[mathieu_clusters,mine]")
+
+
+def test_settings_below_the_name_of_a_group_of_experiments_are_refused(job):
+    with pytest.raises(ConfigError, match="experiment has no settings: type experiment=NAME"):
+        job("+experiment.beta=2")
 
 
 @pytest.mark.parametrize("text", ["hydra: {sweeper: {params: {seed: '1,2'}}}", "final: []", "steps: 500"])
