@@ -17,7 +17,6 @@ from collections.abc import Collection, Sequence
 
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
-from disvae.runs.digests import Damaged
 from disvae.runs.folder import Run
 from disvae.system.command import command, option, paths
 from disvae.system.help import score_help
@@ -48,7 +47,9 @@ def evaluate(arguments: Sequence[str]) -> None:
         try:
             run.check_trained()
             runs.append(run)
-        except Damaged as error:  # a path without a run is a wrong argument instead
+        except ConfigError as error:
+            if not (run.path / "config.yaml").exists():  # no run: a wrong argument, before anything is done
+                raise
             failing(run, error)
     with loading():
         from disvae.evaluation import run_scores as evaluation

@@ -569,14 +569,17 @@ def test_bad_settings_of_scores_stop_before_training(composed, tmp_path, overrid
 
 
 def test_a_run_that_cannot_be_scored_does_not_stop_the_others(run, tmp_path, capsys):
-    bad = tmp_path / "bad[/x]"
+    bad, ended = tmp_path / "bad[/x]", tmp_path / "ended"
     shutil.copytree(run.path, bad)
     (bad / "last.ckpt").write_bytes(b"damaged")
+    shutil.copytree(run.path, ended, ignore=shutil.ignore_patterns("*.ckpt"))  # it failed before its first checkpoint
     before = run.scores()["metric"].keys()
-    with pytest.raises(ConfigError, match="1 of 2 runs could not be scored or drawn: see above"):
-        evaluate([str(bad), str(run.path), "metric=[modularity]"])
+    with pytest.raises(ConfigError, match="2 of 3 runs could not be scored or drawn: see above"):
+        evaluate([str(bad), str(ended), str(run.path), "metric=[modularity]"])
     assert run.scores()["metric"].keys() - before == {"modularity"}
-    assert f"disvae: {bad / 'last.ckpt'} cannot be read" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"disvae: {bad / 'last.ckpt'} cannot be read" in said
+    assert f"disvae: {ended} is not the folder of a trained run: config.yaml or last.ckpt is missing" in said
 
 
 def test_damaged_scores_are_written_again(run, capsys):
