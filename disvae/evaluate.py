@@ -17,6 +17,7 @@ from collections.abc import Collection, Sequence
 
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
+from disvae.runs.digests import Damaged
 from disvae.runs.folder import Run
 from disvae.system.command import command, option, paths
 from disvae.system.help import score_help
@@ -48,7 +49,7 @@ def evaluate(arguments: Sequence[str]) -> None:
             run.check_trained()
             runs.append(run)
         except ConfigError as error:
-            if not (run.path / "config.yaml").exists():  # no run: a wrong argument, before anything is done
+            if not isinstance(error, Damaged) and not (run.path / "config.yaml").exists():  # a wrong argument
                 raise
             failing(run, error)
     with loading():

@@ -13,7 +13,7 @@ from sweep_command import Sweep
 from disvae.runs.folder import Run
 
 JOBS = 12
-KILLS = [1, pytest.param(int(os.environ.get("DISVAE_TEST_KILLS", "4")), marks=pytest.mark.slow)]
+KILLS = [1, pytest.param(int(os.environ.get("DISVAE_TEST_KILLS", "2")), marks=pytest.mark.slow)]
 """Numbers of kills; DISVAE_TEST_KILLS=20 takes some minutes."""
 
 COMMAND = (
