@@ -33,6 +33,7 @@ TINY = (
 ALONE = ("metric=[]", "figure=[]")
 POINTS = ("dataset=clusters", "model.encoder_hidden=[16]", "model.decoder_hidden=[16]")
 SPRITES = ("dataset=sprites", "dataset.orientations=4", "dataset.positions=4", "dataset.scales=2", "z_dim=4")
+CONV = (*SPRITES, "model=conv", "model.init=torch")  # the first weights when these numbers were stored
 DECOMPOSITION = ("objective=decomposition", "alpha=2", "beta=0.5")
 GROUPS = (*SPRITES, "model=mlp", "model.encoder_hidden=[8]", "model.decoder_hidden=[8]", "z_dim=6")
 FACTOR_VAE = ("objective=factor_vae", "objective.width=32", "objective.layers=2")
@@ -77,8 +78,8 @@ NUMBERS = {
     "optimizer-adagrad": ("optimizer=adagrad",),
     "optimizer-amsgrad": ("optimizer=amsgrad", "optimizer.lr=0.01", "seed=1"),
     "gradient_clip": ("trainer.gradient_clip_val=0.5",),
-    "conv": (*SPRITES, "model=conv", "objective=beta_tc", "beta=6"),
-    "conv-factor_vae": (*SPRITES, "model=conv", *FACTOR_VAE),
+    "conv": (*CONV, "objective=beta_tc", "beta=6"),
+    "conv-factor_vae": (*CONV, *FACTOR_VAE),
 }
 """Overrides of a tiny run by name: its curves and its validation are stored in numbers/NAME.json."""
 
