@@ -14,7 +14,7 @@ from disvae.data.factors import binned, is_continuous
 from disvae.encoding import Encoding
 from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknife, of_codes, require_factors
 from disvae.metric import Metric, ModelMetric, NotApplicable
-from disvae.statistics.latents import ACTIVE
+from disvae.statistics.latents import informative
 from disvae.system.scratch import scratch
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def _tasks(
             work = partial(
                 of_codes,
                 metric,
-                [_informative(each) if source == MODEL else each.codes for each in encodings],
+                [_scored(each) if source == MODEL else each.codes for each in encodings],
                 encoding.factors,
                 encoding.factor_names,
                 population=encoding.population,
@@ -166,14 +166,9 @@ def _tasks(
     return tasks
 
 
-def _informative(encoding: Encoding) -> np.ndarray:
-    """Return the codes (N, D); those of a collapsed model are constant, so that noise in its means scores nothing.
-
-    Codes without a posterior, which come from other programs, are kept, because their scale is arbitrary.
-    """
-    codes = encoding.codes
-    is_model = encoding.posterior is not None
-    return np.zeros_like(codes) if is_model and not (codes.var(0) > ACTIVE).any() else codes
+def _scored(encoding: Encoding) -> np.ndarray:
+    """Return the codes (N, D) to score; those of other programs are as they are, because their scale is arbitrary."""
+    return encoding.codes if encoding.posterior is None else informative(encoding.codes)
 
 
 def _outcomes(tasks: Sequence[Task], processes: int) -> Iterator[tuple[tuple[str, str], MetricOutcome]]:

@@ -120,11 +120,13 @@ def _claims(node: Any) -> dict[str, Claim]:
 
 
 def run_codes(run: Run) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return the codes (N, D), factors (N, K) and names of the factors that the scores of a run were computed from."""
+    """Return the codes (N, D), factors (N, K) and names of the factors that the scores of a run are computed from."""
     from disvae.evaluation.codes_file import read_codes
+    from disvae.statistics.latents import informative
 
     arrays = read_codes(run.path / "encoding.h5", without=("controls/",))
-    return arrays["codes"].astype(np.float64), arrays["factors"], [str(name) for name in arrays["factor_names"]]
+    codes = informative(arrays["codes"].astype(np.float64))
+    return codes, arrays["factors"], [str(name) for name in arrays["factor_names"]]
 
 
 def stored(out: Path, name: str) -> dict[str, Any]:

@@ -56,6 +56,11 @@ def latents(qz_x: Distribution, pz: Distribution) -> Latents:
     return Latents(order, active.tolist(), None if kl is None else kl.tolist())
 
 
+def informative(codes: np.ndarray) -> np.ndarray:
+    """Return the codes (N, D) of a model; without an active latent they are constant, so that noise scores nothing."""
+    return codes if (codes.var(0) > ACTIVE).any() else np.zeros_like(codes)
+
+
 @contextmanager
 def seeded() -> Iterator[None]:
     """Make the draws within the block always the same, and keep the global random state."""

@@ -10,11 +10,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from disvae.config import ConfigError, check_values, conf_dir, resolved
+from disvae.evaluation.codes_file import write
 from disvae.experiment.burgess_capacity import shares
 from disvae.experiment.claims import Curves, claims
+from disvae.experiment.higgins_2d_shapes import Higgins2DShapes
 from disvae.experiment.locatello_protocol import LocatelloProtocol
 from disvae.experiment.recipe import Recipe, stored
 from disvae.recipes import known_recipes, recipes
+from disvae.runs.folder import Run
 from disvae.runs.settings import flat_settings
 from disvae.sweep.axes import expand
 
@@ -152,3 +155,15 @@ def test_a_linear_function_of_two_latents_explains_rotated_positions():
     rotated = position @ np.array([[0.6, -0.8], [0.8, 0.6]])
     assert shares(rotated, position) == pytest.approx([1, 1])
     assert (shares(rng.standard_normal((1000, 2)), position) < 0.02).all()
+
+
+def test_codes_of_a_collapsed_run_say_nothing(tmp_path):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    factors = np.column_stack([rng.integers(0, 8, (500, 4)), rng.integers(0, 3, 500)])
+    codes = factors[:, :4] - 3.5
+    names = np.array(["scale", "orientation", "posX", "posY", "shape"], dtype="S")
+    for scale, expected in ((1.0, 1.0), (1e-3, 0.0)):
+        write(tmp_path / "encoding.h5", {"codes": scale * codes, "factors": factors, "factor_names": names})
+        assert Higgins2DShapes(claims={}, cost="").measure(Run(tmp_path)) == {"higgins64": expected}
