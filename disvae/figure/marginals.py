@@ -68,7 +68,7 @@ def marginals(vae: VAE, view: FigureData, *, most: int = 12, inactive: int = 2) 
         )
         axes.text(0.98, 0.8, f"±{width[d]:.2f}", transform=axes.transAxes, ha="right", va="top", fontsize=8)
         axes.set_xlim(*view.limits[d])
-        axes.set_title(latents.label(d), fontsize=9, color="black" if latents.active[d] else INACTIVE)
+        axes.set_title(latents.label(d), fontsize=8, color="black" if latents.active[d] else INACTIVE)
         clear(axes)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)

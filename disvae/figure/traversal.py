@@ -53,12 +53,10 @@ def traversal(vae: VAE, view: FigureData, *, image: int | None = None, most: int
             right.get_yticklabels()[row].set_color(INACTIVE)
     right.set_anchor("N")
     right.xaxis.tick_top()
-    right.xaxis.set_label_position("top")
-    right.set_xlabel("quantile (%) of the latent's prior; framed: nearest to the own code", fontsize=9)
     said = f"Effect of each latent: {len(busy)} of {len(latents.order)} are active"
     if rows < len(busy):
         said += f", {rows} of them shown"
     if rows > len(busy):
         said += f", {rows - len(busy)} of the others in grey"
-    figure.suptitle(said, fontsize=10)
+    figure.suptitle(f"{said}\ncolumns: quantiles (%) of its prior; framed: nearest to the image's own code", fontsize=9)
     return figure
