@@ -53,7 +53,7 @@ def test_latents_are_sorted_by_kl_and_the_inactive_ones_grey_and_last(small_vae,
     assert [label.get_text().split()[0] for label in labels] == ["z2", "z1", "z0", "z3"]
     assert [label.get_color() for label in labels[2:]] == [INACTIVE, INACTIVE]
     assert INACTIVE not in [label.get_color() for label in labels[:2]]
-    assert figure.get_suptitle().endswith("2 of 4 are active, 2 of the others in grey")
+    assert "2 of 4 are active, 2 of the others in grey\n" in figure.get_suptitle()
 
 
 def test_a_row_changes_its_own_latent_alone(small_vae, view_of_images):
