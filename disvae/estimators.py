@@ -212,7 +212,7 @@ class _LogRatio(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(z: Tensor, slope: float, *parameters: Tensor) -> tuple[Tensor, ...]:
+    def forward(z: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
         """Return l (n,) at codes (n, D) twice, then what the second and further layers read.
 
         `parameters` are all weights, then all biases, from the first layer on. The last layer has two outputs.
@@ -220,7 +220,7 @@ class _LogRatio(Function):
         inputs = [z]
         *hidden, last = zip(*_halves(parameters), strict=True)
         for W, b in hidden:
-            inputs.append(leaky_relu(linear(inputs[-1], W, b), slope))
+            inputs.append(leaky_relu(linear(inputs[-1], W, b), SLOPE))
         logits = linear(inputs[-1], *last)
         ratio = (logits[:, 0] - logits[:, 1]).to(z.dtype)
         return ratio, ratio.clone(), *inputs[1:]
@@ -228,19 +228,18 @@ class _LogRatio(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep the weights, and what their layers read."""
-        z, ctx.slope, *parameters = inputs
+        z, *parameters = inputs
         ctx.save_for_backward(z, *output[2:], *_halves(parameters)[0])
         ctx.mark_non_differentiable(*output[2:])
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, of_codes: Tensor | None, of_weights: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        """Return the gradients of codes, slope (None), weights and biases."""
+        """Return the gradients of codes, weights and biases."""
         inputs, weights = _halves(ctx.saved_tensors)
         dtype = inputs[-1].dtype  # that of autocast, if it is on
-        along = (
-            inputs[-1].new_tensor([1.0, -1.0]).expand(len(inputs[0]), 2)
-        )  # gradient of l at a layer's outputs (n, O)
+        ones = torch.ones_like(inputs[-1][:, :1])
+        along = torch.cat([ones, -ones], 1)  # the gradient of l at the outputs of a layer (n, O)
         of_W: list[Tensor | None] = [None] * len(weights)
         of_b: list[Tensor | None] = [None] * len(weights)
         for layer in reversed(range(len(weights))):
@@ -249,9 +248,9 @@ class _LogRatio(Function):
                 of_W[layer], of_b[layer] = scaled.T @ inputs[layer].to(dtype), scaled.sum(0)
             along = along @ weights[layer].to(dtype)
             if layer:
-                along = torch.where(inputs[layer] > 0, along, ctx.slope * along)
+                along = torch.where(inputs[layer] > 0, along, SLOPE * along)
         of_z = None if of_codes is None else of_codes[:, None] * along
-        return of_z, None, *of_W, *of_b
+        return of_z, *of_W, *of_b
 
 
 def _halves(tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
@@ -297,5 +296,5 @@ class DensityRatio(nn.Module):
         """Return the log-ratio (n,) twice: its gradient reaches the codes, and then the weights."""
         layers = [layer for layer in self.net if isinstance(layer, nn.Linear)]
         parameters = (*(layer.weight for layer in layers), *(layer.bias for layer in layers))
-        for_codes, for_weights, *_ = _LogRatio.apply(z, SLOPE, *parameters)  # type: ignore[no-untyped-call]
+        for_codes, for_weights, *_ = _LogRatio.apply(z, *parameters)  # type: ignore[no-untyped-call]
         return for_codes, for_weights
