@@ -5,17 +5,19 @@ elbo are better.
 """
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
-from torch.func import functional_call
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import leaky_relu, linear, softplus
 
 from disvae.vae import Draw
 
+SLOPE = 0.2  # of the LeakyReLUs of a density ratio, as Kim & Mnih 2018 have it
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # widths of the MMD kernels, for a prior of unit variance
 
 
@@ -200,6 +202,61 @@ def _mmd(xx: Tensor, yy: Tensor, xy: Tensor, kernel: str, C: list[float]) -> Ten
     return within(xx) + within(yy) - 2 * similarity(xy) / (xy.shape[1] * xy.shape[2])
 
 
+class _LogRatio(Function):
+    """The log-ratio l of linear layers and LeakyReLUs, in two copies: one for the codes, one for the weights.
+
+    A gradient of the first reaches the codes alone, and one of the second the weights alone. In each layer both are
+    multiples of the gradient of l itself, one for each row. So one pass backwards serves both.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        """Return l (n,) at codes (n, D) twice, then what the second and further layers read.
+
+        `parameters` are all weights, then all biases, from the first layer on. The last layer has two outputs.
+        """
+        inputs = [z]
+        *hidden, last = zip(*_halves(parameters), strict=True)
+        for W, b in hidden:
+            inputs.append(leaky_relu(linear(inputs[-1], W, b), SLOPE))
+        logits = linear(inputs[-1], *last)
+        ratio = (logits[:, 0] - logits[:, 1]).to(z.dtype)
+        return ratio, ratio.clone(), *inputs[1:]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep the weights, and what their layers read."""
+        z, *parameters = inputs
+        ctx.save_for_backward(z, *output[2:], *_halves(parameters)[0])
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, of_codes: Tensor | None, of_weights: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        """Return the gradients of codes, weights and biases."""
+        inputs, weights = _halves(ctx.saved_tensors)
+        dtype = inputs[-1].dtype  # that of autocast, if it is on
+        ones = torch.ones_like(inputs[-1][:, :1])
+        along = torch.cat([ones, -ones], 1)  # the gradient of l at the outputs of a layer (n, O)
+        of_W: list[Tensor | None] = [None] * len(weights)
+        of_b: list[Tensor | None] = [None] * len(weights)
+        for layer in reversed(range(len(weights))):
+            if of_weights is not None:
+                scaled = along * of_weights[:, None].to(dtype)
+                of_W[layer], of_b[layer] = scaled.T @ inputs[layer].to(dtype), scaled.sum(0)
+            along = along @ weights[layer].to(dtype)
+            if layer:
+                along = torch.where(inputs[layer] > 0, along, SLOPE * along)
+        of_z = None if of_codes is None else of_codes[:, None] * along
+        return of_z, *of_W, *of_b
+
+
+def _halves(tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    return tensors[: len(tensors) // 2], tensors[len(tensors) // 2 :]
+
+
 class DensityRatio(nn.Module):
     """A classifier of codes whose two logits differ by an estimate of log a(z) - log b(z) once it tells a from b.
 
@@ -213,21 +270,31 @@ class DensityRatio(nn.Module):
         if layers * width**2 > 10**9:
             raise ValueError(f"layers times width squared must be at most 1e9 weights, got {layers} and {width}")
         sizes = [z_dim] + [width] * layers
-        hidden = [m for i, o in pairwise(sizes) for m in (nn.Linear(i, o), nn.LeakyReLU(0.2))]
+        hidden = [m for i, o in pairwise(sizes) for m in (nn.Linear(i, o), nn.LeakyReLU(SLOPE))]
         self.net = nn.Sequential(*hidden, nn.Linear(width, 2))
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the log-ratio (n,) at codes (n, D); gradients reach the codes and never the classifier."""
-        logits: Tensor = functional_call(self.net, {k: p.detach() for k, p in self.net.named_parameters()}, (z,))
-        return logits[:, 0] - logits[:, 1]
+        return self._both(z)[0]
 
     def fit_terms(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss 0.5 [CE(a, 0) + CE(b, 1)] in nats, log 2 at chance, and the accuracy.
 
         Gradients reach the classifier and never the codes.
         """
-        of_a, of_b = self.net(a.detach()), self.net(b.detach())
-        zeros, ones = torch.zeros_like(of_a[:, 0]).long(), torch.ones_like(of_b[:, 0]).long()
-        loss = 0.5 * (cross_entropy(of_a, zeros) + cross_entropy(of_b, ones))
-        right = 0.5 * ((of_a[:, 0] > of_a[:, 1]).float().mean() + (of_b[:, 1] > of_b[:, 0]).float().mean())
-        return loss, right.detach()
+        return self.ratio_and_fit_terms(a, b)[1:]
+
+    def ratio_and_fit_terms(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `forward(a)` and `fit_terms(a, b)` from one pass through the network."""
+        of_codes, ratio = self._both(torch.cat([a, b.detach()]))
+        of_a, of_b = ratio[: len(a)], ratio[len(a) :]
+        loss = 0.5 * (softplus(-of_a).mean() + softplus(of_b).mean())
+        right = 0.5 * ((of_a > 0).float().mean() + (of_b < 0).float().mean())
+        return of_codes[: len(a)], loss, right
+
+    def _both(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log-ratio (n,) twice: its gradient reaches the codes, and then the weights."""
+        layers = [layer for layer in self.net if isinstance(layer, nn.Linear)]
+        parameters = (*(layer.weight for layer in layers), *(layer.bias for layer in layers))
+        for_codes, for_weights, *_ = _LogRatio.apply(z, *parameters)  # type: ignore[no-untyped-call]
+        return for_codes, for_weights

@@ -21,6 +21,8 @@ from torch.distributions import (
     StudentT,
     kl_divergence,
 )
+from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
 
 from disvae.estimators import (
     SCALES,
@@ -415,6 +417,48 @@ def test_no_gradient_passes_between_codes_and_classifier():
     ratio.fit_terms(z, z * 2)[0].backward()
     assert z.grad is None
     assert all((p.grad != 0).any() for p in ratio.parameters())
+
+
+def test_one_pass_has_the_gradients_of_two_networks_with_frozen_parts():
+    torch.manual_seed(0)
+    ratio = DensityRatio(3, width=16, layers=3).double()
+    a, b = (torch.randn(8, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    log_ratio, loss, accuracy = ratio.ratio_and_fit_terms(a, b)
+    (5 * log_ratio.square().mean() + loss).backward()
+    frozen = {name: p.detach() for name, p in ratio.net.named_parameters()}
+    logits = functional_call(ratio.net, frozen, (a,))
+    (of_a,) = torch.autograd.grad(5 * (logits[:, 0] - logits[:, 1]).square().mean(), a)
+    logits = ratio.net(torch.cat([a, b]).detach())
+    labels = torch.arange(2).repeat_interleave(8)
+    of_weights = torch.autograd.grad(cross_entropy(logits, labels), list(ratio.parameters()))
+    torch.testing.assert_close([a.grad, *(p.grad for p in ratio.parameters())], [of_a, *of_weights])
+    assert b.grad is None
+    torch.testing.assert_close(accuracy, (logits.argmax(1) == labels).double().mean().float())
+
+
+def test_the_density_ratio_of_stacked_classifiers_is_that_of_each():
+    torch.manual_seed(0)
+    ratios, z = [DensityRatio(3, width=8, layers=2) for _ in range(2)], torch.randn(2, 4, 3)
+    stacked = {name: torch.stack([dict(r.named_parameters())[name].detach() for r in ratios]).requires_grad_()
+               for name, _ in ratios[0].named_parameters()}  # fmt: skip
+
+    class Fit(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.ratio = ratios[0]
+
+        def forward(self, z):
+            log_ratio, loss, _ = self.ratio.ratio_and_fit_terms(z, -z)
+            return log_ratio.detach().sum() + loss
+
+    fit = Fit()
+    vmap(lambda own, z: functional_call(fit, {f"ratio.{name}": p for name, p in own.items()}, (z,)))(
+        stacked, z
+    ).sum().backward()
+    for k, ratio in enumerate(ratios):
+        ratio.fit_terms(z[k], -z[k])[0].backward()
+        for name, p in ratio.named_parameters():
+            torch.testing.assert_close(stacked[name].grad[k], p.grad)
 
 
 def test_classifier_at_chance_has_a_loss_of_log_two():

@@ -47,8 +47,8 @@ class FactorVAE(Objective):
         if len(draw.z_extra) == 0:
             raise ValueError("z_extra must hold the codes of further images, got none")
         terms = elbo_terms(draw)
-        tc = self.ratio(draw.z).mean()
-        fit_loss, accuracy = self.ratio.fit_terms(draw.z, shuffle_latents(draw.z_extra))
+        log_ratio, fit_loss, accuracy = self.ratio.ratio_and_fit_terms(draw.z, shuffle_latents(draw.z_extra))
+        tc = log_ratio.mean()
         return {
             "loss": -terms["elbo"] + self.gamma * tc + fit_loss,
             **terms,
