@@ -53,6 +53,14 @@ def test_steps_have_rates_and_floors(tmp_path, capsys):
     assert "beta_tc" in said
 
 
+def test_a_packed_step_launches_hardly_more_kernels_than_one_alone(tmp_path, capsys):
+    chosen = ["parts=[launches]", "models=[mlp]", "objectives=[beta_vae]", "pack=[2,3]", "run.dataset=sprites"]
+    small = ["run.model.encoder_hidden=[8]", "run.model.decoder_hidden=[8]"]
+    (row,) = run(tmp_path, capsys, *chosen, *small)[0]["launches"]
+    assert row["packed_3"] - row["packed_2"] == 1  # each member draws its own noise
+    assert 50 < row["alone"] < row["packed_3"] < 1.5 * row["alone"]
+
+
 def test_a_bare_step_is_the_first_one_of_a_run(tmp_path, monkeypatch):
     whole = training_of(tmp_path, (*POINTS, "steps=1"))
     whole.train()

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from disvae.training.cuda_graph import WARM_UP
@@ -54,6 +56,28 @@ def flop(step: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         step()
     return int(counter.get_total_flops())
+
+
+class _Launches(TorchDispatchMode):
+    """Counts torch's operators that compute or copy; views and memory without values need no kernel."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        self.count += not (func.is_view or name == "_unsafe_view" or "empty" in name)
+        return func(*args, **(kwargs or {}))
+
+
+def launches(run: Runner) -> int:
+    """Return how many operators of a step launch a kernel: a prediction for a GPU, where a few launch several."""
+    counts = []
+    run(1)  # an optimiser makes its state
+    for n in (1, 2):  # the difference leaves out what each call of `run` does once
+        with _Launches() as counted:
+            run(n)
+        counts.append(counted.count)
+    return counts[1] - counts[0]
 
 
 def product_rate(device: torch.device, dtype: torch.dtype) -> float:

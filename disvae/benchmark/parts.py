@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from disvae.benchmark.measure import Runner, flop, per_step, product_rate
+from disvae.benchmark.measure import Runner, flop, launches, per_step, product_rate
 from disvae.benchmark.reference import plain
 from disvae.benchmark.settings import configuration
 from disvae.benchmark.table import TableRow
@@ -90,6 +90,20 @@ class Benchmark:
                 step_s, work = min(times.values()), flop(partial(eager, 1))
                 row |= {"steps_per_s": 1 / step_s, "step_flop": work, "floor_share": work / self.flop_per_s / step_s}
                 yield row | {f"{name}_s": taken for name, taken in times.items()}
+            except ConfigError as error:
+                yield row | {"not_measured": str(error)}
+
+    def launches(self) -> Iterator[TableRow]:
+        """Count the kernels that a step of each network and objective launches, alone and packed."""
+        packs = [] if self.settings["precision"] == "bf16-mixed" else self.settings["pack"]  # bf16 cannot be packed
+        for model, objective in product(self.settings["models"], self.settings["objectives"]):
+            row: TableRow = {"network": model, "objective": objective}
+            case = (*self._case(model, objective, 16), "trainer.graph=false")
+            try:
+                row["alone"] = launches(bare(self.folder, case))
+                for K in packs:
+                    row[f"packed_{K}"] = launches(bare(self.folder, *((*case, f"seed={k}") for k in range(K))))
+                yield row
             except ConfigError as error:
                 yield row | {"not_measured": str(error)}
 

@@ -14,6 +14,7 @@ from disvae.system.overrides import check_forms, translated
 PARTS = {
     "reference": "A step of a plain loop and of this package: β-VAE, Burgess network, sprites",
     "steps": "Steps without Lightning's loop; floor: share of a step that its products need at the device's best rate",
+    "launches": "Operators that launch a kernel in a step, alone and packed: a prediction for a GPU",
     "loop": "Steps with and without Lightning's loop, and the parts of a run, in ms per step",
     "pack": "Steps per second of K packed runs together, and of one run alone",
     "data": "Memory of the images in each format, and the time to gather a batch",

@@ -12,7 +12,6 @@ from disvae.benchmark.settings import configuration
 from disvae.runs.folder import Run
 from disvae.training.callbacks import StopOnSignal
 from disvae.training.cuda_graph import WholeStep
-from disvae.training.data_module import StepRows
 from disvae.training.job import Job
 from disvae.training.loop import Training
 from disvae.training.parts import prepare
@@ -45,13 +44,17 @@ def training_of(folder: Path, *runs: Overrides) -> Training:
     return Training(trainers, StopOnSignal())
 
 
-def bare(folder: Path, overrides: Overrides) -> Runner:
-    """Return a function that makes steps without Lightning's loop, each with the schedules and noise of step 0."""
-    training = training_of(folder, (*overrides, *ENDLESS))
+def bare(folder: Path, *runs: Overrides) -> Runner:
+    """Return a function that makes steps without Lightning's loop, each with the schedules and noise of step 0.
+
+    Several runs are packed.
+    """
+    training = training_of(folder, *((*overrides, *ENDLESS) for overrides in runs))
     device = training.trainer.strategy.root_device
     module: Any = training.module.to(device).train()
     optimizer = module.configure_optimizers()
-    rows = iter(StepRows(training.runs[0].built.data.batches, 0, STEPS))
+    training.data.trainer = training.trainer
+    rows = iter(training.data.train_dataloader())
 
     def run(n: int) -> None:
         for _ in range(n):
