@@ -44,10 +44,10 @@ def split(
     """Draw disjoint rows for training, validation and held-out scores by `seed`.
 
     The `official` test rows are held out if the dataset has them, else a share `held_out` of all rows. `validation` is
-    a share of the remaining rows. A share of 0 leaves no rows for that purpose.
+    a share of the remaining rows, but two rows instead of one, for some terms compare rows. A share of 0 leaves none.
 
     Raises:
-        ValueError: both official rows and `held_out` are given, or neither; or a validation split has one row.
+        ValueError: both official rows and `held_out` are given, or neither.
     """
     if (held_out is None) == (official is None):
         must = "a share of the images" if official is None else "null: the dataset has official test images"
@@ -60,8 +60,7 @@ def split(
         assert official is not None
         kept_out, rest = official, order[~np.isin(order, official)]
     n_validation = round(validation * len(rest))
-    if n_validation == 1:
-        raise ValueError(f"split.validation must leave 0 or at least 2 of {n} images, got {validation}, which leaves 1")
+    n_validation += n_validation == 1
     parts = rest[n_validation:], rest[:n_validation], kept_out
     train, valid, test = (torch.from_numpy(np.sort(part).astype(np.int64)) for part in parts)
     return train, valid, test
