@@ -61,7 +61,7 @@ def flop(step: Callable[[], object]) -> int:
 class _Launches(TorchDispatchMode):
     """Counts torch's operators that compute or copy; views and memory without values need no kernel."""
 
-    count = 0
+    count: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
@@ -71,10 +71,10 @@ class _Launches(TorchDispatchMode):
 
 def launches(run: Runner) -> int:
     """Return how many operators of a step launch a kernel: a prediction for a GPU, where a few launch several."""
-    counts = []
+    counts: list[int] = []
     run(1)  # an optimiser makes its state
     for n in (1, 2):  # the difference leaves out what each call of `run` does once
-        with _Launches() as counted:
+        with _Launches() as counted:  # type: ignore[no-untyped-call]
             run(n)
         counts.append(counted.count)
     return counts[1] - counts[0]
