@@ -185,7 +185,7 @@ class Comparison:
         """Return all runs of the groups."""
         return [row for group in self.groups for row in group.rows]
 
-    @property
+    @cached_property
     def headline(self) -> list[str]:
         """Return tags that a finished run has: main scores, those with labels first, then COMPARED_TERMS."""
         return _headline(self.finished)
