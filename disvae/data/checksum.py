@@ -58,9 +58,16 @@ def visible_files(folder: Path, names: Sequence[str], *, lost_links: bool = Fals
     """Yield the visible files in a folder, at any depth, that a pattern in `names` stands for, or all without names.
 
     With `lost_links`, links to files that are missing count as files.
+
+    Raises:
+        OSError: a folder cannot be read.
     """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
     patterns = [name for name in names if "*" in name] if names else ["*"]
-    for place, folders, files in os.walk(folder) if patterns else ():
+    for place, folders, files in os.walk(folder, onerror=refuse) if patterns else ():
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             file, matches = Path(place, name), any(fnmatchcase(name.lower(), pattern) for pattern in patterns)

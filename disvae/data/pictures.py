@@ -113,6 +113,8 @@ def _each(
                 return read(image)
         except UnidentifiedImageError:
             broken[i] = f"not a picture ({', '.join(FORMATS)})"
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            broken[i] = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
         except FileNotFoundError:
             broken[i] = "a link to a file that is missing"
         except Exception as error:  # a damaged picture raises many kinds of errors

@@ -157,7 +157,10 @@ class Data:
         )
         self.train_rows = rows[0][:train]
         if len(self.train_rows) < batch_size:
-            raise ValueError(f"batch_size must be at most the {len(self.train_rows)} training images, got {batch_size}")
+            most = len(self.train_rows)
+            raise ValueError(
+                f"batch_size must be at most the {most} training images, got {batch_size}: type batch_size={most}"
+            )
         self.validation_rows = self.sample(rows[1] if len(rows[1]) else self.train_rows, eval_images, seed)
         self.held_out_rows = self.sample(rows[2], eval_images, seed)
         drawn = None if sampler is None else sampler.of_rows(dataset, self.train_rows, batch_size, seed)

@@ -35,7 +35,7 @@ class OwnImages(Dataset):
     ) -> None:
         if size is not None and not 4 <= size <= 1024:
             raise ValueError(f"size must be from 4 to 1024 pixels a side, got {size}: type dataset.size=64")
-        if path is None or not (source := Path(path).expanduser()).exists():
+        if not path or not (source := Path(path).expanduser()).exists():
             raise ValueError(f"{image_array.ADVICE}; got {path or 'none'}")
         names = sorted(visible_files(source, pictures.PATTERNS, lost_links=True)) if source.is_dir() else []
         if len(names) < 2 and source.is_dir():

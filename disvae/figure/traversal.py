@@ -35,7 +35,7 @@ def traversal(vae: VAE, view: FigureData, *, image: int | None = None, most: int
     own = (code - places).abs().argmin(0)  # (D,): the column nearest to the image's own code
 
     rows, (H, W) = len(shown), x.shape[2:]
-    figure = Figure(figsize=(8.4, 1.1 + 0.72 * max(rows, 2) * H / W), layout="constrained")
+    figure = Figure(figsize=(8.4, 0.45 + 0.69 * max(rows, 2) * H / W), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, len(PROBABILITIES)))
     draw_images(left, fixed)
     left.set_xticks([])

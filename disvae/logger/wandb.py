@@ -1,5 +1,6 @@
 """Curves to Weights & Biases."""
 
+import secrets
 from pathlib import Path
 
 from pytorch_lightning.loggers import WandbLogger
@@ -16,17 +17,21 @@ class Wandb(WandbLogger):
 def wandb(folder: Path, step: int, project: str, offline: bool) -> Wandb:
     """Return the logger of a run; a resumed run is the same run there, by its folder's hash.
 
-    A repeat with force=true, which is made in the folder .new/ of the run, is another run there.
+    Each repeat with force=true, which is made in the folder .new/ of the run, is another run there.
     """
     import wandb as service
 
-    home, more = (folder.parent, "-repeat") if folder.name == ".new" else (folder, "")
+    home = folder.parent if folder.name == ".new" else folder
+    identity = home.name[-8:]
+    if folder != home:
+        before = sorted(folder.glob(f"wandb/*run-*-{identity}-*"))  # sessions of this repeat
+        identity = f"{identity}-{before[-1].name[-8:] if before and step else secrets.token_hex(4)}"
     run = service.init(
         project=project,
         dir=folder,
         mode="offline" if offline else None,
         name=home.name,
-        id=home.name[-8:] + more,
+        id=identity,
         resume="allow",
         reinit="create_new",  # or else all runs of a process would be one
     )

@@ -350,7 +350,7 @@ class Run:
 
     def _sessions(self) -> list[Path]:
         """Return the folders of the run's sessions with Weights & Biases, which names them by date and run."""
-        name = rf"(offline-)?run-\d{{8}}_\d{{6}}-{re.escape(self._lock.parent.name[-8:])}(-repeat)?"
+        name = rf"(offline-)?run-\d{{8}}_\d{{6}}-{re.escape(self._lock.parent.name[-8:])}(-repeat|-[0-9a-f]{{8}})?"
         return [path for path in self.path.glob("wandb/*") if re.fullmatch(name, path.name) and not path.is_symlink()]
 
     def withdraw(self) -> None:

@@ -1,5 +1,6 @@
 """A user's own pictures and arrays become images; whatever does not fit is one line that says what to type."""
 
+import os
 import re
 from pathlib import Path
 
@@ -143,9 +144,20 @@ def test_broken_pictures_are_named_or_left_out(folder, caplog):
     assert "1 of 7 pictures cannot be read: dog/cut.png (" in refusal(path=str(folder))
 
 
+def test_no_path_and_a_folder_that_cannot_be_read_are_refused(folder, monkeypatch):
+    assert "got none" in refusal(path="")
+
+    def denied(place):
+        raise PermissionError(13, "Permission denied", str(place))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(OSError, match="Permission denied"):
+        OwnImages(str(folder))
+
+
 def test_a_picture_of_too_many_pixels_is_broken(folder, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 63)
-    assert "none of the 6 pictures can be read: cat/0.png (Image size (64 pixels) exceeds" in refusal(path=str(folder))
+    assert "none of the 6 pictures can be read: cat/0.png (more than 63 pixels)" in refusal(path=str(folder))
 
 
 def test_pictures_that_do_not_fit_together_say_what_to_type(folder):

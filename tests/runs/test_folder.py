@@ -182,9 +182,9 @@ def test_a_repeat_replaces_the_sessions_of_its_run_with_weights_and_biases(tmp_p
     users = {"wandb/mine.txt": "mine", "wandb/run-notes/a": "mine", session.replace("0123", "9999") + "/x": "another's"}
     fill(run.path, OLD | users | {f"{session}/run-0123abcd.wandb": "old", f"{session}/files/a": "old"})
     (run.path / "wandb" / "debug.log").symlink_to(f"{session[6:]}/files/a")
-    new = {f"{session.replace('03', '04')}-repeat/files/a": "new"}
+    new = {f"{session.replace('03', '04')}-0a1b2c3d/files/a": "new"}
     fill(run.path / ".new", NEW | new)
-    (run.path / ".new" / "wandb" / "latest-run").symlink_to(f"{session[6:].replace('03', '04')}-repeat")
+    (run.path / ".new" / "wandb" / "latest-run").symlink_to(f"{session[6:].replace('03', '04')}-0a1b2c3d")
     run.lock().release()
     assert kept(run.path) == NEW | users | new
     assert (run.path / "wandb" / "latest-run" / "files" / "a").read_text() == "new"
