@@ -24,7 +24,17 @@ NEUTRAL = {"beta": 1, "alpha": 0}
 LATER: dict[str, Any] = {"tags": [], "split.train": None, "on_collapse": "warn", "prior.learn_weights": False}
 """Settings that came after the first runs, which ran with this value; at it they are no part of a configuration."""
 
-FACTS = ("better", "unsupervised", "headline", "enough_images", "packs_on_cpu", "files", "needs", "supervision")
+FACTS = (
+    "better",
+    "unsupervised",
+    "headline",
+    "enough_images",
+    "packs_on_cpu",
+    "files",
+    "needs",
+    "supervision",
+    "on_request",
+)
 """Keys in the YAML of an option that describe the option. They are not passed to its class and not stored in runs.
 
 They are in the YAML because they are needed where importing the class, and torch with it, takes too long.

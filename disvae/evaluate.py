@@ -7,7 +7,7 @@
 
 A run folder is all that is needed. New scores are added to its scores.json and metrics.json; a metric with the same
 settings replaces its old scores. Pictures are written to its folder figures/ and to TensorBoard. Without metric= and
-figure=, all metrics that fit the data and take seconds are computed, and all figures that fit the data are drawn.
+figure=, all metrics that fit the data and take seconds are computed, and all figures but animations are drawn.
 dataset.path=PATH says where the data of the runs are now, if they have moved; other data are refused.
 The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for SIGTERM; finished scores are kept.
 """

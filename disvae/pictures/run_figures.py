@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from disvae.build import Built, objective_alone
-from disvae.config import ConfigError, is_option, nodes, options
+from disvae.config import ConfigError, facts, is_option, nodes, options
 from disvae.data.factors import binned
 from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL
@@ -48,14 +48,15 @@ class Pictures:
 
 
 def choose_figures(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_default: bool = False) -> Pictures:
-    """Return the figures of figure=[...] and of `final`, which is a list of names or "all".
+    """Return the figures of figure=[...] and of `final`: a list of names, or "all" but those with `on_request: true`.
 
     With `by_default`, the figures in `chosen` were not asked for by name.
 
     Raises:
         ConfigError: a figure has a setting that does not exist or a value that is not allowed.
     """
-    found = nodes("figure", chosen, options("figure") if final == "all" else final)
+    usual = [name for name in options("figure") if not (facts("figure", name) or {}).get("on_request")]
+    found = nodes("figure", chosen, usual if final == "all" else final)
     for label, node in found.items():
         for name, most in COUNTS.items():
             if isinstance(node.get(name), int) and not 1 <= node[name] <= most:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from disvae.config import ConfigError, resolved
+from disvae.config import ConfigError, options, resolved
 from disvae.evaluate import evaluate
 from disvae.evaluation.settings import scoring_settings
 from disvae.logger.tensorboard import TensorBoard
@@ -185,8 +185,9 @@ def test_labels_say_what_was_set_and_who_named_it():
     assert set(chosen.named) == set(chosen.figures)
     assert set(choose_figures(shown, ["schedules"], by_default=True).named) == {"schedules"}
     everything = choose_figures({}, "all")
-    assert {"traversal", "reconstruction", "schedules"} <= set(everything.figures)
+    assert set(everything.figures) == set(options("figure")) - {"traversal_animation"}
     assert not everything.named
+    assert "traversal_animation" in choose_figures({}, ["traversal_animation"]).named
 
 
 def test_an_unknown_setting_is_refused_by_name():
