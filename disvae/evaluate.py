@@ -13,7 +13,8 @@ The exit status is 2 for a wrong argument, 130 for Ctrl-C and 143 for SIGTERM; f
 """
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
@@ -22,6 +23,9 @@ from disvae.runs.folder import Run
 from disvae.system.command import command, option, paths
 from disvae.system.help import score_help
 from disvae.system.imports import loading
+
+if TYPE_CHECKING:
+    from disvae.metric import Metric, ModelMetric
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -68,6 +72,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         try:
             built = None if place is None else built_of(run, place)
             if metrics.metrics:
+                print(_announced(run, metrics.metrics, score), flush=True)
                 with run.lock():
                     said = evaluation.evaluate_run(run, metrics, score, built=built)
                 _show(run, names, metrics.nodes, said)
@@ -89,6 +94,18 @@ def evaluate(arguments: Sequence[str]) -> None:
             failing(run, error)
     if failed:
         raise ConfigError(f"{len(failed)} of {len(folders)} runs could not be scored or drawn: see above")
+
+
+def _announced(run: Run, metrics: Mapping[str, "Metric | ModelMetric"], score: Mapping[str, Any]) -> str:
+    """Return a line that says what begins, and what of it takes minutes."""
+    said = f"Scoring {run.path} by {', '.join(metrics)} ..."
+    if score["images"] == "all":
+        said += " (encoding all images of a large dataset takes minutes)"
+    slow = ", ".join(label for label, metric in metrics.items() if metric.slow)
+    if slow and score["repeats"] > 2:
+        said += f"\n{slow}: minutes for each score, and intervals and baselines need many scores; far fewer with "
+        said += "score.repeats=2 'score.controls=[]'"
+    return said
 
 
 def _show(run: Run, stages: Sequence[str], labels: Collection[str], said: str) -> None:

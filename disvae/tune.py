@@ -25,7 +25,6 @@ from pathlib import Path
 
 from disvae.config import ConfigError
 from disvae.runs.atomic import write_atomically
-from disvae.system import machine
 from disvae.system.command import command, option
 from disvae.system.imports import loading
 
@@ -64,7 +63,7 @@ def tune(arguments: Sequence[str]) -> None:
     elif texts["budget"] is not None:
         budget = budget_seconds(texts["budget"])
         of_step = seconds_of_step(Trials(fixed, seeds, 1, goal), candidates[0])
-        top = longest(len(candidates), SHARE * budget * machine.processes("auto") / of_step / seeds, most)
+        top = longest(len(candidates), SHARE * budget / of_step / seeds, most)
         plan.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(plan, json.dumps({"steps": top}) + "\n")
         print(f"A step takes {of_step:.3g} s here: the last runs get about {top:,} steps")

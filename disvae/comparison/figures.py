@@ -334,9 +334,11 @@ def heat_map(
     low, high = ends or (float(np.nanmin(values)), float(np.nanmax(values)))
     colours = colormaps[{1: "viridis", -1: "viridis_r", 0: "cividis"}[better(tag)]]
     scale = Normalize(low, high if high > low else low + 1)
-    figure = Figure(figsize=(max(SIZE[0], 0.75 * len(columns) + 1.7), max(2.2, 0.5 * len(rows) + 1.4)))
-    figure.set_layout_engine("constrained")
-    axes = figure.add_subplot()
+    width, height = max(SIZE[0], 0.75 * len(columns) + 1.7), max(2.2, 0.5 * len(rows) + 1.4)
+    figure = Figure(figsize=(width, height))
+    above = 0.5 if facet.label else 0.3  # inches, for the title; a fitted layout would take half of the time to draw
+    axes = figure.add_axes((0.7 / width, 0.5 / height, 1 - 1.8 / width, 1 - (0.5 + above) / height))
+    beside = figure.add_axes((1 - 0.95 / width, 0.5 / height, 0.15 / width, 1 - (0.5 + above) / height))
     image = axes.imshow(values, cmap=colours, norm=scale, origin="lower", aspect="auto")
     axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
     axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
@@ -350,7 +352,7 @@ def heat_map(
             said = f"{estimate.mean:.3g}" + (f"\nn={estimate.n}" if differ else "")
             place = columns.index(x), rows.index(y)
             axes.text(*place, said, ha="center", va="center", fontsize=8, color="white" if dark else "black")
-    figure.colorbar(image, ax=axes, label=unit(tag) or "score")
+    figure.colorbar(image, cax=beside, label=unit(tag) or "score")
     _title(axes, "\n".join(filter(None, [titled(tag), facet.label])))
     axes.set_xlabel(of.x)
     axes.set_ylabel(of.y)

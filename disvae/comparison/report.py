@@ -35,7 +35,7 @@ from disvae.runs.folder import Run
 from disvae.runs.provenance import now
 from disvae.runs.settings import Setting
 from disvae.runs.tables import Cell, Head, Table, number_cell
-from disvae.runs.tags import better, short
+from disvae.runs.tags import better, is_shown, short
 from disvae.system.imports import loading
 
 MOST_PANELS = 24
@@ -112,7 +112,7 @@ class _Sections:
         }
 
     def _along(self, comparison: Comparison, sort: str) -> Iterator[Part]:
-        tags = [tag for tag in _first(sort, comparison.tags) if comparison.rank(tag)]
+        tags = _drawn(comparison, sort)
         axis = figures.main_axis(comparison)
         if axis is None:
             if len(comparison.groups) < 2:
@@ -140,13 +140,13 @@ class _Sections:
             tags = tags[room - MOST_PANELS :] if room < MOST_PANELS else tags
             if len(pages) > MOST_PANELS:
                 yield f"{len(pages) - MOST_PANELS} more parts are not drawn; filter with SETTING=VALUE."
-        yield from _left_out(len(tags) - MOST_PANELS)
+        yield from _left_out(_in_table(comparison, sort) - min(len(tags), MOST_PANELS))
 
     def _maps(self, comparison: Comparison, sort: str) -> Iterator[Part]:
         of = figures.maps(comparison)
         if of is None:
             return
-        tags = [tag for tag in _first(sort, comparison.tags) if comparison.rank(tag)]
+        tags = _drawn(comparison, sort)
         facets = of.facets[:MOST_PANELS]
         room = max(1, MOST_PANELS // len(facets))
         pictures = [
@@ -157,7 +157,7 @@ class _Sections:
         ]
         if pictures:
             yield Panels(pictures)
-        yield from _left_out(len(tags) - room)
+        yield from _left_out(_in_table(comparison, sort) - min(len(tags), room))
 
     def _fronts(self, comparison: Comparison, sort: str) -> Iterator[Part]:
         tags = [t for t in _first(sort, comparison.tags) if t.startswith("metric") and better(t)]
@@ -269,9 +269,21 @@ def _first(sort: str, tags: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([sort, *tags]))
 
 
+def _in_table(comparison: Comparison, sort: str) -> int:
+    return sum(bool(comparison.rank(tag)) for tag in _first(sort, comparison.tags))
+
+
+def _drawn(comparison: Comparison, sort: str) -> list[str]:
+    """Return the tags that have pictures: those asked for, or the headline score of each metric, and terms."""
+    tags = [tag for tag in _first(sort, comparison.tags) if comparison.rank(tag)]
+    if list(comparison.tags) != comparison.headline:
+        return tags
+    return [tag for tag in tags if tag == sort or is_shown(tag)]
+
+
 def _left_out(count: int) -> Iterator[str]:
     if count > 0:
-        yield f"{count} more scores and terms are not drawn; choose some with metric=[...]."
+        yield f"Not drawn: {count} more of the scores and terms in the table; choose some with metric=[...]."
 
 
 def _lines(comparison: Comparison) -> tuple[list[figures.Line], str | None]:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import table as rich
 from rich.console import Console
 from rich.text import Text
 
@@ -133,13 +132,16 @@ def _counted(n: int, what: str) -> str:
 def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, screen: Console) -> None:
     tags = columns(comparison, chosen, sort)
 
-    def table(columns: int) -> rich.Table:
-        return rich_table(groups_table(comparison, tags[:columns], sort))
-
+    whole = groups_table(comparison, tags, sort)
     if not chosen:  # columns that were asked for are never cut
-        counts = range(1, len(tags) + 1)
-        tags = tags[: max(1, bisect_right(counts, screen.width, key=lambda n: needed_width(table(n), screen)))]
-    print_whole(table(len(tags)), screen)
+        settings, widest = len(whole.heads) - len(tags), _widest(whole)
+
+        def width(columns: int) -> int:
+            n = settings + columns
+            return needed_width(rich_table(Table(whole.heads[:n], [widest[:n]])), screen)
+
+        tags = tags[: max(1, bisect_right(range(1, len(tags) + 1), screen.width, key=width))]
+    print_whole(rich_table(groups_table(comparison, tags, sort)), screen)
     few = [group for group in comparison.groups if len(group.rows) == 1]
     lines = [f"by {short(sort)}, {said(sort)}; mean over seeds ± half the 95 % confidence interval (Student's t)"]
     if len(comparison.groups) > 1:
@@ -162,6 +164,12 @@ def _print_groups(comparison: Comparison, chosen: Sequence[str], sort: str, scre
         lines.append(f"more columns with metric=[...]: {', '.join(left[:8])}{more}")
     for line in lines:
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _widest(table: Table) -> list[Cell]:
+    """Return a row with the longest cell of each column: a table of this row is as wide as the whole one."""
+    rows = [*table.rows, *table.references]
+    return [max((row[i] for row in rows), key=lambda cell: len(cell.text)) for i in range(len(table.heads))]
 
 
 def too_few(comparison: Comparison, tags: Sequence[str]) -> list[str]:

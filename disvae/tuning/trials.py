@@ -7,16 +7,18 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from disvae.api.training import job_of, train
+from disvae.api.training import job_of
 from disvae.comparison import udr
 from disvae.comparison.groups import compare, estimate
 from disvae.comparison.row import of_run
 from disvae.config import ConfigError
 from disvae.runs.tags import better
 from disvae.sweep.axes import expand
+from disvae.system import machine
 from disvae.tuning.halving import Candidate
 
 QUIET = ("metric=[]", "figure=[]", "final_figures=[]", "report=false")
@@ -111,10 +113,7 @@ class Trials:
         ]
         zipped = [f"zip=[{','.join(keys)}]"] if len(keys) > 1 and len(candidates) > 1 else []
         seeds = f"seed={','.join(map(str, range(self.seeds)))}"
-        command = [sys.executable, "-m", "disvae.train", "-m", *common, *axes, *zipped, seeds]
-        status = subprocess.run(command, check=False).returncode  # a job that fails is a reason below
-        if status >= 128 or status == 2:
-            sys.exit(status)
+        _sweep([*common, *axes, *zipped, seeds])  # a job that fails is a reason below
         for candidate in candidates:
             self._judge(candidate, steps)
 
@@ -137,14 +136,34 @@ class Trials:
 
 
 PILOT = 60
-"""Steps of the run whose time says how many steps a budget buys."""
+"""Steps of the runs whose time says how many steps a budget buys."""
 
 
 def seconds_of_step(trials: Trials, candidate: Candidate) -> float:
-    """Return how long a training step of a candidate takes on this machine, from a short run that is not kept."""
+    """Return the time of a training step on this machine, from short runs that are not kept.
+
+    As many are trained at once as in a sweep, and the time is divided by their number: a run alone has all cores, and
+    several have them one by one.
+    """
+    asked = next((o.partition("=")[2] for o in reversed(trials.fixed) if o.startswith("launcher.processes=")), "auto")
+    at_once = machine.processes(int(asked) if asked.isdigit() else "auto")
     with tempfile.TemporaryDirectory() as out:
         few = ["final=[]", f"eval_every={PILOT}", f"steps={PILOT}", "eval_images=100", f"out={out}", "force=false"]
-        overrides = [o for o in trials.fixed if not o.startswith(("out=", "steps="))]
-        run = train(*overrides, *QUIET, *few, *candidate.overrides, "seed=0", brief=True)
-        spent: float = run.provenance()["sessions"][-1]["seconds"]["training"]
-        return spent / PILOT
+        fixed = [o for o in trials.fixed if not o.startswith(("out=", "steps="))]
+        of_run = [*fixed, *QUIET, *few, *candidate.overrides]
+        done = _sweep([*of_run, f"seed={','.join(map(str, range(at_once)))}"], capture_output=True)
+        runs = [job_of([*of_run, f"seed={seed}"]).run for seed in range(at_once)]
+        spent = [run.provenance()["sessions"][-1]["seconds"]["training"] for run in runs if run.finished()]
+    if not spent:
+        said = done.stderr.decode().strip() or done.stdout.decode().strip()
+        raise ConfigError(f"{candidate.name} cannot be timed: {said}")
+    return float(max(spent)) / PILOT / len(spent)
+
+
+def _sweep(overrides: Sequence[str], **how: Any) -> subprocess.CompletedProcess[Any]:
+    """Run a sweep as a command of its own; end with it if it was refused or interrupted."""
+    done = subprocess.run([sys.executable, "-m", "disvae.train", "-m", *overrides], check=False, **how)
+    if done.returncode >= 128 or done.returncode == 2:
+        sys.stderr.write((done.stderr or b"").decode())
+        sys.exit(done.returncode)
+    return done

@@ -184,10 +184,11 @@ def test_no_text_of_a_run_writes_into_the_report(hostile, tmp_path):
 def test_each_section_has_its_figures(tmp_path):
     page = report(runs(tmp_path, objective=("a", "b"), beta=(1.0, 2.0, 4.0), alpha=(0.0, 1.0)), tmp_path)
     along = [alt for alt in page.drawn("scores-along-beta") if "against beta" in alt]
-    assert along[:2] == ["mig/histogram against beta", "sap/linear against beta"]
-    assert len(along) == 8
+    assert along[:2] == ["mig/histogram against beta", "elbo against beta"]
+    assert len(along) == 7
+    assert page.text.count("Not drawn: 1 more of the scores and terms in the table") == 2  # sap/linear is no headline
     assert "mig/histogram by beta and alpha, objective=a" in page.drawn("heat-maps")
-    assert len(page.drawn("heat-maps")) == 16
+    assert len(page.drawn("heat-maps")) == 14
     assert len([alt for alt in page.drawn("reconstruction-against-disentanglement") if "front" in alt]) == 2
     last = page.drawn("rate-and-distortion--overlap-and-structure")
     assert last[1:] == ["rate and distortion", "overlap and kl_qz_pz", "overlap and total_correlation"]
@@ -256,7 +257,7 @@ def test_hundreds_of_runs_have_a_bounded_number_of_figures(tmp_path):
         row.metrics.update({f"metric/m{k}/x": 0.1 * k for k in range(40)})
     page = report(rows, tmp_path)
     assert 50 < len(page.images) < 100
-    assert "not drawn" in page.text
+    assert "Not drawn" in page.text
     assert len(page.tables["runs"]) == 301
 
 

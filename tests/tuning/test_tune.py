@@ -7,6 +7,8 @@ import pytest
 from disvae.config import ConfigError
 from disvae.runs.folder import Run
 from disvae.tune import tune
+from disvae.tuning.halving import Candidate
+from disvae.tuning.trials import Goal, Trials, seconds_of_step
 
 TINY = ("dataset=clusters", "model.encoder_hidden=[4]", "model.decoder_hidden=[4]", "eval_samples=20", "eval_images=50")
 
@@ -29,6 +31,16 @@ def test_a_tuning_trains_its_rungs_and_names_the_winner(tmp_path, capfd):
     tune(arguments)
     assert "6 finished before" in capfd.readouterr().out
     assert json.loads(result.read_text())["candidates"] == found["candidates"]
+
+
+@pytest.mark.slow
+def test_a_budget_is_measured_by_as_many_short_runs_as_a_sweep_trains_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    of_step = seconds_of_step(Trials(TINY, 2, 1, Goal.of("elbo")), Candidate(("beta=1",)))
+    assert 1e-5 < of_step < 0.5
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="beta must be a finite number >= 0, got -1"):
+        seconds_of_step(Trials([*TINY, "launcher.processes=1"], 2, 1, Goal.of("elbo")), Candidate(("beta=-1",)))
 
 
 @pytest.mark.parametrize(
