@@ -16,11 +16,15 @@ from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknif
 from disvae.metric import Metric, ModelMetric, NotApplicable
 from disvae.statistics.latents import informative
 from disvae.system.scratch import scratch
+from disvae.system.shared import once
 
 log = logging.getLogger(__name__)
 
 MODEL = "model"
 """Name of the source whose codes are evaluated; the other sources are baselines."""
+
+FIXED_BASELINES = ("untrained", "pca", "ica")
+"""Baselines that are the same for several runs of a sweep."""
 
 Sources = Mapping[str, Sequence[Encoding]]
 """Encodings by source; the scores of several encodings of one source, such as random rotations, are averaged."""
@@ -162,7 +166,8 @@ def _tasks(
                 seed=seed,
                 with_chance=source == MODEL and repeats > 0,
             )
-            tasks.append(((label, source), not metric.slow, work))  # slow metrics start processes themselves
+            compute_it = partial(once, work, work) if source in FIXED_BASELINES else work
+            tasks.append(((label, source), not metric.slow, compute_it))  # slow metrics start processes themselves
     return tasks
 
 

@@ -25,6 +25,7 @@ from disvae.runs.digests import file_digest, is_known, recorded
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
 from disvae.system.instantiate import make
+from disvae.system.shared import once
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -305,16 +306,23 @@ def _controls(
     """
     codes: dict[str, np.ndarray] = {}
     failed: dict[str, str] = {}
+    images = (dataset.checksum, rows.numpy(), torch.get_num_threads())
     if "untrained" in names:
         with torch.random.fork_rng():
             torch.manual_seed(config["seed"])
             start = make_vae(config, dataset.x_shape).to(device)
-        h = encode(start, dataset.images, rows)
-        codes |= {"untrained": means(start.posterior, h), "untrained_samples": samples(start.posterior, h)}
+
+        def untrained() -> dict[str, np.ndarray]:
+            h = encode(start, dataset.images, rows)
+            return {"untrained": means(start.posterior, h), "untrained_samples": samples(start.posterior, h)}
+
+        weights = {name: weight.cpu().numpy() for name, weight in start.state_dict().items()}
+        codes |= once(untrained, (images, weights, config["model"], config["posterior"], str(device)))
     if {"pca", "ica"} & set(names):
         chosen = [name for name in ("pca", "ica") if name in names]
         try:
-            of_pixels = controls.pixels(dataset.images, rows.numpy(), config["z_dim"], seed=0)
+            z_dim = config["z_dim"]
+            of_pixels = once(lambda: controls.pixels(dataset.images, rows.numpy(), z_dim, seed=0), (images, z_dim))
             codes |= {name: of_pixels[name] for name in chosen}
         except Exception as error:  # a missing baseline must not make a trained run a failed one
             failed |= dict.fromkeys(chosen, why_failed(error))

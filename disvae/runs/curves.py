@@ -12,7 +12,7 @@ from disvae.runs.tags import measured
 FIGURE_EVENTS = ".figures"
 """The end of the name of the event file that holds nothing but the pictures of a trained run."""
 
-MOST_BYTES = 1000
+MOST_EVENT_BYTES = 1000
 """Largest record that is read: those of scalars have about a hundred bytes, those of pictures thousands."""
 
 
@@ -62,7 +62,7 @@ def _scalars(data: bytes) -> Iterator[tuple[str, int, float]]:
         if end + 4 > len(data):
             break
         records.append((data[at : at + 8], data[at + 8 : at + 12]))
-        if end - at <= MOST_BYTES:
+        if end - at <= MOST_EVENT_BYTES:
             records.append((data[at + 12 : end], data[end : end + 4]))
         at = end + 4
     for (record, stored), checksum in zip(records, _masked_crc32c([record for record, _ in records]), strict=True):

@@ -23,8 +23,9 @@ from disvae.sweep.packing import make_packs, most
 from disvae.sweep.pool import Context, Pool, process_context
 from disvae.sweep.record import Sweep, SweepJob
 from disvae.sweep.view import summary, view
-from disvae.system import machine
+from disvae.system import machine, shared
 from disvae.system.overrides import in_words, typed
+from disvae.system.scratch import scratch
 from disvae.system.signals import Interrupted, interruptible
 from disvae.training.job import Job, JobFailed
 
@@ -124,6 +125,9 @@ class Launcher:
         # Finished jobs count, so that a resumed sweep has as many threads.
         slots = min(parallel(config, found), len(self.entries))
         machine.share_threads(slots)
+        folder = scratch() / "shared"
+        folder.mkdir(exist_ok=True)
+        os.environ[shared.SHARED_FOLDER] = str(folder)
         return process_context(), slots, found
 
     def record(self, first: int) -> Sweep:

@@ -319,3 +319,11 @@ class Seconds(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the time since the validation began."""
         self.validation += time.perf_counter() - self.since
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the clock: the held-out sample counts as a validation."""
+        self.on_validation_start(trainer, pl_module)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the time since the held-out sample was begun."""
+        self.on_validation_end(trainer, pl_module)

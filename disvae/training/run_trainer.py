@@ -197,7 +197,7 @@ class RunTrainer:
         if self.parts.at_end.metrics:
             if not self.brief:
                 number = len(self.parts.at_end.fitting(self.built.dataset.factors, self.config["score"]))
-                print(f"Scoring by {number} metrics (final=[] leaves them out) ...", flush=True)
+                print(f"Scoring by {number} metric{'s' * (number != 1)} (final=[] leaves them out) ...", flush=True)
             self.tell("scoring", self.at_step)
             said = evaluate_run(self.run, self.parts.at_end, self.config["score"], built=self.built, device=self.device)
             if not self.brief and said:

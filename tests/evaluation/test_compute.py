@@ -10,6 +10,7 @@ from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL, compute_scores
 from disvae.metric import Metric, ModelMetric, NotApplicable
 from disvae.metric.mig import MIG
+from disvae.system.shared import SHARED_FOLDER
 
 N = 400
 
@@ -230,3 +231,34 @@ def test_noise_in_the_means_of_a_collapsed_model_scores_nothing():
         results[name] = found["mig"].scores["histogram"][MODEL].value
     assert results["foreign"] > 0.9
     assert results["model"] == 0
+
+
+class Counted(Mean):
+    """Counts how often it is computed."""
+
+    calls = 0
+
+    def score(self, codes, factors, names, seed):
+        type(self).calls += 1
+        return super().score(codes, factors, names, seed)
+
+
+def test_runs_of_a_sweep_share_the_scores_of_equal_baselines_and_no_others(monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    factors = np.stack([np.arange(N) % 4, np.arange(N) // 4 % 5], 1)
+    pca = Encoding(rng.normal(size=(N, 2)), factors, ("a", "b"))
+    own = [Encoding(rng.normal(size=(N, 2)), factors, ("a", "b")) for _ in range(2)]
+
+    def scores(of_run, pca=pca):
+        before = Counted.calls
+        sources = {MODEL: [of_run], "pca": [pca], "rotation": [of_run]}
+        found = compute_scores({"mean": Counted()}, sources, repeats=3, seed=0, named=["mean"])["mean"]
+        return found.scores, Counted.calls - before
+
+    alone = [scores(each) for each in own]
+    assert [calls for _, calls in alone] == [12, 12]  # three sources, all rows and three halves
+    monkeypatch.setenv(SHARED_FOLDER, str(tmp_path))
+    shared = [scores(each) for each in own]
+    assert [calls for _, calls in shared] == [12, 8]
+    assert [found for found, _ in shared] == [found for found, _ in alone]
+    assert scores(own[0], replace(pca, codes=pca.codes + 1))[1] == 12
