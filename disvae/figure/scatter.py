@@ -1,5 +1,7 @@
 """Posterior means of images, two latents at a time, coloured by class or by a factor."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -53,7 +55,7 @@ def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) ->
         labels = [class_text(view.encoding.class_name(k, kind)) for kind in np.unique(values)]
         _legend(figure, panels, name, values, labels)
         said += (
-            f", coloured by {name}; one of these latents knows {100 * factor_shares(view)[shown, k].max():.0f} % of it"
+            f", coloured by {name}; one of these latents knows {100 * factor_shares(view)[shown, k].max():.0f}\u00a0% of it"
         )
     figure.suptitle(said, fontsize=10)
     return figure
@@ -89,7 +91,9 @@ def _legend(figure: Figure, panels: np.ndarray, name: str, values: np.ndarray, l
         bar.set_label(f"value of {name}", fontsize=9)
         bar.ax.tick_params(labelsize=8)
         return
-    style = {"title": name, "fontsize": 9, "markerscale": 3, "frameon": False}
-    figure.legend(
-        panels[-1, 0].collections, labels, loc="upper right" if len(panels) > 1 else "outside right center", **style
-    )
+    style: dict[str, Any] = {"title": name, "fontsize": 9, "markerscale": 3, "frameon": False}
+    if len(panels) > 1:
+        style |= {"loc": "upper right", "bbox_to_anchor": (1, 1), "bbox_transform": panels[0, -1].transAxes}
+    else:
+        style["loc"] = "outside right center"
+    figure.legend(panels[-1, 0].collections, labels, **style)

@@ -122,8 +122,8 @@ def _chart(title: str, lines: Sequence[tuple[Curve, Curve | None, str, str]], en
     values = np.concatenate([curve.values for curve, *_ in lines])
     if all(len(curve.steps) < 2 for curve, *_ in lines) or np.ptp(values) <= ROUNDING * np.abs(values).max():
         return title, None  # a point, or a constant, which float32 may round
-    figure = Figure(figsize=(3.9, 2.3), layout="constrained")
-    axes: Axes = figure.add_subplot()
+    figure = Figure(figsize=(3.9, 2.3))
+    axes: Axes = figure.add_axes((0.17, 0.13, 0.8, 0.74))  # a fitted layout would take as long as the drawing
     shown = []
     for curve, error, word, colour in lines:
         shown.append(curve.values[len(curve.values) // 50 :])  # without the first steps, which would flatten the rest
