@@ -54,9 +54,8 @@ def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) ->
         name = view.encoding.factor_names[k]
         labels = [class_text(view.encoding.class_name(k, kind)) for kind in np.unique(values)]
         _legend(figure, panels, name, values, labels)
-        said += (
-            f", coloured by {name}; one of these latents knows {100 * factor_shares(view)[shown, k].max():.0f}\u00a0% of it"
-        )
+        share = f"{100 * factor_shares(view)[shown, k].max():.0f}\u00a0%"
+        said += f", coloured by {name}; one of these latents knows {share} of it"
     figure.suptitle(said, fontsize=10)
     return figure
 
