@@ -21,6 +21,7 @@ from disvae.config import ConfigError
 from disvae.runs.settings import HOW, WEIGHTS, Setting
 from disvae.runs.tags import better, without_labels
 from disvae.runs.verdict import collapsed
+from disvae.statistics.studentized_range import range_quantile
 
 COMPARED_TERMS = (
     "val/elbo",
@@ -88,9 +89,7 @@ def told_apart(one: Estimate, other: Estimate, among: int = 2) -> bool | None:
 @lru_cache(maxsize=1000)
 def _range_quantile(among: int, df: int) -> float:
     """Return the 95 % quantile of the studentised range of `among` means over the square root of 2."""
-    from scipy.stats import studentized_range  # takes a second to import
-
-    return float(studentized_range.ppf(0.95, among, df)) / math.sqrt(2)
+    return range_quantile(0.95, among, df) / math.sqrt(2)
 
 
 MOST_SEEDS = 1000
