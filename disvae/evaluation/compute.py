@@ -166,9 +166,13 @@ def _tasks(
                 seed=seed,
                 with_chance=source == MODEL and repeats > 0,
             )
-            compute_it = partial(once, work, work) if source in FIXED_BASELINES else work
+            compute_it = partial(once, work, work, _succeeded) if source in FIXED_BASELINES else work
             tasks.append(((label, source), not metric.slow, compute_it))  # slow metrics start processes themselves
     return tasks
+
+
+def _succeeded(outcome: MetricOutcome) -> bool:
+    return outcome.reason is None
 
 
 def _scored(encoding: Encoding) -> np.ndarray:

@@ -19,8 +19,11 @@ SHARED_FOLDER = "DISVAE_SHARED"
 T = TypeVar("T")
 
 
-def once(compute: Callable[[], T], key: Any) -> T:
-    """Return compute(), or what another run of the sweep got for an equal `key`, which holds all that it depends on."""
+def once(compute: Callable[[], T], key: Any, shareable: Callable[[T], bool] = lambda result: True) -> T:
+    """Return compute(), or what another run of the sweep got for an equal `key`, which holds all that it depends on.
+
+    A result that is not `shareable`, such as a failure, is not kept.
+    """
     folder = os.environ.get(SHARED_FOLDER)
     if folder is None:
         return compute()
@@ -29,6 +32,8 @@ def once(compute: Callable[[], T], key: Any) -> T:
         found: T = pickle.loads(path.read_bytes())
         return found
     result = compute()
+    if not shareable(result):
+        return result
     with contextlib.suppress(OSError):  # a full disk, or a sweep that has ended: others compute it again
         file, temporary = tempfile.mkstemp(dir=folder)
         with open(file, "wb") as stream:

@@ -24,6 +24,9 @@ def test_equal_keys_are_computed_once_in_a_sweep_and_each_time_without(monkeypat
     for other in (("mig", np.arange(4), {"bins": 20}), ("mig", np.arange(3), {"bins": 21})):
         once(compute, other)
     assert len(calls) == 5
+    for _ in range(2):
+        once(compute, "failed", lambda result: False)
+    assert len(calls) == 7
     assert len(list(tmp_path.iterdir())) == 3  # no temporary file is left
     monkeypatch.setenv(SHARED_FOLDER, str(tmp_path / "ended"))  # the sweep removes its folder before its last job ends
     assert once(compute, key)["codes"].sum() == 15
