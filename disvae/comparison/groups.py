@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 from disvae.comparison.row import CHECKSUM, Row
 from disvae.config import ConfigError
 from disvae.runs.settings import HOW, WEIGHTS, Setting
-from disvae.runs.tags import better, without_labels
+from disvae.runs.tags import better, of_several_runs, without_labels
 from disvae.runs.verdict import collapsed
 from disvae.statistics.studentized_range import range_quantile
 
@@ -40,7 +40,10 @@ FAILED = ("failed", "diverged")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over n seeds with its 95 % confidence interval (n - 1 degrees of freedom); one seed has no interval."""
+    """A mean over n seeds with its 95 % confidence interval (n - 1 degrees of freedom).
+
+    One seed has no interval, nor have values that each compare all seeds.
+    """
 
     mean: float
     low: float | None
@@ -54,7 +57,7 @@ class Estimate:
 
     @property
     def half(self) -> float | None:
-        """Return half the width of the interval; None for one seed."""
+        """Return half the width of the interval; None if there is none."""
         return None if self.high is None else self.high - self.mean
 
     @cached_property
@@ -63,18 +66,18 @@ class Estimate:
         return math.sqrt(math.fsum((value - self.mean) ** 2 for value in self.values) / (self.n - 1))
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Return the mean and the interval of one or more values."""
+def estimate(values: Sequence[float], tag: str = "") -> Estimate:
+    """Return the mean and the interval of one or more values of a tag."""
     one = Estimate(fmean(values), None, None, tuple(values))
-    if one.n == 1:
+    if one.n == 1 or of_several_runs(tag):
         return one
     half = _quantile(one.n - 1) * one.sd / one.n**0.5
     return Estimate(one.mean, one.mean - half, one.mean + half, one.values)
 
 
 def told_apart(one: Estimate, other: Estimate, among: int = 2) -> bool | None:
-    """Return whether the 95 % interval of the difference of two of `among` groups excludes 0; None for one seed."""
-    if one.n == 1 or other.n == 1:
+    """Return whether the 95 % interval of the difference of two of `among` groups excludes 0; None without one."""
+    if one.half is None or other.half is None:
         return None
     a, b = (e.sd**2 / e.n for e in (one, other))
     difference = abs(one.mean - other.mean)
@@ -99,10 +102,10 @@ MOST_SEEDS = 1000
 def seeds_to_tell_apart(one: Estimate, other: Estimate) -> int | None:
     """Return how many seeds of each of two groups tell them apart with a power of 80 %, if they differ as these do.
 
-    It is the least n whose Welch interval is exceeded by the difference plus a normal quantile. None for a single seed,
-    equal means, or more than MOST_SEEDS.
+    It is the least n whose Welch interval is exceeded by the difference plus a normal quantile. None without intervals,
+    for equal means, or more than MOST_SEEDS.
     """
-    if one.n == 1 or other.n == 1 or one.mean == other.mean:
+    if one.half is None or other.half is None or one.mean == other.mean:
         return None
     spread = math.hypot(one.sd, other.sd)
     for n in range(2, MOST_SEEDS + 1):
@@ -133,7 +136,7 @@ class Group:
         """Return the estimate over the seeds that have the tag; None if no seed has it."""
         if tag not in self._estimates:
             values = [row.metrics[tag] for row in self.rows if _number(row.metrics.get(tag))]
-            self._estimates[tag] = estimate(values) if values else None
+            self._estimates[tag] = estimate(values, tag) if values else None
         return self._estimates[tag]
 
     def error(self, tag: str) -> float | None:
@@ -160,7 +163,7 @@ class Ranked:
     place: int
     group: Group
     estimate: Estimate
-    told_apart: bool | None  # None: not known, one seed
+    told_apart: bool | None  # None: not known, for example with one seed
     best: bool = False  # in the first place, among several groups and not collapsed
 
 

@@ -17,7 +17,7 @@ from disvae.comparison.row import Row
 from disvae.runs.atomic import write_atomically
 from disvae.runs.settings import Setting, supervision
 from disvae.runs.tables import Cell, Head, Table, few_images, number, number_cell
-from disvae.runs.tags import better, said, short, titled, without_labels
+from disvae.runs.tags import better, of_several_runs, said, short, titled, without_labels
 from disvae.runs.terminal import needed_width, print_whole, rich_table
 from disvae.runs.verdict import collapsed
 
@@ -102,6 +102,8 @@ def trust(comparison: Comparison, sort: str) -> str:
         return ""
     known = [each.told_apart for each in others if each.told_apart is not None]
     what = f"by {short(sort)} the best is {_best(ranked[0], sort)}; it is"
+    if of_several_runs(sort):
+        return f"{what} not known how sure this is, because each group has one value, a comparison of its seeds"
     if not known:
         return f"{what} told apart from no other: this needs at least two seeds of each group, better three"
     if not any(known):

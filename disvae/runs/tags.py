@@ -68,6 +68,11 @@ def is_shown(tag: str) -> bool:
     return not known.get("unsupervised") and score == headline and "/" not in score and not score.endswith("_se")
 
 
+def of_several_runs(tag: str) -> bool:
+    """Return whether a score compares the seeds of a group, so that its values for them are no independent ones."""
+    return tag.partition("/")[0].endswith("-runs")
+
+
 def measured(tag: str) -> str:
     """Return the name of the value that a logger holds under a tag: `val/kl/03` for `verbose/val/kl/03`."""
     return f"train/{tag.removeprefix(_TRAIN)}" if tag.startswith(_TRAIN) else tag.removeprefix(_DETAILS)

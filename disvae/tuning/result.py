@@ -39,8 +39,11 @@ def how_sure(ranked: Sequence[Candidate]) -> str:
     rung = len(ranked[1].values) - 1
     first, second = ranked[0].values[rung], ranked[1].values[rung]
     apart = told_apart(first, second)
-    known = {True: "the seeds tell them apart (Welch, 95 %)", False: "the seeds do not tell them apart (Welch, 95 %)"}
-    said = "one seed each says nothing about other seeds" if apart is None else known[apart]
+    said = f"the seeds {'tell' if apart else 'do not tell'} them apart (Welch, 95 %)"
+    if apart is None:
+        one = "one seed each says nothing about other seeds"
+        together = "the score compares the seeds of a candidate, so they do not say how sure this is"
+        said = one if first.n == 1 or second.n == 1 else together
     return f"second: {ranked[1].name}, {abs(first.mean - second.mean):.3g} away; {said}"
 
 

@@ -128,7 +128,7 @@ class Trials:
             row.metrics[self.goal.tag] for row in rows if row.state == "finished" and self.goal.tag in row.metrics
         ]
         if values:
-            candidate.values.append(estimate(values))
+            candidate.values.append(estimate(values, self.goal.tag))
             candidate.folders = tuple(str(run.path) for run in runs)
         else:
             errors = [row.error.splitlines()[0] for row in rows if row.error]

@@ -241,6 +241,14 @@ def test_filters_keep_jobs_without_a_run_unless_what_was_typed_contradicts():
     assert found.failed == (jobs[0],)
 
 
+def test_values_that_each_compare_all_seeds_have_no_interval_and_tell_nothing_apart():
+    one, other = (estimate([value, value], "metric-runs/udr/spearman") for value in (0.22, 0.13))
+    assert (one.mean, one.n, one.half) == (0.22, 2, None)
+    assert told_apart(one, other) is None
+    assert told_apart(one, other, among=5) is None
+    assert seeds_to_tell_apart(one, other) is None
+
+
 @pytest.mark.parametrize(
     ("where", "by", "message"),
     [

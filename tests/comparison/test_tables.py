@@ -282,3 +282,15 @@ def test_the_csv_states_what_training_knew(tmp_path):
     write_csv(compare(rows), tmp_path / "results.csv")
     with open(tmp_path / "results.csv", encoding="utf-8", newline="") as file:
         assert sorted(each["supervision"] for each in csv.DictReader(file)) == ["factors", "none"]
+
+
+def test_an_order_by_udr_is_not_said_to_be_sure():
+    rows = [row(beta, seed, metrics={TAG: udr}) for beta, udr in ((1, 0.13), (2, 0.12), (4, 0.22)) for seed in (0, 1)]
+    (of,) = compare(rows, tags=[TAG])
+    assert trust(of, TAG).endswith(
+        "it is not known how sure this is, because each group has one value, a comparison of its seeds"
+    )
+    text = shown(of, [TAG])
+    assert "±0" not in text
+    assert "0.22 ★" in text
+    assert "0.13 ≈" not in text

@@ -57,6 +57,15 @@ def test_the_best_third_goes_on_and_comes_first(sign, best, second):
     assert how_sure(ranked).startswith(f"second: {second}, 30 away; the seeds tell them apart")
 
 
+def test_udr_has_one_value_for_all_seeds_so_nothing_is_told_apart():
+    candidates = [Candidate((f"beta={beta}",)) for beta in (2, 16)]
+    for each, udr in zip(candidates, (0.13, 0.22), strict=True):
+        each.values.append(estimate([udr, udr], "metric-runs/udr/spearman"))
+    assert "they do not say how sure this is" in how_sure(candidates)
+    (first, _) = result_table(candidates, [10], "metric-runs/udr/spearman").rows
+    assert first[1].text == "0.13"
+
+
 def test_a_candidate_that_fails_is_left_behind_with_its_reason():
     candidates = [Candidate(("beta=1",)), Candidate(("beta=2",))]
     ranked = climb(candidates, [10, 30], trained({"beta=1": None, "beta=2": 1.0}, []), 1)
