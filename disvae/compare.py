@@ -137,7 +137,8 @@ def tags_of(name: str, rows: Sequence[Row]) -> list[str]:
     for tag in (name, f"metric/{name}", f"val/{name}", f"val/overlap/{name}", f"val/structure/{name}"):
         if tag in known:
             return [tag]
-    of_metric = [tag for tag in known if tag.startswith((f"metric/{name}/", f"{name}/")) and tag.count("/") == 2]
+    stages = (f"metric/{name}/", f"metric-runs/{name}/", f"{name}/")
+    of_metric = [tag for tag in known if tag.startswith(stages) and tag.count("/") == 2]
     if of_metric:
         return of_metric
     names = dict.fromkeys([short(tag) for tag in known] + [tag.split("/")[1] for tag in known if "metric" in tag])

@@ -115,7 +115,8 @@ def trust(comparison: Comparison, sort: str) -> str:
 def _best(first: Ranked, sort: str) -> str:
     """Return the first group in words, with its best seed, which is read from the seeds and so too good."""
     rows = [row for row in first.group.rows if sort in row.metrics]
-    seed = max(rows, key=lambda row: better(sort) * row.metrics[sort]) if len(rows) > 1 else None
+    several = len(rows) > 1 and not of_several_runs(sort)
+    seed = max(rows, key=lambda row: better(sort) * row.metrics[sort]) if several else None
     at = "" if seed is None else f", its best seed {seed.settings.get('seed'):g} ({seed.metrics[sort]:.3g})"
     return f"{first.group.name}{at}"
 
