@@ -14,9 +14,9 @@ from disvae.data.factors import binned, is_continuous
 from disvae.encoding import Encoding
 from disvae.evaluation.confidence import MetricOutcome, Score, attempt, jackknife, of_codes, require_factors
 from disvae.metric import Metric, ModelMetric, NotApplicable
+from disvae.runs.shared import once
 from disvae.statistics.latents import informative
 from disvae.system.scratch import scratch
-from disvae.system.shared import once
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from disvae.runs.checkpoint import load
 from disvae.runs.digests import file_digest, is_known, recorded
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
+from disvae.runs.shared import once
 from disvae.system.instantiate import make
-from disvae.system.shared import once
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)

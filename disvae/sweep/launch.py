@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from disvae.config import ConfigError
 from disvae.runs.folder import digest, readable
 from disvae.runs.provenance import now
+from disvae.runs.shared import SHARED_FOLDER
 from disvae.sweep import devices
 from disvae.sweep.axes import varied
 from disvae.sweep.entry import Entry
@@ -23,7 +24,7 @@ from disvae.sweep.packing import make_packs, most
 from disvae.sweep.pool import Context, Pool, process_context
 from disvae.sweep.record import Sweep, SweepJob
 from disvae.sweep.view import summary, view
-from disvae.system import machine, shared
+from disvae.system import machine
 from disvae.system.overrides import in_words, typed
 from disvae.system.scratch import scratch
 from disvae.system.signals import Interrupted, interruptible
@@ -127,7 +128,7 @@ class Launcher:
         machine.share_threads(slots)
         folder = scratch() / "shared"
         folder.mkdir(exist_ok=True)
-        os.environ[shared.SHARED_FOLDER] = str(folder)
+        os.environ[SHARED_FOLDER] = str(folder)
         return process_context(), slots, found
 
     def record(self, first: int) -> Sweep:

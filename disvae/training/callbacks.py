@@ -290,7 +290,7 @@ class StopOnSignal(pl.Callback):
 
 
 class Seconds(pl.Callback):
-    """Count the seconds spent on steps and on validations. It has to be the last callback.
+    """Count the seconds spent on steps, on validations and on the held-out sample. It has to be the last callback.
 
     A GPU makes its steps while the program goes on, so the steps get all the time from the first one on that is spent
     neither on validations, their scores and pictures, nor on checkpoints.
@@ -299,6 +299,7 @@ class Seconds(pl.Callback):
     def __init__(self, checkpoints: Sequence[Checkpoints]) -> None:
         self.checkpoints = checkpoints
         self.validation = 0.0
+        self.held_out = 0.0
         self.training = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -321,9 +322,9 @@ class Seconds(pl.Callback):
         self.validation += time.perf_counter() - self.since
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the clock: the held-out sample counts as a validation."""
-        self.on_validation_start(trainer, pl_module)
+        """Look at the clock."""
+        self.since = time.perf_counter()
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the time since the held-out sample was begun."""
-        self.on_validation_end(trainer, pl_module)
+        self.held_out += time.perf_counter() - self.since

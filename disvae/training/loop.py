@@ -128,7 +128,8 @@ class Training:
             self.trainer.test(self.module, datamodule=self.data, verbose=False)
             for run, of_run in zip(live, metrics, strict=True):
                 of_run |= {f"held_out/{name}": value for name, value in run.module.evaluation.items()}
-        seconds = {"training": self.seconds.training, "validation": self.seconds.validation}
+        scored = self.seconds.validation + self.seconds.held_out
+        seconds = {"training": self.seconds.training, "validation": scored}
         seconds["checkpoints, curves and the rest"] = time.perf_counter() - started - sum(seconds.values())
         for run, of_run in zip(live, metrics, strict=True):
             if run.member.live:  # or else it failed on the held-out sample

@@ -10,7 +10,7 @@ from disvae.encoding import Encoding
 from disvae.evaluation.compute import MODEL, compute_scores
 from disvae.metric import Metric, ModelMetric, NotApplicable
 from disvae.metric.mig import MIG
-from disvae.system.shared import SHARED_FOLDER
+from disvae.runs.shared import SHARED_FOLDER
 
 N = 400
 

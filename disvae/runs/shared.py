@@ -8,10 +8,12 @@ import contextlib
 import hashlib
 import os
 import pickle
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+from disvae.config import ConfigError
+from disvae.runs.atomic import write_atomically
 
 SHARED_FOLDER = "DISVAE_SHARED"
 """The environment variable that holds the folder."""
@@ -34,9 +36,6 @@ def once(compute: Callable[[], T], key: Any, shareable: Callable[[T], bool] = la
     result = compute()
     if not shareable(result):
         return result
-    with contextlib.suppress(OSError):  # a full disk, or a sweep that has ended: others compute it again
-        file, temporary = tempfile.mkstemp(dir=folder)
-        with open(file, "wb") as stream:
-            pickle.dump(result, stream)
-        os.replace(temporary, path)
+    with contextlib.suppress(ConfigError):  # a full disk, or a sweep that has ended: others compute it again
+        write_atomically(path, pickle.dumps(result))
     return result

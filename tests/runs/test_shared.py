@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from disvae.system.shared import SHARED_FOLDER, once
+from disvae.runs.shared import SHARED_FOLDER, once
 
 
 def test_equal_keys_are_computed_once_in_a_sweep_and_each_time_without(monkeypatch, tmp_path):
