@@ -140,7 +140,7 @@ class _Sections:
             tags = tags[room - MOST_PANELS :] if room < MOST_PANELS else tags
             if len(pages) > MOST_PANELS:
                 yield f"{len(pages) - MOST_PANELS} more parts are not drawn; filter with SETTING=VALUE."
-        yield from _left_out(_in_table(comparison, sort) - min(len(tags), MOST_PANELS))
+        yield from _left_out(len(_in_table(comparison, sort)) - min(len(tags), MOST_PANELS))
 
     def _maps(self, comparison: Comparison, sort: str) -> Iterator[Part]:
         of = figures.maps(comparison)
@@ -157,7 +157,7 @@ class _Sections:
         ]
         if pictures:
             yield Panels(pictures)
-        yield from _left_out(_in_table(comparison, sort) - min(len(tags), room))
+        yield from _left_out(len(_in_table(comparison, sort)) - min(len(tags), room))
 
     def _fronts(self, comparison: Comparison, sort: str) -> Iterator[Part]:
         tags = [t for t in _first(sort, comparison.tags) if t.startswith("metric") and better(t)]
@@ -269,16 +269,15 @@ def _first(sort: str, tags: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([sort, *tags]))
 
 
-def _in_table(comparison: Comparison, sort: str) -> int:
-    return sum(bool(comparison.rank(tag)) for tag in _first(sort, comparison.tags))
+def _in_table(comparison: Comparison, sort: str) -> list[str]:
+    return [tag for tag in _first(sort, comparison.tags) if comparison.rank(tag)]
 
 
 def _drawn(comparison: Comparison, sort: str) -> list[str]:
     """Return the tags that have pictures: those asked for, or the headline score of each metric, and terms."""
-    tags = [tag for tag in _first(sort, comparison.tags) if comparison.rank(tag)]
-    if list(comparison.tags) != comparison.headline:
-        return tags
-    return [tag for tag in tags if tag == sort or is_shown(tag)]
+    tags = _in_table(comparison, sort)
+    asked = list(comparison.tags) != comparison.headline
+    return tags if asked else [tag for tag in tags if tag == sort or is_shown(tag)]
 
 
 def _left_out(count: int) -> Iterator[str]:
