@@ -31,9 +31,9 @@ def rendered(drawn: Drawn) -> tuple[bytes, str]:
     if isinstance(drawn, Figure):
         file = io.BytesIO()
         _enlarge_type(drawn)
-        drawn.savefig(file, format="png", dpi=DPI * TYPE, facecolor="white")
+        _pixels(drawn, DPI * TYPE).save(file, "PNG")
         return file.getvalue(), ".png"
-    frames = [_pixels(frame) for frame in drawn]
+    frames = [_pixels(frame, DPI) for frame in drawn]
     palette = _palette(frames)
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     file = io.BytesIO()
@@ -49,9 +49,9 @@ def _enlarge_type(figure: Figure) -> None:
         text.set_wrap(True)
 
 
-def _pixels(frame: Figure) -> Image.Image:
-    frame.set(dpi=DPI, facecolor="white")
-    canvas: Any = FigureCanvasAgg(frame)
+def _pixels(figure: Figure, dpi: float) -> Image.Image:
+    figure.set(dpi=dpi, facecolor="white")
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()  # savefig would draw twice
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
