@@ -22,6 +22,7 @@ argument, 130 for Ctrl-C and 143 for SIGTERM.
 """
 
 import difflib
+import gc
 import logging
 import os
 import re
@@ -56,6 +57,7 @@ def compare_paths(arguments: Sequence[str]) -> None:
     targets = {name: _target(name, options.get(name), places) for name in ("csv", "report")}
     with_udr, with_traversals = _flag("udr", options, False), _flag("traversals", options, True)
     rows = collect(places, tags := _list(options.get("tags", "")))
+    gc.freeze()  # the rows live to the end, and with thousands of them every garbage collection would walk through them
     for row in rows:
         check_plugins(row.plugins, row.path or Path(row.name))
     chosen = [tag for name in _list(options.get("metric", "")) for tag in tags_of(name, rows)]

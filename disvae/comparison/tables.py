@@ -314,9 +314,8 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
             row.error,
             supervision(str(row.settings["objective"])) if "objective" in row.settings else "",
             *(shown(row.settings[name]) if name in row.settings else "" for name in settings),
-            *(cells.get(name, "") for name in values),
         ]
-        writer.writerow(map(_csv_cell, line))
+        writer.writerow([*map(_csv_cell, line), *(cells.get(name, "") for name in values)])
     write_atomically(path, text.getvalue())
 
 
