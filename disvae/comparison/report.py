@@ -38,7 +38,7 @@ from disvae.runs.tables import Cell, Head, Table, number_cell
 from disvae.runs.tags import better, is_shown, short
 from disvae.system.imports import loading
 
-MOST_PANELS = 16
+MOST_PANELS = 24
 """Most figures of one kind for each dataset; the tables hold all scores."""
 
 MOST_COMMANDS = 6
