@@ -23,6 +23,9 @@ RISING = 0.02
 SHORT = 5_000
 """A run of fewer steps may look collapsed only because its latents are not in use yet."""
 
+LOWER = {"beta": 4, "objective.gamma": 10}
+"""By what a weight is divided that may have made a run collapse."""
+
 _MODEL = "model"
 """Name of the source in scores.json that is no baseline."""
 
@@ -57,10 +60,10 @@ def suspects(config: Mapping[str, Any]) -> list[str]:
     settings = flat_settings(config)
     own = [name for name in settings if re.fullmatch(r"objective\.\w+(\.value)?", name) and name[10:] not in settings]
     numbers = {name: value for name, value in settings.items() if isinstance(value, float)}
-    weights = [name for name in (*WEIGHTS, *own) if numbers.get(name, 0) > 0]
+    weights = [name for name in (*WEIGHTS, *own) if numbers.get(name, 0) > 0 and name != "capacity"]  # C is a target
     found = []
     for name in weights[:1]:
-        hint = f" (try beta={numbers[name] / 4:g})" if name == "beta" else ""
+        hint = f" (try {name}={numbers[name] / LOWER[name]:g})" if name in LOWER else ""
         found.append(f"{name.removesuffix('.value')}={numbers[name]:g}{hint}")
         if settings.get(f"schedule.{name}") == "constant":
             found.append(f"schedule@schedule.{name}=constant (try linear, a warm-up)")
@@ -150,11 +153,15 @@ def _disentanglement(metrics: Mapping[str, float], above: list[str], others: lis
 
 
 def _advice(config: Mapping[str, Any], metrics: Mapping[str, float], rising: bool, disentangled: bool) -> str:
-    beta = flat_settings(config).get("beta")
+    settings = flat_settings(config)
+    beta = settings.get("beta")
     if collapsed(metrics):
         steps, ways = config["steps"], []
-        if isinstance(beta, float) and beta > 0:
-            ways.append(f"beta={beta / 4:g} or schedule@schedule.beta=linear (a warm-up)")
+        for name, by in LOWER.items():
+            weight = settings.get(name)
+            if isinstance(weight, float) and weight > 0:
+                warm_up = " or schedule@schedule.beta=linear (a warm-up)" if name == "beta" else ""
+                ways.append(f"{name}={weight / by:g}{warm_up}")
         if rising or steps < SHORT or not ways:
             ways.insert(0, f"steps={max(2 * steps, SHORT)}, because short runs look like this, too")
         return f"Next: try {'; if that is not enough, '.join(ways)}."

@@ -41,7 +41,7 @@ FACTOR_VAE = ("objective=factor_vae", "objective.width=32", "objective.layers=2"
 NUMBERS = {
     "vae": ("objective=vae",),
     "beta_vae": ("objective=beta_vae", "beta=4"),
-    "capacity": ("objective=capacity", "schedule.capacity.value=5"),
+    "capacity": ("objective=capacity", "objective.gamma=1000", "schedule.capacity.value=5"),
     "beta_tc": ("objective=beta_tc", "beta=6"),
     "beta_tc-mss": ("objective=beta_tc", "beta=6", "objective.estimator=mss", "objective.mi_weight=0.5"),
     "factor_vae": FACTOR_VAE,

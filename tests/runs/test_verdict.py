@@ -65,6 +65,12 @@ def test_a_collapsed_run_is_called_that_and_is_trained_longer_before_its_beta_is
     assert _advice(long, DEAD, True, False).startswith(longer.format(20000))
     no_beta = {**CONFIG, "objective": {"_target_": "disvae.objective.vae.VAE"}}
     assert _advice(no_beta, DEAD, False, False) == f"{longer.format(5000)}."
+    capacity = {
+        **no_beta,
+        "steps": 10_000,
+        "objective": {"_target_": "disvae.objective.capacity.Capacity", "gamma": 1000.0},
+    }
+    assert _advice(capacity, DEAD, False, False) == "Next: try objective.gamma=100."
 
 
 @pytest.mark.parametrize(
@@ -72,9 +78,9 @@ def test_a_collapsed_run_is_called_that_and_is_trained_longer_before_its_beta_is
     [
         (("beta=8",), ["beta=8 (try beta=2)", "schedule@schedule.beta=constant (try linear, a warm-up)"]),
         (("schedule@schedule.beta=cosine",), ["beta=4 (try beta=1)", "schedule.beta.until=0.33"]),
-        (("objective=capacity",), ["capacity=25", "schedule.capacity.until=0.33"]),
+        (("objective=capacity",), ["objective.gamma=100 (try objective.gamma=10)", "optimizer.lr=0.0005"]),
         (("objective=control_vae",), ["objective.target=25", "optimizer.lr=0.0005"]),
-        (("objective=factor_vae",), ["objective.gamma=35", "optimizer.lr=0.0005"]),
+        (("objective=factor_vae",), ["objective.gamma=35 (try objective.gamma=3.5)", "optimizer.lr=0.0005"]),
         (("objective=vae", "likelihood=gaussian"), ["likelihood.scale=1", "optimizer.lr=0.0005"]),
         (("objective=vae",), ["optimizer.lr=0.0005", "batch_size=64"]),
     ],
