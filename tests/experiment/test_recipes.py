@@ -123,7 +123,7 @@ def test_the_list_names_every_recipe_with_cost_and_verdicts(tmp_path, capsys):
     recipes([f"out={tmp_path}"])
     said = capsys.readouterr().out
     assert all(name in said for name in RECIPES)
-    assert re.search(r"20 minutes on 2 cores; 1 not decidable with these seeds, 1 outside \(20\d\d-\d\d-\d\d\)", said)
+    assert re.search(r"30 minutes on 2 cores; 1 not decidable with these seeds, 1 outside \(20\d\d-\d\d-\d\d\)", said)
 
 
 def test_an_unknown_recipe_and_one_without_runs_are_refused(tmp_path):
