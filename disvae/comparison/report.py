@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,6 +38,7 @@ from disvae.runs.settings import Setting
 from disvae.runs.tables import Cell, Head, Table, number_cell
 from disvae.runs.tags import better, is_shown, short
 from disvae.system.imports import loading
+from disvae.system.parallel import computed
 
 MOST_PANELS = 24
 """Most figures of one kind for each dataset; the tables hold all scores."""
@@ -90,26 +92,33 @@ class _Sections:
         """Return for each section the datasets that have content for it, with this content."""
         tags = [(each, main_tag(each, sort)) for each in self.comparisons]
         ranked = [(each, tag) for each, tag in tags if each.groups and tag is not None]
-        drawn: dict[str, Callable[[Comparison, str], Iterable[Any]]] = {
+        tables: dict[str, list[tuple[str, Any]]] = {  # before the pictures: both use the same estimates
+            "groups": [(each.dataset, _groups(each, tag)) for each, tag in tags],
+            "without_result": [(each.dataset, listed) for each in self.comparisons for listed in self._listed(each)],
+            "runs": [(each.dataset, self._runs(each)) for each in self.comparisons if each.finished],
+        }
+        draw: dict[str, Callable[[Comparison, str], Iterable[Any]]] = {
+            "traversals": self._traversals if with_traversals else lambda comparison, tag: [],  # the longest one first
             "along": self._along,
             "steps": self._steps,
             "maps": self._maps,
             "fronts": self._fronts,
             "overlap": self._overlap,
             "codes": self._codes,
-            "traversals": self._traversals if with_traversals else lambda comparison, tag: [],
             "schedules": self._schedules,
             "choices": self._choices,
         }
-        sections = {
-            name: [(each.dataset, content) for each, tag in ranked if (content := list(draw(each, tag)))]
-            for name, draw in drawn.items()
-        }
-        return sections | {
-            "groups": [(each.dataset, _groups(each, tag)) for each, tag in tags],
-            "without_result": [(each.dataset, listed) for each in self.comparisons for listed in self._listed(each)],
-            "runs": [(each.dataset, self._runs(each)) for each in self.comparisons if each.finished],
-        }
+        parts = [(name, each, tag) for name in draw for each, tag in ranked]
+
+        def content_of(name: str, each: Comparison, tag: str) -> list[Any]:
+            return list(draw[name](each, tag))
+
+        contents = computed([partial(content_of, *part) for part in parts])
+        drawn: dict[str, list[tuple[str, Any]]] = {name: [] for name in draw}
+        for (name, each, _), content in zip(parts, contents, strict=True):
+            if content:
+                drawn[name].append((each.dataset, content))
+        return tables | drawn
 
     def _along(self, comparison: Comparison, sort: str) -> Iterator[Part]:
         tags = _drawn(comparison, sort)
