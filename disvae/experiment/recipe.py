@@ -39,8 +39,8 @@ if TYPE_CHECKING:  # imported when the sweep is over: the command line must star
 RECIPES = "recipes"
 """The folder of the findings, in the folder `out` of the runs."""
 
-NO_CHANGE = ("experiment", "out", "launcher", "force")
-"""Overrides that leave the runs of a recipe what they are."""
+NO_CHANGE = ("experiment", "out", "launcher", "force", "dataset.path")
+"""Overrides that leave the runs of a recipe what they are; a data file counts by its checksum, wherever it is."""
 
 
 class Recipe(Callback):
@@ -77,7 +77,8 @@ class Recipe(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Judge the claims, print the table and write the findings."""
-        typed = [o for o in config.hydra.overrides.task if o.partition("=")[0].partition(".")[0] not in NO_CHANGE]
+        keys = {override: override.partition("=")[0] for override in config.hydra.overrides.task}
+        typed = [override for override, key in keys.items() if not {key, key.partition(".")[0]} & {*NO_CHANGE}]
         self.conclude(str(config.hydra.runtime.choices["experiment"]), Path(config.out), typed)
 
     def conclude(self, name: str, out: Path, changed: Sequence[str]) -> None:

@@ -117,6 +117,13 @@ def test_findings_are_printed_stored_and_drawn(tmp_path, capsys):
     assert stored(tmp_path, "plain")["claims"].keys() == {"a", "b"}
 
 
+def test_where_data_lie_and_how_jobs_run_does_not_change_a_recipe(tmp_path):
+    typed = ["experiment=plain", "dataset.path=/data", "launcher.processes=1", "dataset.size=8", "steps=1"]
+    hydra = {"overrides": {"task": typed}, "runtime": {"choices": {"experiment": "plain"}}}
+    Plain(claims=NODE, cost="no time").on_multirun_end(OmegaConf.create({"out": str(tmp_path), "hydra": hydra}))
+    assert stored(tmp_path, "plain")["changed"] == ["dataset.size=8", "steps=1"]
+
+
 def test_the_list_names_every_recipe_with_cost_and_verdicts(tmp_path, capsys):
     Plain(claims=NODE, cost="no time").conclude("burgess_capacity", tmp_path, [])
     capsys.readouterr()
