@@ -38,6 +38,7 @@ OTHER_WORDS = {
     "data": "dataset",
     "output": "out",
     "name": "out",
+    "hydra.sweeper.n_trials": "hydra.sweeper.trials",
 }
 """Names that other programs have for a setting."""
 
