@@ -182,7 +182,11 @@ def claims(node: Mapping[str, Any]) -> dict[str, Claim]:
 
 
 def judge(wanted: Mapping[str, Claim], runs: Sequence[Curves], exact: Mapping[str, float]) -> dict[str, Finding]:
-    """Return a finding for each claim; one with `each` gives one for each value of that setting."""
+    """Return a finding for each claim; one with `each` gives one for each value of that setting.
+
+    Raises:
+        ConfigError: a claim is about several runs of one seed.
+    """
     found = {}
     for name, claim in wanted.items():
         for label, one in _expanded(name, claim, runs):
@@ -219,12 +223,24 @@ def _by_seed(claim: Claim, runs: Sequence[Curves]) -> dict[Setting, float | None
     asked = _seeds(run for run in runs if _matches(run, claim.where))
     if claim.along is not None:
         return {seed: _correlation(of, claim) for seed, of in asked.items()}
-    mine = {seed: _value(of, claim) for seed, of in asked.items()}
+    mine = {seed: _value(_one(of, claim), claim) for seed, of in asked.items()}
     if claim.against is None:
         return mine
     others = _seeds(run for run in runs if _matches(run, claim.against))
-    theirs = {seed: _value(others.get(seed, []), claim) for seed in mine}
+    theirs = {seed: _value(_one(others.get(seed, []), claim), claim) for seed in mine}
     return {seed: _compared(value, theirs[seed], claim.by) for seed, value in mine.items()}
+
+
+def _one(runs: Sequence[Curves], claim: Claim) -> Sequence[Curves]:
+    """Return the runs of one seed, of which a claim names only one: the mean of two would be of neither."""
+    if len(runs) > 1:
+        first, second = runs[0].settings, runs[1].settings
+        differ = [name for name in {**first, **second} if first.get(name) != second.get(name)]
+        raise ConfigError(
+            f"the claim {claim.says!r} is about {len(runs)} runs of one seed, which differ in {', '.join(differ)}: "
+            "name one of them in where and against, or give each or along"
+        )
+    return runs
 
 
 def _compared(one: float | None, other: float | None, by: str) -> float | None:
@@ -241,7 +257,7 @@ def _seeds(runs: Iterable[Curves]) -> dict[Setting, list[Curves]]:
 
 
 def _value(runs: Sequence[Curves], claim: Claim) -> float | None:
-    """Return the mean of the values that a claim names over the runs of one seed."""
+    """Return the mean of the values that a claim names."""
     return _mean(run.read(name, claim.steps) for run in runs for name in _names(claim))
 
 

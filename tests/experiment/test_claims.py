@@ -48,6 +48,15 @@ def test_runs_are_compared_seed_by_seed(by, value):
     assert of.values == pytest.approx(value)
 
 
+def test_a_claim_about_several_runs_of_a_seed_is_refused():
+    runs = [run(0, 1.0, 2.0), run(0, 4.0, 4.0), run(1, 1.0, 4.0)]
+    with pytest.raises(ConfigError, match="the claim 'x' is about 2 runs of one seed, which differ in beta: name one"):
+        found(runs)
+    with pytest.raises(ConfigError, match="differ in beta"):
+        found([*runs, run(0, 1.0, 3.0, "beta_tc")], where={"objective": "beta_tc"}, against={"objective": "beta_vae"})
+    assert found(runs, where={"beta": 1})["it"].values == (2.0, 4.0)
+
+
 def test_a_run_without_the_value_is_missing_and_decides_nothing():
     runs = [run(0, 4.0, 2.0), run(1, 4.0, 2.0), Curves({"seed": 2, "beta": 4.0}, {})]
     of = found(runs, band=[1, 3])["it"]

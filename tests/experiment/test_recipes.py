@@ -1,5 +1,6 @@
 """Recipes: every YAML composes into claims about runs that its sweep makes, and findings are stored and listed."""
 
+import itertools
 import json
 import math
 import re
@@ -12,7 +13,7 @@ from omegaconf import OmegaConf
 from disvae.config import ConfigError, check_values, conf_dir, resolved
 from disvae.evaluation.codes_file import write
 from disvae.experiment.burgess_capacity import shares
-from disvae.experiment.claims import Curves, claims
+from disvae.experiment.claims import Curves, claims, judge
 from disvae.experiment.higgins_2d_shapes import Higgins2DShapes
 from disvae.experiment.locatello_protocol import LocatelloProtocol
 from disvae.experiment.recipe import Recipe, stored
@@ -35,16 +36,10 @@ def values(params):
 
 
 def jobs(name):
-    """The settings of the runs of a recipe: for each axis all values, the others at their first."""
+    """The settings of the runs of one seed of a recipe."""
     params = composed_recipe(name).hydra.sweeper.params or {}
-    axes = {key: [value.strip() for value in values(str(text))] for key, text in params.items() if key != "seed"}
-    first = [f"{key}={of[0]}" for key, of in axes.items()]
-    made = [
-        [*(o for o in first if not o.startswith(f"{key}=")), f"{key}={value}"]
-        for key, of in axes.items()
-        for value in of
-    ]
-    return [flat_settings(resolved(composed_recipe(name, *overrides))) for overrides in made or [[]]]
+    axes = [[f"{key}={value.strip()}" for value in values(str(text))] for key, text in params.items() if key != "seed"]
+    return [flat_settings(resolved(composed_recipe(name, *overrides))) for overrides in itertools.product(*axes)]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -65,6 +60,7 @@ def test_a_recipe_composes_and_its_claims_are_about_its_runs(name, monkeypatch, 
                 allowed = value if isinstance(value, list) else [value]
                 made = {of[key] for of in there if key in of}
                 assert set(allowed) <= made, f"{name}, {label}: no run has {key}={value}, they have {made}"
+        judge({label: claim}, [Curves(of, {}) for of in there], {})  # refuses a claim about several runs of a seed
         if claim.per == "mean" and claim.band is not None:
             assert len(values(str(cfg.hydra.sweeper.params.seed))) >= 2 or "range" in cfg.hydra.sweeper.params.seed
 
