@@ -223,16 +223,16 @@ def _by_seed(claim: Claim, runs: Sequence[Curves]) -> dict[Setting, float | None
     asked = _seeds(run for run in runs if _matches(run, claim.where))
     if claim.along is not None:
         return {seed: _correlation(of, claim) for seed, of in asked.items()}
-    mine = {seed: _value(_one(of, claim), claim) for seed, of in asked.items()}
+    mine = {seed: _value(_only(of, claim), claim) for seed, of in asked.items()}
     if claim.against is None:
         return mine
     others = _seeds(run for run in runs if _matches(run, claim.against))
-    theirs = {seed: _value(_one(others.get(seed, []), claim), claim) for seed in mine}
+    theirs = {seed: _value(_only(others[seed], claim), claim) if seed in others else None for seed in mine}
     return {seed: _compared(value, theirs[seed], claim.by) for seed, value in mine.items()}
 
 
-def _one(runs: Sequence[Curves], claim: Claim) -> Sequence[Curves]:
-    """Return the runs of one seed, of which a claim names only one: the mean of two would be of neither."""
+def _only(runs: Sequence[Curves], claim: Claim) -> Curves:
+    """Return the run of a seed that a claim is about; with two runs their mean would be about neither."""
     if len(runs) > 1:
         first, second = runs[0].settings, runs[1].settings
         differ = [name for name in {**first, **second} if first.get(name) != second.get(name)]
@@ -240,7 +240,7 @@ def _one(runs: Sequence[Curves], claim: Claim) -> Sequence[Curves]:
             f"the claim {claim.says!r} is about {len(runs)} runs of one seed, which differ in {', '.join(differ)}: "
             "name one of them in where and against, or give each or along"
         )
-    return runs
+    return runs[0]
 
 
 def _compared(one: float | None, other: float | None, by: str) -> float | None:
@@ -256,14 +256,14 @@ def _seeds(runs: Iterable[Curves]) -> dict[Setting, list[Curves]]:
     return found
 
 
-def _value(runs: Sequence[Curves], claim: Claim) -> float | None:
-    """Return the mean of the values that a claim names."""
-    return _mean(run.read(name, claim.steps) for run in runs for name in _names(claim))
+def _value(run: Curves, claim: Claim) -> float | None:
+    """Return the mean of the values of a run that a claim names."""
+    return _mean(run.read(name, claim.steps) for name in _names(claim))
 
 
 def _correlation(runs: Sequence[Curves], claim: Claim) -> float | None:
     assert claim.along is not None
-    points = [(run.settings.get(claim.along, run.numbers.get(claim.along)), _value([run], claim)) for run in runs]
+    points = [(run.settings.get(claim.along, run.numbers.get(claim.along)), _value(run, claim)) for run in runs]
     if len(points) < 3 or any(x is None or y is None for x, y in points):
         return None
     x, y = np.array(points, dtype=float).T

@@ -10,6 +10,7 @@ metric measures is in a subclass of Recipe, in a Python file of the same name.
 import json
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,7 @@ class Recipe(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Judge the claims, print the table and write the findings."""
-        keys = {override: override.partition("=")[0] for override in config.hydra.overrides.task}
-        typed = [override for override, key in keys.items() if not {key, key.partition(".")[0]} & {*NO_CHANGE}]
+        typed = [o for o in config.hydra.overrides.task if not re.match(rf"({'|'.join(NO_CHANGE)})[.=]", o)]
         self.conclude(str(config.hydra.runtime.choices["experiment"]), Path(config.out), typed)
 
     def conclude(self, name: str, out: Path, changed: Sequence[str]) -> None:
