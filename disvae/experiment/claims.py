@@ -122,6 +122,7 @@ class Finding:
     claim: Claim
     values: tuple[float, ...]
     missing: int  # seeds whose runs do not have the value
+    mixed: str = ""  # settings in which several runs of one seed differ, so that none of them is judged
 
     @property
     def estimate(self) -> Estimate | None:
@@ -150,6 +151,8 @@ class Finding:
     def ours(self) -> str:
         """Return the value in words: mean and half the interval, or the values of runs that are judged one by one."""
         of = self.estimate
+        if self.mixed:
+            return f"several runs of a seed, which differ in {self.mixed}: name one in where, or type one"
         if of is None:
             return "no run has it"
         lack = f", {self.missing} missing" if self.missing else ""
@@ -182,14 +185,13 @@ def claims(node: Mapping[str, Any]) -> dict[str, Claim]:
 
 
 def judge(wanted: Mapping[str, Claim], runs: Sequence[Curves], exact: Mapping[str, float]) -> dict[str, Finding]:
-    """Return a finding for each claim; one with `each` gives one for each value of that setting.
-
-    Raises:
-        ConfigError: a claim is about several runs of one seed.
-    """
+    """Return a finding for each claim; one with `each` gives one for each value of that setting."""
     found = {}
     for name, claim in wanted.items():
         for label, one in _expanded(name, claim, runs):
+            if mixed := "" if one.exact else _mixed(one, runs):
+                found[label] = Finding(one, (), 0, mixed)
+                continue
             known = _mean(exact.get(of) for of in _names(one))
             values = [known] if one.exact else list(_by_seed(one, runs).values())
             there = tuple(value for value in values if value is not None)
@@ -223,24 +225,25 @@ def _by_seed(claim: Claim, runs: Sequence[Curves]) -> dict[Setting, float | None
     asked = _seeds(run for run in runs if _matches(run, claim.where))
     if claim.along is not None:
         return {seed: _correlation(of, claim) for seed, of in asked.items()}
-    mine = {seed: _value(_only(of, claim), claim) for seed, of in asked.items()}
+    mine = {seed: _value(of[0], claim) for seed, of in asked.items()}
     if claim.against is None:
         return mine
     others = _seeds(run for run in runs if _matches(run, claim.against))
-    theirs = {seed: _value(_only(others[seed], claim), claim) if seed in others else None for seed in mine}
+    theirs = {seed: _value(others[seed][0], claim) if seed in others else None for seed in mine}
     return {seed: _compared(value, theirs[seed], claim.by) for seed, value in mine.items()}
 
 
-def _only(runs: Sequence[Curves], claim: Claim) -> Curves:
-    """Return the run of a seed that a claim is about; with two runs their mean would be about neither."""
-    if len(runs) > 1:
-        first, second = runs[0].settings, runs[1].settings
-        differ = [name for name in {**first, **second} if first.get(name) != second.get(name)]
-        raise ConfigError(
-            f"the claim {claim.says!r} is about {len(runs)} runs of one seed, which differ in {', '.join(differ)}: "
-            "name one of them in where and against, or give each or along"
-        )
-    return runs[0]
+def _mixed(claim: Claim, runs: Sequence[Curves]) -> str:
+    """Return the settings in which the runs of one seed differ that a claim is about; empty where there is only one.
+
+    The mean of two would be about neither.
+    """
+    for where in () if claim.along else (claim.where, claim.against):
+        of_seeds = [] if where is None else _seeds(run for run in runs if _matches(run, where)).values()
+        for first, second in (of[:2] for of in of_seeds if len(of) > 1):
+            a, b = first.settings, second.settings
+            return ", ".join(name for name in {**a, **b} if a.get(name) != b.get(name))
+    return ""
 
 
 def _compared(one: float | None, other: float | None, by: str) -> float | None:

@@ -60,7 +60,8 @@ def test_a_recipe_composes_and_its_claims_are_about_its_runs(name, monkeypatch, 
                 allowed = value if isinstance(value, list) else [value]
                 made = {of[key] for of in there if key in of}
                 assert set(allowed) <= made, f"{name}, {label}: no run has {key}={value}, they have {made}"
-        judge({label: claim}, [Curves(of, {}) for of in there], {})  # refuses a claim about several runs of a seed
+        found = judge({label: claim}, [Curves(of, {}) for of in there], {})
+        assert not any(of.mixed for of in found.values())
         if claim.per == "mean" and claim.band is not None:
             assert len(values(str(cfg.hydra.sweeper.params.seed))) >= 2 or "range" in cfg.hydra.sweeper.params.seed
 
