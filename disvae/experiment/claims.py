@@ -317,6 +317,6 @@ def findings_table(findings: Mapping[str, Finding]) -> Table:
         band = "" if low is None and high is None else f"≥ {low:.4g}" if high is None else f"≤ {high:.4g}"
         band = f"{low:.4g} to {high:.4g}" if None not in (low, high) else band
         texts = (claim.says, claim.citation, finding.ours, band, finding.verdict)
-        kinds = ("reason", "text", "reason", "text", "text")  # a reason is broken into lines
+        kinds = ("reason", "reason", "reason", "text", "text")  # a reason is broken into lines
         rows.append([Cell(text, kind=kind) for text, kind in zip(texts, kinds, strict=True)])
     return Table([Head(text, is_text=True) for text in CLAIM_HEADS], rows)
