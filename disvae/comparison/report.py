@@ -38,7 +38,7 @@ from disvae.runs.settings import Setting
 from disvae.runs.tables import Cell, Head, Table, number_cell
 from disvae.runs.tags import better, is_shown, short
 from disvae.system.imports import loading
-from disvae.system.parallel import computed
+from disvae.system.parallel import all_at_once
 
 MOST_PANELS = 24
 """Most figures of one kind for each dataset; the tables hold all scores."""
@@ -113,7 +113,7 @@ class _Sections:
         def content_of(name: str, each: Comparison, tag: str) -> list[Any]:
             return list(draw[name](each, tag))
 
-        contents = computed([partial(content_of, *part) for part in parts])
+        contents = all_at_once([partial(content_of, *part) for part in parts])
         drawn: dict[str, list[tuple[str, Any]]] = {name: [] for name in draw}
         for (name, each, _), content in zip(parts, contents, strict=True):
             if content:

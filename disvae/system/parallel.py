@@ -14,12 +14,12 @@ from disvae.system.signals import take_signals
 MOST_PROCESSES = 4
 """Most processes at once; each may come to hold a copy of what it reads."""
 
-T = TypeVar("T")
+_Result = TypeVar("_Result")
 
 _parts: Sequence[Callable[[], object]] = ()  # of a forked process
 
 
-def computed(parts: Sequence[Callable[[], T]]) -> list[T]:
+def all_at_once(parts: Sequence[Callable[[], _Result]]) -> list[_Result]:
     """Return the results of functions without arguments, in order; the results are pickled, the functions are not.
 
     On Linux, as many processes as this one may use cores are forked, and a function must not rely on what another

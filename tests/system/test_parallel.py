@@ -1,12 +1,12 @@
 import subprocess
 import sys
 
-from disvae.system.parallel import computed
+from disvae.system.parallel import all_at_once
 
 PROGRAM = """
 import os, signal, sys, time
 from disvae.config import ConfigError
-from disvae.system.parallel import computed
+from disvae.system.parallel import all_at_once
 
 os.sched_getaffinity = lambda pid: {0, 1}
 first = os.getpid()
@@ -24,14 +24,14 @@ def other():
     time.sleep(0.2)
     return os.getpid() != first
 
-print(computed([other, lambda: held["a"]() + 1, other]))
-print(computed([killed, other]))
+print(all_at_once([other, lambda: held["a"]() + 1, other]))
+print(all_at_once([killed, other]))
 try:
-    computed([other, refuse])
+    all_at_once([other, refuse])
 except ConfigError as error:
     print(error)
 sys.modules["torch"] = None
-print(computed([other, other]))
+print(all_at_once([other, other]))
 """
 
 
@@ -42,4 +42,4 @@ def test_parts_are_computed_in_order_by_copies_of_the_process():
 
 
 def test_no_parts_have_no_results():
-    assert computed([]) == []
+    assert all_at_once([]) == []
