@@ -10,7 +10,6 @@ metric measures is in a subclass of Recipe, in a Python file of the same name.
 import json
 import os
 import platform
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +77,8 @@ class Recipe(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Judge the claims, print the table and write the findings."""
-        typed = [o for o in config.hydra.overrides.task if not re.match(rf"({'|'.join(NO_CHANGE)})[.=]", o)]
+        same = tuple(name + sign for name in NO_CHANGE for sign in "=.")
+        typed = [typed for typed in config.hydra.overrides.task if not typed.startswith(same)]
         self.conclude(str(config.hydra.runtime.choices["experiment"]), Path(config.out), typed)
 
     def conclude(self, name: str, out: Path, changed: Sequence[str]) -> None:
