@@ -189,7 +189,8 @@ def judge(wanted: Mapping[str, Claim], runs: Sequence[Curves], exact: Mapping[st
     found = {}
     for name, claim in wanted.items():
         for label, one in _expanded(name, claim, runs):
-            if mixed := "" if one.exact else _mixed(one, runs):
+            mixed = "" if one.exact else _mixed(one, runs)
+            if mixed:
                 found[label] = Finding(one, (), 0, mixed)
                 continue
             known = _mean(exact.get(of) for of in _names(one))

@@ -78,7 +78,7 @@ class Recipe(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Judge the claims, print the table and write the findings."""
         same = tuple(name + sign for name in NO_CHANGE for sign in "=.")
-        typed = [typed for typed in config.hydra.overrides.task if not typed.startswith(same)]
+        typed = [override for override in config.hydra.overrides.task if not override.lstrip("+~").startswith(same)]
         self.conclude(str(config.hydra.runtime.choices["experiment"]), Path(config.out), typed)
 
     def conclude(self, name: str, out: Path, changed: Sequence[str]) -> None:

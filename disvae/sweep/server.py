@@ -17,8 +17,6 @@ with loading():
     import disvae.evaluation.codes_file
     import disvae.pictures.run_page
     import disvae.sweep.worker
-    import disvae.training.job_group
-    import disvae.training.loop  # noqa: F401
-
+    import disvae.training.job_group  # noqa: F401
 
 atexit.register(os._exit, 0)  # when the launcher ends: an ordinary exit would take seconds to unload all this

@@ -68,9 +68,10 @@ def alone(module, optimizer, x, x_extra, step, clip=None):
 @pytest.fixture
 def double_precision():
     """Adam makes a full step of a gradient that is nothing but rounding: in single precision, paths part at once."""
+    usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     yield
-    torch.set_default_dtype(torch.float32)
+    torch.set_default_dtype(usual)
 
 
 def optimizers(modules):
@@ -137,9 +138,7 @@ COMBINATIONS = [
 def test_packed_runs_take_the_steps_they_take_alone(double_precision, configured, overrides):
     config = configured(overrides)
     packed, single = members(config, **DIFFERENT), members(config, **DIFFERENT)
-    pack = Pack(packed, optimizers(packed))
-    first = train(single, pack, [0])
-    agree(*first)
+    agree(*train(single, Pack(packed, optimizers(packed)), [0]))
     for a, b in zip(packed, single, strict=True):
         torch.testing.assert_close(a.state_dict(), b.state_dict(), rtol=1e-6, atol=1e-6)
     packed, single = members(config, **DIFFERENT), members(config, **DIFFERENT)
