@@ -173,13 +173,17 @@ def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"], scope: Literal["joi
         C = [2 * s * x.shape[1] for s in SCALES]
         return _mmd(_joint_squares(x, x), _joint_squares(y, y), _joint_squares(x, y), kernel, C)
     C = [2 * s for s in SCALES]
-    # One block of latents at a time: on a CPU a block that stays in the cache is an order of magnitude faster.
-    width = max(1, (2**18 if x.device.type == "cpu" else 2**24) // (len(x) * len(y)))
+    width = max(1, _block(x) // (len(x) * len(y)))
     parts = [
         _mmd(_squares(a, a), _squares(b, b), _squares(a, b), kernel, C)
         for a, b in zip(x.T.split(width), y.T.split(width), strict=True)
     ]
     return torch.stack(parts).sum()
+
+
+def _block(x: Tensor) -> int:
+    """Return how many pairs to compute at a time: on a CPU those that stay in the cache, several times faster."""
+    return 2**18 if x.device.type == "cpu" else 2**24
 
 
 def _squares(x: Tensor, y: Tensor) -> Tensor:
@@ -193,11 +197,14 @@ def _joint_squares(x: Tensor, y: Tensor) -> Tensor:
 
 def _mmd(xx: Tensor, yy: Tensor, xy: Tensor, kernel: str, C: list[float]) -> Tensor:
     def similarity(d2: Tensor) -> Tensor:
-        return torch.stack([(c / (c + d2) if kernel == "imq" else (-d2 / c).exp()).sum() for c in C]).sum()
+        rows = max(1, _block(d2) // (len(d2) * d2.shape[2]))
+        return torch.stack(
+            [(c / (c + b) if kernel == "imq" else (-b / c).exp()).sum() for b in d2.split(rows, 1) for c in C]
+        ).sum()
 
     def within(d2: Tensor) -> Tensor:  # the pairs i != j
         n = d2.shape[1]
-        return (similarity(d2) - similarity(d2.diagonal(dim1=1, dim2=2))) / (n * (n - 1))
+        return (similarity(d2) - similarity(d2.diagonal(dim1=1, dim2=2)[:, :, None])) / (n * (n - 1))
 
     return within(xx) + within(yy) - 2 * similarity(xy) / (xy.shape[1] * xy.shape[2])
 
