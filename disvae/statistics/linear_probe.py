@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 ITERATIONS = 100
-"""The iterations of L-BFGS: enough for a perfect code of 40 values; the fit has no penalty, so only rows decide it."""
+"""The most iterations of a fit: enough for a perfect code of 40 values; there is no penalty, so only rows decide it."""
+
+FLAT = 1e-6
+"""Newton steps end where no derivative of the mean log-loss is larger; if a plane separates a value it is never 0."""
+
+WIDE = 100
+"""With more latents L-BFGS is faster than Newton steps, whose cost grows with the square of their number."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,12 @@ class HeldOut:
 
     def one_vs_rest(self) -> np.ndarray:
         """Return the logits (n_test, V) of one regression for each value."""
-        return np.stack([_fit(self.z, self.v == c).decision_function(self.z_test) for c in range(self.v.max() + 1)], 1)
+        values = np.arange(self.v.max() + 1)
+        if self.z.shape[1] > WIDE:
+            return np.stack([_fit(self.z, self.v == c).decision_function(self.z_test) for c in values], 1)
+        weights = _newton(_with_ones(self.z), self.v[:, None] == values)
+        logits: np.ndarray = _with_ones(self.z_test) @ weights
+        return logits
 
 
 def held_out(codes: np.ndarray, factor: np.ndarray, limit: int, rng: np.random.Generator) -> HeldOut | None:
@@ -62,3 +73,37 @@ def _fit(z: np.ndarray, v: np.ndarray) -> "LogisticRegression":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=np.inf, max_iter=ITERATIONS).fit(z, v)
+
+
+def _with_ones(z: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(z)), z])
+
+
+def _newton(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the weights (d, V) of V logistic regressions of y (n, V) on x (n, d), whose first column is 1.
+
+    All are solved at once by Newton steps; one that goes too far beyond the minimum on its way is halved.
+    """
+    from scipy.special import expit
+
+    frequency = y.mean(0)
+    weights = np.zeros((x.shape[1], y.shape[1]))
+    weights[0] = np.log(frequency / (1 - frequency))
+    step, descent = np.zeros_like(weights), np.zeros(len(frequency))
+    tiny = 1e-10 * np.eye(x.shape[1])  # for latents that are constant or sums of others
+    for _ in range(ITERATIONS):
+        p = expit(x @ weights)
+        slope = x.T @ (p - y) / len(x)
+        steep = np.abs(slope).max(0) >= FLAT
+        if not steep.any():
+            break
+        too_far = steep & ((slope * step).sum(0) < -descent / 2)
+        if too_far.any():
+            step[:, too_far] /= 2
+            weights[:, too_far] += step[:, too_far]
+            continue
+        curvature = np.stack([(x.T * of_value) @ x for of_value in (p * (1 - p)).T]) / len(x)  # (V, d, d)
+        step = np.linalg.solve(curvature + tiny, slope.T[:, :, None])[:, :, 0].T
+        descent = (slope * step).sum(0)
+        weights -= step
+    return weights

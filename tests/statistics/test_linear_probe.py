@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
+from disvae.statistics import linear_probe
 from disvae.statistics.linear_probe import held_out
 
 
@@ -62,3 +64,37 @@ def test_values_in_a_line_can_be_read_by_one_regression(values):
     assert split is not None
     log_p, _ = split.log_probabilities()
     assert (log_p.argmax(1) == split.v_test).mean() > 0.99
+
+
+def _split(codes, factor):
+    split = held_out(codes, factor, 1000, np.random.default_rng(0))
+    assert split is not None
+    return split
+
+
+@pytest.mark.parametrize("tails", [1.2, 30])
+def test_regressions_of_all_values_at_once_are_those_of_scikit_learn(tails):
+    rng = np.random.default_rng(0)
+    v = rng.choice(5, size=1000, p=[0.5, 0.3, 0.15, 0.04, 0.01])
+    codes = rng.standard_t(tails, size=(1000, 3)) + v[:, None] * [1, 0.3, 0]
+    split = _split(np.column_stack([codes, codes @ [1, 2, 3], np.ones(1000)]), v)  # a sum of others, and a constant
+    exact = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000)
+    logits = [exact.fit(split.z, split.v == c).decision_function(split.z_test) for c in range(5)]
+    np.testing.assert_allclose(split.one_vs_rest(), np.stack(logits, 1), rtol=1e-3, atol=1e-3)
+
+
+def test_values_that_planes_separate_are_told_apart():
+    v = np.arange(800) % 8
+    split = _split(np.eye(8)[v] + 0.1 * np.random.default_rng(0).uniform(size=(800, 8)), v)
+    logits = split.one_vs_rest()
+    assert np.isfinite(logits).all()
+    np.testing.assert_array_equal(logits > 0, split.v_test[:, None] == np.arange(8))
+
+
+def test_wide_codes_have_the_same_regressions(monkeypatch):
+    rng = np.random.default_rng(0)
+    v = rng.integers(4, size=2000)
+    split = _split(rng.normal(size=(2000, 6)) + v[:, None], v)
+    at_once = split.one_vs_rest()
+    monkeypatch.setattr(linear_probe, "WIDE", 5)
+    np.testing.assert_allclose(split.one_vs_rest(), at_once, atol=0.02)
