@@ -355,9 +355,11 @@ def loop_mmd(x: np.ndarray, y: np.ndarray, kernel: str, scope: str) -> float:
     return xx + yy - 2 * sum(k(a, b) for a in x for b in y) / (n * m)
 
 
+@pytest.mark.parametrize("block", [2**18, 20])
 @pytest.mark.parametrize("scope", ["joint", "per_dimension"])
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])
-def test_mmd_agrees_with_plain_loops(kernel, scope):
+def test_mmd_agrees_with_plain_loops(monkeypatch, kernel, scope, block):
+    monkeypatch.setattr("disvae.estimators._block", lambda x: block)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(9, 3)), rng.normal(size=(7, 3)) * 2 + 1
     value = mmd(torch.from_numpy(x), torch.from_numpy(y), kernel, scope).item()
