@@ -82,14 +82,14 @@ def _with_ones(z: np.ndarray) -> np.ndarray:
 def _newton(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the weights (d, V) of V logistic regressions of y (n, V) on x (n, d), whose first column is 1.
 
-    All are solved at once by Newton steps; one that goes too far beyond the minimum on its way is halved.
+    The mean log-losses, nats, have no penalty. All are solved at once by Newton steps (iteratively reweighted least
+    squares); a step that goes too far beyond the minimum on its way is halved.
     """
-    from scipy.special import expit
+    from scipy.special import expit, logit
 
-    frequency = y.mean(0)
     weights = np.zeros((x.shape[1], y.shape[1]))
-    weights[0] = np.log(frequency / (1 - frequency))
-    step, descent = np.zeros_like(weights), np.zeros(len(frequency))
+    weights[0] = logit(y.mean(0))
+    step, descent = np.zeros_like(weights), np.zeros(y.shape[1])
     tiny = 1e-10 * np.eye(x.shape[1])  # for latents that are constant or sums of others
     for _ in range(ITERATIONS):
         p = expit(x @ weights)
