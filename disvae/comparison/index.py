@@ -1,17 +1,22 @@
 """An index of finished runs, so that thousands of folders are listed and compared without reading all of their files.
 
 It is a hidden file beside the run folders. It holds the row of each finished run with the sizes and times of change of
-the files that the row was read from, and an entry counts only as long as these are the same. It may be deleted at any
-time, and a folder that cannot be written has none. Imports no torch.
+the files that the row was read from, and an entry counts only as long as these are the same. Numbers are bytes, and
+their names, which most runs share, are held once: parsing a million numbers would take most of the time. It may be
+deleted at any time, and a folder that cannot be written has none. Imports no torch.
 """
 
 import json
 import logging
 import os
+import sys
 import zlib
+from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from itertools import groupby
+from functools import cache
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +37,7 @@ LEAST = 100
 READ = ("config.yaml", "status.json", "metrics.json", "scores.json", "provenance.json", "digests.json", ".new")
 """The files that a row is read from."""
 
-MADE_BY = [__version__, *(each.name for each in fields(Row))]
+MADE_BY = [__version__, sys.byteorder, *(each.name for each in fields(Row))]
 """What must be the same in the program that wrote an index."""
 
 State = list[list[int] | None]
@@ -74,8 +79,21 @@ def _state(folder: Path) -> State:
 
 
 def _entry(row: Row) -> dict[str, Any]:
-    of_row = {each.name: getattr(row, each.name) for each in fields(Row) if each.name != "path"}
-    return of_row | {"peers": sorted(row.peers), "tags": sorted(row.tags)}
+    """Return the row as JSON; the names of its numbers are a text of its own, which other runs may share."""
+    of_row = {each.name: getattr(row, each.name) for each in fields(Row) if each.name not in ("path", *_NUMBERS)}
+    names = [list(row.metrics), list(row.errors), list(row.intervals), {t: list(of) for t, of in row.controls.items()}]
+    controls = (of.values() for of in row.controls.values())
+    numbers = list(chain(row.metrics.values(), row.errors.values(), *row.intervals.values(), *controls))
+    floats = all(type(number) is float for number in numbers)
+    return of_row | {
+        "peers": sorted(row.peers),
+        "tags": sorted(row.tags),
+        "names": json.dumps(names),
+        "numbers": b64encode(array("d", numbers)).decode() if floats else numbers,
+    }
+
+
+_NUMBERS = ("metrics", "errors", "intervals", "controls")
 
 
 def _row(folder: Path, state: State, entry: Any) -> Row | None:
@@ -83,18 +101,37 @@ def _row(folder: Path, state: State, entry: Any) -> Row | None:
     try:
         if entry is None or entry[0] != state:
             return None
-        found = entry[1]
-        ends = {tag: (low, high) for tag, (low, high) in found["intervals"].items()}
+        found = dict(entry[1])
+        metrics, errors, intervals, controls = _parsed(found.pop("names"))
+        numbers = found.pop("numbers")
+        of = iter(array("d", b64decode(numbers)) if isinstance(numbers, str) else numbers)
         sets = {name: frozenset(found[name]) for name in ("peers", "tags")}
-        return Row(**{**found, **sets, "path": folder, "intervals": ends, "plugins": tuple(found["plugins"])})
+        return Row(
+            **{**found, **sets, "path": folder, "plugins": tuple(found["plugins"])},
+            metrics=_named(metrics, of),
+            errors=_named(errors, of),
+            intervals=_named(intervals, zip(of, of, strict=True)),
+            controls={tag: _named(sources, of) for tag, sources in controls.items()},
+        )
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         log.debug("the entry of %s is not used: %r", folder, error)
         return None
 
 
+def _named(names: list[str], values: Iterator[Any]) -> dict[str, Any]:
+    return dict(zip(names, islice(values, len(names)), strict=True))
+
+
+@cache
+def _parsed(text: str) -> Any:
+    return json.loads(text)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        made_by, known = json.loads(zlib.decompress(path.read_bytes()))
+        made_by, known, texts = json.loads(zlib.decompress(path.read_bytes()))
+        for _, entry in known.values() if made_by == MADE_BY else ():
+            entry["names"] = texts[entry["names"]]
         return dict(known) if made_by == MADE_BY else {}
     except FileNotFoundError:
         return {}
@@ -104,7 +141,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, known: dict[str, Any]) -> None:
+    texts: dict[str, int] = {}
+    short = {
+        name: [state, entry | {"names": texts.setdefault(entry["names"], len(texts))}]
+        for name, (state, entry) in known.items()
+    }
     try:
-        write_atomically(path, zlib.compress(json.dumps([MADE_BY, known]).encode(), 1))
+        write_atomically(path, zlib.compress(json.dumps([MADE_BY, short, list(texts)]).encode(), 1))
     except ConfigError as error:  # somebody else's runs: they are read each time
         log.debug("no index: %s", error)

@@ -1,6 +1,6 @@
 """The curves of a run, read from its TensorBoard event files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,40 +55,49 @@ def _scalars(data: bytes) -> Iterator[tuple[str, int, float]]:
     """
     from tensorboard.compat.proto.event_pb2 import Event
 
-    records = []  # each with the bytes of its checksum
+    parts = []  # first and last place of what has a checksum of its own: each length, and each event
     at = 0
     while at + 16 <= len(data):  # a length (8 bytes), its checksum (4), an event, its checksum (4)
         end = at + 12 + int.from_bytes(data[at : at + 8], "little")
         if end + 4 > len(data):
             break
-        records.append((data[at : at + 8], data[at + 8 : at + 12]))
+        parts.append((at, at + 8))
         if end - at <= MOST_EVENT_BYTES:
-            records.append((data[at + 12 : end], data[end : end + 4]))
+            parts.append((at + 12, end))
         at = end + 4
-    for (record, stored), checksum in zip(records, _masked_crc32c([record for record, _ in records]), strict=True):
-        if int.from_bytes(stored, "little") != checksum:
-            return
-        if len(record) > 8:  # no length, for an event holds at least its time
-            event = Event.FromString(record)
+    for start, end in parts[: _whole(data, np.array(parts, np.int64).reshape(-1, 2))]:
+        if end - start > 8:  # no length, for an event holds at least its time
+            event = Event.FromString(data[start:end])
             for value in event.summary.value:
                 if value.HasField("simple_value"):
                     yield value.tag, event.step, value.simple_value
 
 
-def _masked_crc32c(records: Sequence[bytes]) -> np.ndarray:
-    """Return the checksums (R,) of records as a file of events has them, all records at once, byte by byte."""
+def _whole(data: bytes, parts: np.ndarray) -> int:
+    """Return how many of the parts (P, 2) come before the first one that is damaged.
+
+    The masked CRC-32C of a part stands in the four bytes after it. All parts are checked at once, byte by byte.
+    """
+    places = np.frombuffer(data, np.uint8)
+    starts, lengths = parts[:, 0], parts[:, 1] - parts[:, 0]
+    longest_first = np.argsort(-lengths, kind="stable")
+    at = starts[longest_first]
+    longer = len(parts) - np.cumsum(np.bincount(lengths))  # number of parts with more than 0, 1, ... bytes
+    crc = np.full(len(parts), 0xFFFFFFFF, np.uint32)
+    for place, n in enumerate(longer[:-1]):
+        crc[:n] = _CRC[(crc[:n] ^ places[at[:n] + place]) & 0xFF] ^ (crc[:n] >> 8)
+    crc = ~crc
+    stored = places[parts[longest_first, 1, None] + np.arange(4)].view("<u4")[:, 0]
+    damaged = longest_first[(crc >> 15 | crc << 17) + np.uint32(0xA282EAD8) != stored]
+    return int(damaged.min(initial=len(parts)))
+
+
+def _table() -> np.ndarray:
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ np.uint32(0x82F63B78), table >> 1)
-    lengths = np.array([len(record) for record in records], np.int64)
-    longest_first = np.argsort(-lengths, kind="stable")
-    padded = np.zeros((len(records), lengths.max(initial=0)), np.uint8)
-    for row, i in zip(padded, longest_first, strict=True):
-        row[: lengths[i]] = np.frombuffer(records[i], np.uint8)
-    crc = np.full(len(records), 0xFFFFFFFF, np.uint32)
-    for place, column in enumerate(padded.T):
-        n = int((lengths > place).sum())
-        crc[:n] = table[(crc[:n] ^ column[:n]) & 0xFF] ^ (crc[:n] >> 8)
-    sums = np.empty_like(crc)
-    sums[longest_first] = ~crc
-    return (sums >> 15 | sums << 17) + np.uint32(0xA282EAD8)
+    return table
+
+
+_CRC = _table()
+"""The effect (256,) of each byte on a CRC-32C."""

@@ -1,6 +1,7 @@
 """The index of finished runs gives the rows that the folders give, and notices every change."""
 
 import json
+import math
 import shutil
 import zlib
 
@@ -61,21 +62,42 @@ def test_a_run_that_has_changed_or_is_repeated_is_read_again(runs, read, tmp_pat
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda known: b"no index",
-        lambda known: zlib.compress(json.dumps([["another version"], known]).encode()),
-        lambda known: zlib.compress(json.dumps([index.MADE_BY, dict.fromkeys(known, 5)]).encode()),
-        lambda known: zlib.compress(json.dumps([index.MADE_BY, {k: [v[0], {}] for k, v in known.items()}]).encode()),
+        lambda known, names: "no index",
+        lambda known, names: [index.MADE_BY, known],
+        lambda known, names: [["another version"], known, names],
+        lambda known, names: [index.MADE_BY, known, []],
+        lambda known, names: [index.MADE_BY, dict.fromkeys(known, 5), names],
+        lambda known, names: [index.MADE_BY, {k: [v[0], {}] for k, v in known.items()}, names],
+        lambda known, names: [index.MADE_BY, {k: [v[0], v[1] | {"numbers": "?"}] for k, v in known.items()}, names],
+        lambda known, names: [index.MADE_BY, {k: [v[0], v[1] | {"step": None}] for k, v in known.items()}, ["{}"]],
     ],
 )
 def test_an_index_that_is_damaged_or_of_another_version_is_written_again(runs, read, tmp_path, damage):
     first = collect([tmp_path])
     file = tmp_path / "clusters" / index.FILE
     whole = file.read_bytes()
-    file.write_bytes(damage(json.loads(zlib.decompress(whole))[1]))
+    file.write_bytes(zlib.compress(json.dumps(damage(*json.loads(zlib.decompress(whole))[1:])).encode()))
     read.clear()
     assert collect([tmp_path]) == first
     assert len(read) == 4
     assert file.read_bytes() == whole
+
+
+def test_every_number_comes_back_as_it_was(runs, read, tmp_path):
+    for value in (0.1 + 0.2, -0.0, 5e-324, 1e300, math.inf, 7):  # a whole number stays one
+        runs[0].save_metrics(runs[0].metrics() | {"val/elbo": value})
+        for _ in range(2):
+            assert repr(collect([tmp_path])[0].metrics["val/elbo"]) == repr(value)
+    read.clear()
+    assert collect([tmp_path])[0].controls
+    assert len(read) == 1  # the run that was killed
+
+
+def test_names_that_runs_share_are_held_once(runs, tmp_path):
+    collect([tmp_path])
+    _, known, names = json.loads(zlib.decompress((tmp_path / "clusters" / index.FILE).read_bytes()))
+    assert len(known) == 3
+    assert len(names) == 2  # one run also has a score of UDR
 
 
 def test_few_runs_have_no_index_and_a_folder_that_cannot_be_written_does_without(runs, read, tmp_path, monkeypatch):
