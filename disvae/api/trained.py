@@ -43,17 +43,17 @@ class TrainedRun(Run):
         overrides = [f"figure.{name}.{key}={as_override(value)}" for key, value in settings.items()]
         _, nodes, _ = scoring_settings([f"figure=[{name}]", *overrides])
         import torch
-        from matplotlib import style
         from PIL import Image
 
         from disvae.pictures.files import rendered
         from disvae.pictures.run_figures import choose_figures, view_of_run
+        from disvae.pictures.style import plain_style
 
         (figure,) = choose_figures(nodes, []).figures.values()
         with self.reading():  # the folder keeps the encoding for the next picture
             vae, view, _ = view_of_run(self)
         try:
-            with torch.no_grad(), style.context("default"):
+            with torch.no_grad(), plain_style():
                 content, _ = rendered(figure(vae, view))
         except ValueError as error:
             raise ConfigError(f"figure {name}: {error}") from error

@@ -31,6 +31,7 @@ from disvae.comparison.tables import (
 )
 from disvae.config import ConfigError
 from disvae.pictures.html import Panels, Picture, data_address, picture, render, sentence
+from disvae.pictures.style import plain_style
 from disvae.runs.atomic import write_atomically
 from disvae.runs.folder import Run
 from disvae.runs.provenance import now
@@ -47,6 +48,7 @@ MOST_COMMANDS = 6
 MOST_FRONTS = 6
 
 
+@plain_style()
 def write_report(
     comparisons: Sequence[Comparison], path: Path, *, sort: str | None = None, with_traversals: bool = True
 ) -> None:

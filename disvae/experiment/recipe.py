@@ -102,8 +102,10 @@ class Recipe(Callback):
         whole = {**facts, "changed": list(changed), "runs": paths, "claims": rows}
         write_atomically(folder / f"{name}.json", json.dumps(whole, indent=1) + "\n")
         from disvae.experiment.recipe_page import write_recipe_page
+        from disvae.pictures.style import plain_style
 
-        write_recipe_page(folder / f"{name}.html", facts, findings, self.draw(runs) if runs else None)
+        with plain_style():
+            write_recipe_page(folder / f"{name}.html", facts, findings, self.draw(runs) if runs else None)
         screen.print(f"Page:  {folder / f'{name}.html'}", highlight=False, soft_wrap=True)
 
     def _values(self, run: Run) -> Curves:

@@ -70,16 +70,15 @@ def choose_figures(chosen: Mapping[str, Any], final: str | Sequence[str], *, by_
 @torch.no_grad()
 def draw_figures(chosen: Pictures, vae: VAE, view: FigureData) -> Iterator[tuple[str, bytes, str]]:
     """Yield label, content and suffix of each picture; warn of a figure that fails or, if asked for, does not suit."""
-    from matplotlib import style  # imported here: a run that draws nothing need not wait for matplotlib
-
-    from disvae.pictures.files import rendered
+    from disvae.pictures.files import rendered  # here: a run that draws nothing need not wait for matplotlib
+    from disvae.pictures.style import plain_style
 
     training = vae.training
     vae.eval()
     try:
         for label, figure in chosen.figures.items():
             try:
-                with style.context("default"):  # ignore the user's matplotlibrc
+                with plain_style():
                     picture = rendered(figure(vae, view))
             except Exception as error:  # a missing picture must not end a run
                 expected = isinstance(error, NotDrawable)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from disvae.config import option_files
 from disvae.pictures.html import Picture, data_address, picture, render
-from disvae.pictures.style import DATA, MODEL, clear
+from disvae.pictures.style import DATA, MODEL, clear, plain_style
 from disvae.runs.atomic import write_atomically
 from disvae.runs.curves import Curve, curves
 from disvae.runs.folder import Run
@@ -33,6 +33,7 @@ ROUNDING = 1e-6
 """Relative differences up to this are rounding in float32, and a curve that varies no more is a constant."""
 
 
+@plain_style()
 def write_page(run: Run, path: Path, *, name: str = "", state: str = "") -> Path:
     """Write the page and return its path; sections whose data do not exist yet are left out.
 

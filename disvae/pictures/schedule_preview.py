@@ -6,6 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from disvae.config import ConfigError, read_keys
 from disvae.pictures.schedule_plot import schedule_plot
+from disvae.pictures.style import plain_style
 from disvae.runs.atomic import replacing
 from disvae.system.instantiate import make
 
@@ -27,7 +28,7 @@ def preview_schedules(cfg: DictConfig, out: Path) -> None:
     path = out / "schedule.png"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
+        with replacing(path) as temporary, plain_style():
             schedule_plot(named, cfg.steps).savefig(temporary, format="png", dpi=120)
     except OSError as error:
         raise ConfigError(f"out={out} cannot be written ({error}); choose another with out=PATH") from error

@@ -1,9 +1,11 @@
 """Style of all pictures: colours that colour-blind readers can tell apart, on a white background."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
@@ -18,6 +20,13 @@ DATA, MODEL, INACTIVE = COLOURS[0], COLOURS[1], "0.6"
 
 AMOUNT, SIGNED, TABLE = "viridis", "RdBu_r", "Blues"
 """Colour maps for values from zero up, for values on both sides of zero, and for tables with numbers."""
+
+
+@contextmanager
+def plain_style() -> Iterator[None]:
+    """Make and draw figures in matplotlib's default style, whatever the user's matplotlibrc says; also a decorator."""
+    with style.context("default"):
+        yield
 
 
 LONGEST_NAME = 24

@@ -60,6 +60,8 @@ def write_result(
     Raises:
         ConfigError: a file cannot be written.
     """
+    from disvae.pictures.style import plain_style
+
     folder.mkdir(parents=True, exist_ok=True)
     found = [
         {
@@ -73,7 +75,7 @@ def write_result(
     whole = {"goal": tag, "steps": list(steps), "candidates": found, "command": command}
     write_atomically(folder / f"{name}.json", json.dumps(whole, indent=1) + "\n")
     path = folder / f"{name}.png"
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, plain_style():
         draw_rungs(ranked, steps, tag).savefig(temporary, format="png", dpi=110)
     return path
 
