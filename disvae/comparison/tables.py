@@ -5,6 +5,7 @@ import io
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +316,7 @@ def write_csv(comparisons: Sequence[Comparison], path: Path) -> None:
             supervision(str(row.settings["objective"])) if "objective" in row.settings else "",
             *(shown(row.settings[name]) if name in row.settings else "" for name in settings),
         ]
-        writer.writerow([*map(_csv_cell, line), *(cells.get(name, "") for name in values)])
+        writer.writerow([*map(_csv_cell, line), *map(cells.get, values, repeat(""))])
     write_atomically(path, text.getvalue())
 
 
@@ -323,7 +324,8 @@ def _csv_cell(value: Any) -> Any:
     """Return a value as a CSV cell, with an apostrophe before text that a spreadsheet would take for a formula."""
     if not isinstance(value, str):
         return value
-    formula = value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-inf", value, re.ASCII)
     text = value.replace("\r", " ")  # csv does not quote it, but spreadsheets start a new row at it
-    return f"'{text}" if formula and not is_number else text
+    if not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    is_number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-inf", value, re.ASCII)
+    return text if is_number else f"'{text}"
