@@ -421,8 +421,8 @@ def test_a_packed_step_of_every_two_options_neither_waits_for_the_device_nor_mix
     "overrides",
     ["objective=beta_vae", "objective=beta_tc", f"{D} prior=mixture", "objective=factor_vae"],
 )
-def test_a_thousand_steps_are_the_same_but_for_rounding(double_precision, configured, overrides):
-    """Training multiplies a difference in the last digit by up to a million in 1,000 steps."""
+def test_hundreds_of_steps_are_the_same_but_for_rounding(double_precision, configured, overrides):
+    """For 300 steps a difference in the last digit stays there; in 1,000 it grows up to ten million times."""
     config = configured(overrides)
     powers = {
         "objective.beta.value": (1.0, 4.0, 0.5),
@@ -431,11 +431,12 @@ def test_a_thousand_steps_are_the_same_but_for_rounding(double_precision, config
     }
     packed, single = members(config, **powers), members(config, **powers)
     pack, own = Pack(packed, optimizers(packed)), optimizers(single)
-    for step in range(1000):
+    for step in range(300):
         x, x_extra = images(packed, POINTS, step % 20, b=64)
         of_pack = pack.step(Batch(x, x_extra), step, weights(packed, step))
         of_single = [alone(m, own[k], x[k], x_extra[k], step) for k, m in enumerate(single)]
-    agree(of_pack, {name: torch.stack([terms[name] for terms in of_single]) for name in of_pack}, rtol=1e-6, atol=1e-8)
+    of_each = {name: torch.stack([terms[name] for terms in of_single]) for name in of_pack}
+    agree(of_pack, of_each, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize(
