@@ -40,6 +40,9 @@ READ = ("config.yaml", "status.json", "metrics.json", "scores.json", "provenance
 MADE_BY = [__version__, sys.byteorder, *(each.name for each in fields(Row))]
 """What must be the same in the program that wrote an index."""
 
+_NUMBERS = ("metrics", "errors", "intervals", "controls")
+"""The fields of a row that hold numbers by name."""
+
 State = list[list[int] | None]
 """Size and time of change of each file in READ; None for a file that is not there."""
 
@@ -91,9 +94,6 @@ def _entry(row: Row) -> dict[str, Any]:
         "names": json.dumps(names),
         "numbers": b64encode(array("d", numbers)).decode() if floats else numbers,
     }
-
-
-_NUMBERS = ("metrics", "errors", "intervals", "controls")
 
 
 def _row(folder: Path, state: State, entry: Any) -> Row | None:
