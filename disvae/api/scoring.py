@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from disvae.api.defaults import usual_defaults
 from disvae.api.overrides import as_override
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from disvae.evaluation.confidence import Score
 
 
+@usual_defaults()
 def score(
     codes: "ArrayLike",
     factors: "ArrayLike | None" = None,

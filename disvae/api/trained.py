@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from disvae.api.defaults import usual_defaults
 from disvae.api.overrides import as_override
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
@@ -32,6 +33,7 @@ class TrainedRun(Run):
         super().__init__(Path(path))
         self.check_trained()
 
+    @usual_defaults()
     def figure(self, name: str, **settings: Any) -> "Image":
         """Return a picture of the last weights, which a notebook shows: `run.figure("traversal", image=7)`.
 
@@ -72,6 +74,7 @@ class TrainedVAE:
     vae: "VAE"
     x_shape: tuple[int, ...]
 
+    @usual_defaults()
     def encode(self, x: "Tensor | ArrayLike") -> "Distribution":
         """Return q(z|x), whose `.mean` (N, D) are the codes, for images (N, C, H, W), (N, H, W, C) or (N, H, W).
 
@@ -85,6 +88,7 @@ class TrainedVAE:
         with torch.no_grad():
             return self.vae.encode(images_of(x, self.x_shape).to(self._device))
 
+    @usual_defaults()
     def decode(self, z: "Tensor | ArrayLike") -> "Distribution":
         """Return p(x|z), whose `.mean` (N, C, H, W) are the images, for codes (N, D).
 
@@ -99,6 +103,7 @@ class TrainedVAE:
         with torch.no_grad():
             return self.vae.decode(codes)
 
+    @usual_defaults()
     def dataset(self, path: str | None = None) -> "Dataset":
         """Return the dataset of the run, read or drawn now: `.images.take(rows)`, `.factors`, `.factor_names`.
 
@@ -116,6 +121,7 @@ class TrainedVAE:
         return next(self.vae.parameters()).device
 
 
+@usual_defaults()
 def load(run: str | Path | Run, *, device: str = "cpu") -> TrainedVAE:
     """Return the VAE of a trained run with its last weights; its data are not read.
 

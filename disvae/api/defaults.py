@@ -1,0 +1,28 @@
+"""The defaults of torch and scikit-learn that disvae computes with, whatever the program around it has set."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+
+@contextmanager
+def usual_defaults() -> Iterator[None]:
+    """Compute in single precision, on the CPU unless told otherwise, with gradients and arrays; also a decorator.
+
+    A notebook may have called torch.set_default_device("cuda"), for example. Imports nothing: a package that is not
+    imported yet has its own defaults.
+    """
+    with ExitStack() as stack:
+        if "sklearn" in sys.modules:
+            from sklearn import config_context
+
+            stack.enter_context(config_context(transform_output="default"))
+        if "torch" in sys.modules:
+            import torch
+
+            stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+            torch.set_default_dtype(torch.float32)
+            stack.enter_context(torch.inference_mode(False))
+            if torch.get_default_device().type != "cpu":  # it costs time at every call of torch
+                stack.enter_context(torch.device("cpu"))
+        yield

@@ -1,0 +1,77 @@
+"""What a notebook has set in torch and scikit-learn neither breaks nor changes what disvae computes."""
+
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+
+import disvae
+
+
+@contextmanager
+def double():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def another_device():
+    torch.set_default_device("meta")
+    try:
+        yield
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_device(None)
+
+
+@contextmanager
+def frames():
+    with sklearn.config_context(transform_output="pandas"):
+        yield
+        assert sklearn.get_config()["transform_output"] == "pandas"
+
+
+@contextmanager
+def numpy_raises():
+    with np.errstate(all="raise"):
+        yield
+
+
+def values(tiny, out):
+    """The numbers of a run and of what is done with it, each from its own function."""
+    run = disvae.train(*tiny, "final=[class_magnitude]", out=str(out), brief=True)
+    vae = disvae.load(run)
+    image = vae.decode([[0.5, -0.5]]).mean
+    code = vae.encode(image.sigmoid()).mean
+    codes, factors = np.random.default_rng(0).normal(size=(200, 2)), np.random.default_rng(1).integers(0, 3, (200, 2))
+    mig = disvae.score(codes, factors, ["mig"])["mig/histogram"]["model"]
+    picture = np.asarray(run.figure("aggregate_posterior"))
+    data = vae.dataset().images.take(torch.arange(3, device="cpu"))
+    return [run.metrics(), mig, *(array.tolist() for array in (image, code, picture, data))]
+
+
+STATES = {
+    "float64": double,
+    "default device": another_device,
+    "device": partial(torch.device, "meta"),
+    "inference": torch.inference_mode,
+    "no gradients": torch.no_grad,
+    "pandas": frames,
+    "numpy": numpy_raises,
+}
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+def test_the_program_around_it_changes_nothing(state, tiny, tmp_path):
+    usual = values(tiny, tmp_path / "usual")
+    with state():
+        found = values(tiny, tmp_path / "found")
+    for own, other in zip(usual, found, strict=True):
+        assert own == other
