@@ -1,5 +1,6 @@
 """What a notebook has set in torch and scikit-learn neither breaks nor changes what disvae computes."""
 
+import random
 from contextlib import contextmanager
 from functools import partial
 
@@ -75,3 +76,19 @@ def test_the_program_around_it_changes_nothing(state, tiny, tmp_path):
         found = values(tiny, tmp_path / "found")
     for own, other in zip(usual, found, strict=True):
         assert own == other
+
+
+def test_the_programs_random_numbers_go_on(tiny, tmp_path):
+    def seed():
+        torch.manual_seed(7)
+        np.random.seed(7)
+        random.seed(7)
+
+    def drawn():
+        return [torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()]
+
+    seed()
+    expected = drawn()
+    seed()
+    values(tiny, tmp_path)
+    assert drawn() == expected
