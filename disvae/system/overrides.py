@@ -3,6 +3,7 @@
 import difflib
 import functools
 import re
+import shlex
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -173,9 +174,10 @@ def _quoted(override: str) -> str:
     key, _, value = override.partition("=")
     if re.fullmatch(r"\[[^][{}]+\]", value):
         entries = (entry.strip(" \"'").replace('"', '\\"') for entry in value[1:-1].split(","))
-        return f"""'{key}=[{",".join(f'"{entry}"' for entry in entries)}]'"""
+        listed = ",".join(f'"{entry}"' for entry in entries)
+        return shlex.quote(f"{key}=[{listed}]")
     escaped = value.strip("\"'").replace('"', '\\"')
-    return f"""'{key}="{escaped}"'"""
+    return shlex.quote(f'{key}="{escaped}"')
 
 
 def in_words(error: Exception, overrides: Sequence[str]) -> str:
