@@ -9,11 +9,13 @@ runs that this command trained in the folder `out`; a recipe without runs is com
 argument.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from disvae.api.overrides import as_override
 from disvae.config import ConfigError, option_files
 from disvae.system.command import command, option
 
@@ -95,7 +97,8 @@ def judge_again(name: str, out: Path) -> None:
     recipe = make(tree, "experiment", claims=claims)
     runs = stored(out, name).get("runs", [])
     if not runs and not all(claim.exact for claim in recipe.claims.values()):
-        raise ConfigError(f"{name} has no runs in {out}: type python -m disvae.train -m experiment={name} out={out}")
+        where = shlex.quote(f"out={as_override(str(out))}")
+        raise ConfigError(f"{name} has no runs in {out}: type python -m disvae.train -m experiment={name} {where}")
     recipe.runs = {out / path: Run(out / path) for path in runs}
     recipe.conclude(name, out, stored(out, name).get("changed", []))
 

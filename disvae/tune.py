@@ -23,6 +23,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from disvae.api.overrides import as_override
 from disvae.config import ConfigError
 from disvae.runs.atomic import write_atomically
 from disvae.system.command import command, option
@@ -55,7 +56,7 @@ def tune(arguments: Sequence[str]) -> None:
     combinations, fixed = axes_of(left)
     candidates = [Candidate(each) for each in combinations]
     out = Path(texts["out"] or "outputs").expanduser()
-    fixed = [*fixed, f"out={out}"]
+    fixed = [*fixed, f"out={as_override(str(out))}"]
     name = hashlib.sha256(json.dumps([*left, goal.tag, seeds, most, texts["budget"]]).encode()).hexdigest()[:8]
     plan = out / TUNINGS / f"{name}.plan.json"
     if texts["budget"] is not None and plan.is_file():

@@ -1,5 +1,6 @@
 """Python values as the settings of a command line."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ def as_override(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(as_override, value))}]"
     text = str(value)
-    if text and all(letter.isalnum() or letter in "_.+-/" for letter in text):
+    if re.fullmatch(r"[\w.+/-]+", text, re.ASCII):
         return text
-    return "'" + text.replace("'", r"\'") + "'"
+    escaped = re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + found[2].replace('"', r"\""), text)
+    return f'"{escaped}"'

@@ -1,5 +1,6 @@
 """A job from its start to its printed result. Imports torch only when there is something to compute."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -57,7 +58,8 @@ def do(job: Job, *, brief: bool, report: Report | None = None, parts: "Parts | N
         _score(job, report)
         return True
     if job.typed("final", "score."):
-        print(f"For other scores of it: python -m disvae.evaluate {job.run.path} metric=[...] score.NAME=VALUE")
+        place = shlex.quote(str(job.run.path))
+        print(f"For other scores of it: python -m disvae.evaluate {place} metric=[...] score.NAME=VALUE")
     return False
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from disvae.api.overrides import as_override
 from disvae.api.training import job_of
 from disvae.comparison import udr
 from disvae.comparison.groups import compare, estimate
@@ -148,7 +149,8 @@ def seconds_of_step(trials: Trials, candidate: Candidate) -> float:
     asked = next((o.partition("=")[2] for o in reversed(trials.fixed) if o.startswith("launcher.processes=")), "auto")
     at_once = machine.processes(int(asked) if asked.isdigit() else "auto")
     with tempfile.TemporaryDirectory() as out:
-        few = ["final=[]", f"eval_every={PILOT}", f"steps={PILOT}", "eval_images=100", f"out={out}", "force=false"]
+        few = ["final=[]", f"eval_every={PILOT}", f"steps={PILOT}", "eval_images=100", "force=false"]
+        few.append(f"out={as_override(out)}")
         fixed = [o for o in trials.fixed if not o.startswith(("out=", "steps="))]
         of_run = [*fixed, *QUIET, *few, *candidate.overrides]
         done = _sweep([*of_run, f"seed={','.join(map(str, range(at_once)))}"], capture_output=True)

@@ -135,9 +135,10 @@ def test_what_cannot_be_is_an_error_of_one_line(run, call, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "value", [1, 1.5e-7, True, None, "conv", [1, "a b"], {"a": [None, 2]}, "", "it's", "a,b", "x=1", "/a b/$c", "1,2"]
-)
+TEXTS = ("", "conv", "it's", 'a "b"', "a,b", "x=1", "/a b/$c", "1,2", "ü", "日本", "a\\b", "a\\", 'a\\"', 'a\\\\"\\\\')
+
+
+@pytest.mark.parametrize("value", [1, 1.5e-7, True, None, [1, "a b"], {"a": [None, 2]}, *TEXTS])
 def test_a_python_value_is_the_value_of_the_setting(value):
     (override,) = OverridesParser.create().parse_overrides([f"key={as_override(value)}"])
     assert override.value() == value

@@ -15,16 +15,17 @@ TINY = ("dataset=clusters", "model.encoder_hidden=[4]", "model.decoder_hidden=[4
 
 @pytest.mark.slow
 def test_a_tuning_trains_its_rungs_and_names_the_winner(tmp_path, capfd):
-    arguments = [*TINY, "beta=0.1,1,30", "seeds=2", "steps=6", f"out={tmp_path}"]
+    out = tmp_path / "größte, it's x=1"  # Hydra needs quotes for it
+    arguments = [*TINY, "beta=0.1,1,30", "seeds=2", "steps=6", f"out={out}"]
     tune(arguments)
     said = capfd.readouterr().out
     assert "3 candidates, 2 seeds, rungs of 2, 6 steps: 20 steps in all" in said
-    (result,) = tmp_path.glob("tune/*.json")
+    (result,) = out.glob("tune/*.json")
     found = json.loads(result.read_text())
     assert [len(each["values"]) for each in found["candidates"]] == [2, 1, 1]
     assert found["command"] in said
     assert result.with_suffix(".png").stat().st_size > 5000
-    runs = [Run(path.parent) for path in tmp_path.glob("clusters/*/config.yaml")]
+    runs = [Run(path.parent) for path in out.glob("clusters/*/config.yaml")]
     assert sorted(run.config()["steps"] for run in runs) == [2] * 6 + [6] * 2
     grown = next(run for run in runs if run.config()["steps"] == 6)
     assert grown.provenance()["sessions"][0]["continues"]["step"] == 2  # nothing is trained twice
