@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from disvae.api.defaults import usual_defaults
+from disvae.api.defaults import kept_random_numbers, usual_defaults
 from disvae.api.overrides import as_override
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @usual_defaults()
+@kept_random_numbers()
 def score(
     codes: "ArrayLike",
     factors: "ArrayLike | None" = None,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disvae.api.defaults import usual_defaults
+from disvae.api.defaults import kept_random_numbers, usual_defaults
 from disvae.api.overrides import as_override
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
@@ -34,6 +34,7 @@ class TrainedRun(Run):
         self.check_trained()
 
     @usual_defaults()
+    @kept_random_numbers()
     def figure(self, name: str, **settings: Any) -> "Image":
         """Return a picture of the last weights, which a notebook shows: `run.figure("traversal", image=7)`.
 

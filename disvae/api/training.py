@@ -10,7 +10,7 @@ from typing import Any
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from disvae.api.defaults import usual_defaults
+from disvae.api.defaults import kept_random_numbers, usual_defaults
 from disvae.api.overrides import as_override
 from disvae.api.trained import TrainedRun
 from disvae.config import ConfigError, bracketed, check_lists, check_names, spelled
@@ -26,7 +26,6 @@ _TRAINING = threading.RLock()
 """Trainings share torch's random numbers, so those of several threads wait for each other."""
 
 
-@usual_defaults()
 def train(*overrides: str, brief: bool = False, **settings: Any) -> TrainedRun:
     """Train a run, or resume it, or return it if it is finished: what `python -m disvae.train` does, in this process.
 
@@ -39,7 +38,7 @@ def train(*overrides: str, brief: bool = False, **settings: Any) -> TrainedRun:
         RuntimeError: the loss diverged or SIGTERM came; the message says which.
     """
     typed = [*overrides, *(f"{key}={as_override(value)}" for key, value in settings.items())]
-    with _TRAINING:
+    with _TRAINING, usual_defaults(), kept_random_numbers():
         job, frozen = job_of(typed), gc.get_freeze_count()
         let_threads_sleep()
         try:

@@ -1,6 +1,7 @@
 """What a notebook has set in torch and scikit-learn neither breaks nor changes what disvae computes."""
 
 import random
+import threading
 from contextlib import contextmanager
 from functools import partial
 
@@ -92,3 +93,18 @@ def test_the_programs_random_numbers_go_on(tiny, tmp_path):
     seed()
     values(tiny, tmp_path)
     assert drawn() == expected
+
+
+def test_a_training_that_waits_for_another_one_has_its_defaults_too(tiny, tmp_path):
+    found = {}
+
+    def train(name):
+        found[name] = disvae.train(*tiny, f"seed={name}", out=str(tmp_path), brief=True).metrics()
+
+    with double():
+        threads = [threading.Thread(target=train, args=(name,)) for name in (1, 2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found.keys() == {1, 2}
