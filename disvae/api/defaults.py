@@ -41,7 +41,6 @@ def kept_random_numbers() -> Iterator[None]:
         if "torch" in sys.modules:
             import torch
 
-            stack.callback(torch.set_rng_state, torch.get_rng_state())
-            if torch.cuda.is_initialized():
-                stack.callback(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
+            devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+            stack.enter_context(torch.random.fork_rng(devices))
         yield

@@ -149,8 +149,8 @@ def seconds_of_step(trials: Trials, candidate: Candidate) -> float:
     asked = next((o.partition("=")[2] for o in reversed(trials.fixed) if o.startswith("launcher.processes=")), "auto")
     at_once = machine.processes(int(asked) if asked.isdigit() else "auto")
     with tempfile.TemporaryDirectory() as out:
-        few = ["final=[]", f"eval_every={PILOT}", f"steps={PILOT}", "eval_images=100", "force=false"]
-        few.append(f"out={as_override(out)}")
+        where = f"out={as_override(out)}"
+        few = ["final=[]", f"eval_every={PILOT}", f"steps={PILOT}", "eval_images=100", where, "force=false"]
         fixed = [o for o in trials.fixed if not o.startswith(("out=", "steps="))]
         of_run = [*fixed, *QUIET, *few, *candidate.overrides]
         done = _sweep([*of_run, f"seed={','.join(map(str, range(at_once)))}"], capture_output=True)
