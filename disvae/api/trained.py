@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disvae.api.defaults import kept_random_numbers, usual_defaults
+from disvae.api.isolation import kept_random_numbers, usual_defaults
 from disvae.api.overrides import as_override
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings

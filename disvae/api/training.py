@@ -10,7 +10,7 @@ from typing import Any
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from disvae.api.defaults import kept_random_numbers, usual_defaults
+from disvae.api.isolation import kept_random_numbers, usual_defaults
 from disvae.api.overrides import as_override
 from disvae.api.trained import TrainedRun
 from disvae.config import ConfigError, bracketed, check_lists, check_names, spelled

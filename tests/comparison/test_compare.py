@@ -7,13 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from fabricated import add_udr, fabricate, record
 
 from disvae.compare import compare_paths, main, tags_of
 from disvae.config import ConfigError, resolved
 from disvae.runs.folder import Run
 from disvae.training.job import Job
 from disvae.training.loop import train_run
+from tests.comparison.fabricated import add_udr, fabricate, record
 
 SCORES = {(1, 0): 0.1, (1, 1): 0.12, (4, 0): 0.5, (4, 1): 0.54}
 

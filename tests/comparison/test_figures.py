@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-from rows import MIG, SAP, runs
 
 from disvae.comparison import figures
 from disvae.comparison.groups import compare
+from tests.comparison.rows import MIG, SAP, runs
 
 
 def one(rows):

@@ -5,12 +5,12 @@ import random
 import statistics
 
 import pytest
-from fabricated import row
 from scipy.stats import t, ttest_ind
 
 from disvae.comparison.groups import compare, estimate, seeds_to_tell_apart, told_apart
 from disvae.comparison.row import Row
 from disvae.config import ConfigError
+from tests.comparison.fabricated import row
 
 MIG, RECONSTRUCTION = "metric/mig/histogram", "val/reconstruction"
 

@@ -6,11 +6,11 @@ import shutil
 import zlib
 
 import pytest
-from fabricated import add_udr, fabricate
 
 from disvae.comparison import index
 from disvae.comparison.results import collect
 from disvae.config import resolved
+from tests.comparison.fabricated import add_udr, fabricate
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from rows import MIG, SAP, runs, write
 from torch.utils.tensorboard import SummaryWriter
 
 from disvae.build import make_vae
@@ -23,6 +22,7 @@ from disvae.comparison.traversals import best_and_median
 from disvae.comparison.udr import TAG as UDR
 from disvae.config import ConfigError, resolved
 from disvae.pictures.html import Picture
+from tests.comparison.rows import MIG, SAP, runs, write
 
 
 class Page(HTMLParser):

@@ -1,11 +1,11 @@
 """Rows are what lies in run folders and sweeps' records, each run once; a damaged one is a failed run."""
 
 import pytest
-from fabricated import add_udr, fabricate, record
 
 from disvae.comparison.results import collect, typed_value
 from disvae.comparison.row import Row
 from disvae.config import ConfigError, resolved
+from tests.comparison.fabricated import add_udr, fabricate, record
 
 MIG = "metric/mig/histogram"
 

@@ -4,7 +4,6 @@ import csv
 import math
 
 import pytest
-from fabricated import row
 from rich.console import Console
 
 from disvae.comparison.groups import compare
@@ -12,6 +11,7 @@ from disvae.comparison.row import Row
 from disvae.comparison.tables import columns, found, main_tag, print_choices, print_comparison, trust, write_csv
 from disvae.comparison.udr import TAG
 from disvae.config import ConfigError
+from tests.comparison.fabricated import row
 
 MIG = "metric/mig/histogram"
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from decoders import CASES, random_vae
 from torch import nn
 
 from disvae.build import make_vae
 from disvae.config import ConfigError, resolved
 from disvae.explorer.export import layers
 from disvae.likelihood import Likelihood
+from tests.explorer.decoders import CASES, random_vae
 
 
 def numbers(text: str) -> np.ndarray:

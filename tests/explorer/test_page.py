@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from decoders import CASES, random_vae
 
 from disvae.config import ConfigError
 from disvae.dataset import Dataset, Images
@@ -19,6 +18,7 @@ from disvae.encoding import encode, encoding_of
 from disvae.explorer.contents import page
 from disvae.pictures.figure_data import FigureData
 from disvae.vae import VAE
+from tests.explorer.decoders import CASES, random_vae
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)

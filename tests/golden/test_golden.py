@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import stored
+
+from tests.golden import stored
 
 # Rounding differs between machines (BLAS, instruction sets, numbers of threads): without AVX2 and with two threads
 # instead of one the values moved by 1e-4 of themselves only where they were below 1e-3, and by 1e-6 at most.

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from killed import Changes, Killed
 
 from disvae.compare import compare_paths
 from disvae.comparison.results import collect
@@ -34,6 +33,7 @@ from disvae.status import status
 from disvae.sweep.record import Sweep, SweepJob
 from disvae.training.job import Job
 from disvae.training.loop import train_run
+from tests.runs.killed import Changes, Killed
 
 ROUNDS = int(os.environ.get("DISVAE_TEST_DAMAGES", "20"))
 """Number of damages and of wrong contents; type DISVAE_TEST_DAMAGES=300 for a thorough search."""

@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from killed import Changes, Killed
 
 from disvae.config import ConfigError, resolved
 from disvae.runs.folder import Run, readable
 from disvae.runs.provenance import provenance
+from tests.runs.killed import Changes, Killed
 
 
 def test_the_same_configuration_finds_its_folder_under_another_spelling(composed, tmp_path):

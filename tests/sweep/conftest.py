@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sweep_command import Sweep
+
+from tests.sweep.sweep_command import Sweep
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from sweep_command import Sweep
 
 from disvae.runs.folder import Run
+from tests.sweep.sweep_command import Sweep
 
 JOBS = 12
 KILLS = [1, pytest.param(int(os.environ.get("DISVAE_TEST_KILLS", "2")), marks=pytest.mark.slow)]

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from test_launch import DRY, state, stepping, until
 
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
 from disvae.sweep.record import Sweep as Record
+from tests.sweep.test_launch import DRY, state, stepping, until
 
 PACKED = (*DRY, "launcher.pack=auto")
 LONG = ("steps=5000", "eval_every=10000", "checkpoint_every=10")

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
-from on_points import POINTS, N, module_of
 
 from disvae.build import check_together
 from disvae.config import options, resolved
+from tests.training.on_points import POINTS, N, module_of
 
 
 @pytest.fixture(scope="session")

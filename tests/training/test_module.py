@@ -9,8 +9,6 @@ import copy
 import pytest
 import pytorch_lightning as pl
 import torch
-from device import META, NoWaitForCopies, OnDevice, stand_in_for_a_gpu
-from on_points import POINTS
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from disvae.build import build
@@ -21,6 +19,8 @@ from disvae.training.data_module import DataModule
 from disvae.training.module import NORM, clip_gradients
 from disvae.training.packed.module import PackedDataModule, PackedModule
 from disvae.training.trainer import set_up
+from tests.training.device import META, NoWaitForCopies, OnDevice, stand_in_for_a_gpu
+from tests.training.on_points import POINTS
 
 
 def test_every_option_goes_with_some_others(combinations):

@@ -5,8 +5,6 @@ import itertools
 
 import pytest
 import torch
-from device import META, NoWaitForCopies, OnDevice, Recordable, stand_in_for_a_gpu
-from on_points import POINTS, N, module_of
 from torch import nn
 
 from disvae.build import build
@@ -15,6 +13,8 @@ from disvae.dataset.batches import Batch
 from disvae.training.module import NORM, VAEModule, step_seed
 from disvae.training.packed.vmap_step import Pack, refusal, structure
 from disvae.training.schedule_inputs import ScheduleInputs, TracedStep
+from tests.training.device import META, NoWaitForCopies, OnDevice, Recordable, stand_in_for_a_gpu
+from tests.training.on_points import POINTS, N, module_of
 
 B = 17
 PAIR = {"schedule.beta.value": (1.0, 3.0, 0.5), "schedule.alpha.value": (4.0, 1.0, 2.0)}

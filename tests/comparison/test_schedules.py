@@ -1,10 +1,10 @@
 """The schedules of a comparison: each is drawn once, over the longest run that has it."""
 
 from omegaconf import OmegaConf
-from rows import runs, write
 
 from disvae.comparison.groups import compare
 from disvae.comparison.schedules import schedule_figure
+from tests.comparison.rows import runs, write
 
 
 def config_with(beta, steps):

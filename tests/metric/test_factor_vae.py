@@ -1,10 +1,10 @@
 """The FactorVAE score on codes whose score is known, and against a loop over its votes."""
 
 import numpy as np
-import plain
 import pytest
 
 from disvae.metric.factor_vae import FactorVAE
+from tests.metric import plain
 
 SIZES = (3, 6, 8, 8)
 N = 4000

@@ -1,11 +1,11 @@
 """MIG of codes whose information is known, of the literature's ceilings, and against plain loops."""
 
 import numpy as np
-import plain
 import pytest
 
 from disvae.evaluation.confidence import of_codes
 from disvae.metric.mig import MIG
+from tests.metric import plain
 
 SIZES = (3, 6, 40, 32, 32)  # dSprites
 RNG = np.random.default_rng(0)

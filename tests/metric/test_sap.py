@@ -1,12 +1,12 @@
 """SAP's support vector machines against scikit-learn's, and its gaps on codes where they are known."""
 
 import numpy as np
-import plain
 import pytest
 from sklearn.svm import LinearSVC
 
 from disvae.metric import sap as sap_module
 from disvae.metric.sap import SAP, domains, one_against_rest
+from tests.metric import plain
 
 SIZES = (2, 3, 6, 12)
 N = 3000

@@ -1,10 +1,10 @@
 """Choosing by UDR: which seed, ties, agreement among the very runs of a group, and what it costs."""
 
 import pytest
-from fabricated import row
 
 from disvae.comparison.groups import compare
 from disvae.comparison.udr import TAG, among, cells, choices, conclusions, stale
+from tests.comparison.fabricated import row
 
 MIG, RECONSTRUCTION = "metric/mig/histogram", "val/reconstruction"
 

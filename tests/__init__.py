@@ -1,0 +1,1 @@
+"""The tests: each folder tests the room of the same name."""
