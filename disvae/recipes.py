@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from disvae.api.overrides import as_override
 from disvae.config import ConfigError, option_files
 from disvae.system.command import command, option
+from disvae.system.overrides import as_override
 
 
 def recipes(arguments: Sequence[str]) -> None:

@@ -23,11 +23,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from disvae.api.overrides import as_override
 from disvae.config import ConfigError
 from disvae.runs.atomic import write_atomically
 from disvae.system.command import command, option
 from disvae.system.imports import loading
+from disvae.system.overrides import as_override
 
 TUNINGS = "tune"
 SHARE = 0.8

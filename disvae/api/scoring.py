@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from disvae.api.isolation import kept_random_numbers, usual_defaults
-from disvae.api.overrides import as_override
 from disvae.config import ConfigError
 from disvae.evaluation.settings import scoring_settings
+from disvae.system.overrides import as_override
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -11,12 +11,11 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from disvae.api.isolation import kept_random_numbers, usual_defaults
-from disvae.api.overrides import as_override
 from disvae.api.trained import TrainedRun
 from disvae.config import ConfigError, bracketed, check_lists, check_names, spelled
 from disvae.system.command import let_threads_sleep
 from disvae.system.compose import composing
-from disvae.system.overrides import check_forms, translated
+from disvae.system.overrides import as_override, check_forms, translated
 from disvae.system.plugins import allow_plugins
 from disvae.system.signals import Interrupted
 from disvae.training.job import Job

@@ -169,15 +169,27 @@ def typed(overrides: Any) -> list[str]:
     return [str(word) for word in words]
 
 
+def as_override(value: Any) -> str:
+    """Return a value as the command line writes it: [1, None] is [1,null], {"a": True} is {a:true}."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{as_override(child)}" for key, child in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(as_override, value))}]"
+    text = str(value)
+    if re.fullmatch(r"[\w.+/-]+", text, re.ASCII):
+        return text
+    escaped = re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + found[2].replace('"', r"\""), text)
+    return f'"{escaped}"'
+
+
 def _quoted(override: str) -> str:
     """Return an override with quotes that the shell and Hydra need; in a plain list, those of its entries."""
     key, _, value = override.partition("=")
-    if re.fullmatch(r"\[[^][{}]+\]", value):
-        entries = (entry.strip(" \"'").replace('"', '\\"') for entry in value[1:-1].split(","))
-        listed = ",".join(f'"{entry}"' for entry in entries)
-        return shlex.quote(f"{key}=[{listed}]")
-    escaped = value.strip("\"'").replace('"', '\\"')
-    return shlex.quote(f'{key}="{escaped}"')
+    plain_list = re.fullmatch(r"\[[^][{}]+\]", value)
+    entries = [entry.strip(" \"'") for entry in value[1:-1].split(",")] if plain_list else value.strip("\"'")
+    return shlex.quote(f"{key}={as_override(entries)}")
 
 
 def in_words(error: Exception, overrides: Sequence[str]) -> str:

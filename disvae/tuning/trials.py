@@ -11,7 +11,6 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from disvae.api.overrides import as_override
 from disvae.api.training import job_of
 from disvae.comparison import udr
 from disvae.comparison.groups import compare, estimate
@@ -20,6 +19,7 @@ from disvae.config import ConfigError
 from disvae.runs.tags import better
 from disvae.sweep.axes import expand
 from disvae.system import machine
+from disvae.system.overrides import as_override
 from disvae.tuning.halving import Candidate
 
 QUIET = ("metric=[]", "figure=[]", "final_figures=[]", "report=false")

@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 import torch
 from hydra import initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import disvae
 from disvae.api import tables, training
 from disvae.api.images import images_of
-from disvae.api.overrides import as_override
 from disvae.config import ConfigError
 from disvae.runs import checkpoint
 from disvae.score import score_file
@@ -133,15 +131,6 @@ def test_what_cannot_be_is_an_error_of_one_line(run, call, message):
     with pytest.raises(ConfigError, match=message) as error:
         call(run)
     assert "\n" not in str(error.value)
-
-
-TEXTS = ("", "conv", "it's", 'a "b"', "a,b", "x=1", "/a b/$c", "1,2", "ü", "日本", "a\\b", "a\\", 'a\\"', 'a\\\\"\\\\')
-
-
-@pytest.mark.parametrize("value", [1, 1.5e-7, True, None, [1, "a b"], {"a": [None, 2]}, *TEXTS])
-def test_a_python_value_is_the_value_of_the_setting(value):
-    (override,) = OverridesParser.create().parse_overrides([f"key={as_override(value)}"])
-    assert override.value() == value
 
 
 def test_a_loaded_vae_is_the_trained_one_and_leaves_the_random_numbers_alone(run):
