@@ -455,53 +455,11 @@ def test_command_line_trains_resumes_nothing_and_says_where_it_is(tiny, tmp_path
     assert "Already finished" in again.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["beta=-1"], "beta must be a finite number >= 0, got -1"),
-        (["objective=nope"], "objective must be one of ada_gvae, beta_tc, "),
-        (["objective=../../x"], "objective"),
-        (["objective.beta_typo=1"], "beta_typo"),
-        (["objective=beta_tc", "alpha=5"], "alpha=5 has no effect"),
-        (["optimizer.lr=fast"], "optimizer.lr must be a number, got 'fast'"),
-        (["dataset=clusters", "model=conv"], "model"),
-        (["model._target_=os.system"], "must be a class or function of disvae"),
-        (["dataset=clusters", "batch_size=100000"], "batch_size must be at most"),
-        (["trainer.accelerator=abacus"], "trainer"),
-        (["+trainer.accumulate_grad_batches=2"], "accumulate_grad_batches"),
-        (["+trainer.max_time=00:00:00:01"], "trainer.max_time is set by disvae: stop a run with Ctrl-C"),
-        (
-            ["trainer.devices=3"],
-            "trainer.devices must be 1 or one GPU's number in a list, got 3: a sweep uses all devices",
-        ),
-        (["trainer.devices=auto"], "trainer.devices must be 1 or one GPU"),
-        (["+trainer.num_nodes=2"], "trainer.num_nodes is set by disvae: a run trains on one device"),
-        (["beta=${nothing}"], "nothing"),
-        (["trainer.precision=16-mixed"], "trainer.precision must be 32-true, tf32, bf16-mixed, got '16-mixed'"),
-        (["trainer.graph=perhaps"], "trainer.graph must be true or false, got 'perhaps'"),
-        (["trainer.gradient_clip_val=x"], "trainer.gradient_clip_val must be a finite number >= 0, got 'x'"),
-        (["trainer.precision=tf32", "trainer.accelerator=cpu"], "trainer.precision=tf32 is for a GPU"),
-        (["trainer.gradient_clip_val=0"], "trainer.gradient_clip_val must be positive, or null"),
-        (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val must be"),
-        (
-            ["+trainer.gradient_clip_algorithm=value"],
-            "trainer.gradient_clip_algorithm is set by disvae: gradients are clipped by their norm",
-        ),
-        (["objective.beta=2"], "objective.beta is a schedule, not 2: type beta=2"),
-        (["+betta=2"], "betta is not a setting; did you mean beta?"),
-        (["schedule.beta.value=3", "beta=6"], "schedule.beta.value replaces it"),
-        (["dataset=clusters", "split.held_out=null"], "split.held_out must be a share"),
-        (["objective=factor_vae", "optimizer=adagrad"], "type optimizer=adam"),
-    ],
-)
-def test_bad_input_is_one_message_naming_the_key(tmp_path, arguments, said):
-    done = command(
-        "dataset=clusters" if "dataset=clusters" not in arguments else arguments[0], *arguments, cwd=tmp_path
-    )
-    assert done.returncode in (1, 2)
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list((tmp_path).glob("outputs/clusters/*/last.ckpt"))
+def test_bad_input_is_one_message_naming_the_key(tmp_path):
+    done = command("dataset=clusters", "beta=-1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "disvae: beta must be a finite number >= 0, got -1\n"
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_a_sweep_goes_on_past_a_job_that_cannot_be(tiny, tmp_path):

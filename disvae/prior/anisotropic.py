@@ -12,18 +12,24 @@ from disvae.prior import Prior
 def principal_variances(images: Tensor, count: int, rows: int = 4096) -> Tensor:
     """Return the largest `count` eigenvalues, descending, in float64, of the pixel covariance of images (n, C, H, W).
 
-    The covariance is exact and summed over `rows` images at a time, so memory does not grow with n.
+    The covariance is exact and summed over `rows` images at a time, so memory does not grow with n. Fewer images than
+    pixels have the same eigenvalues in the smaller matrix of their inner products.
 
     Raises:
         ValueError: the images vary in fewer than `count` directions.
     """
     flat = images.flatten(1)
+    n, pixels = flat.shape
     mean = flat.mean(0, dtype=torch.float64)
-    covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=flat.device)
-    for chunk in torch.split(flat, rows):
-        centred = chunk.double() - mean  # (rows, pixels)
-        covariance += centred.T @ centred
-    variances: Tensor = torch.linalg.eigvalsh(covariance / (len(flat) - 1)).flip(0)[:count]
+    if n < pixels:
+        centred = flat.double() - mean  # (n, pixels)
+        scatter = centred @ centred.T
+    else:
+        scatter = torch.zeros(pixels, pixels, dtype=torch.float64, device=flat.device)
+        for chunk in torch.split(flat, rows):
+            centred = chunk.double() - mean  # (rows, pixels)
+            scatter += centred.T @ centred
+    variances: Tensor = torch.linalg.eigvalsh(scatter / (n - 1)).flip(0)[:count]
     varied = int((variances > 1e-12 * variances[0]).sum())
     if varied < count:
         raise ValueError(

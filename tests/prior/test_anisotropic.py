@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from disvae.prior.anisotropic import Anisotropic, principal_variances
 
 
-def test_principal_variances_are_those_of_numpy():
+@pytest.mark.parametrize("n", [200, 24, 20])  # more images than pixels, as many and fewer
+def test_principal_variances_are_those_of_numpy(n):
     rng = np.random.default_rng(0)
-    images = rng.normal(size=(200, 2, 3, 4)) * np.linspace(0.1, 2, 24).reshape(2, 3, 4) + 5
-    expected = np.linalg.eigvalsh(np.cov(images.reshape(200, 24).T))[::-1][:10]
+    images = rng.normal(size=(n, 2, 3, 4)) * np.linspace(0.1, 2, 24).reshape(2, 3, 4) + 5
+    expected = np.linalg.eigvalsh(np.cov(images.reshape(n, 24).T))[::-1][:10]
     for rows in (7, 4096):  # chunks change nothing
         assert np.allclose(principal_variances(torch.from_numpy(images), 10, rows), expected, rtol=1e-12)
 
@@ -49,6 +50,8 @@ def test_more_latents_than_the_images_have_directions_are_refused_with_what_to_t
     prior = Anisotropic(3, variances="pca", mean_variance=1.0, learn=False)
     with pytest.raises(ValueError, match=r"z_dim must be at most 2 .* got 3: type prior.variances=equal"):
         prior.initialise(torch.rand(50, 1, 1, 2))
+    with pytest.raises(ValueError, match="z_dim must be at most 2"):
+        prior.initialise(torch.rand(3, 1, 4, 4))  # three points lie in a plane
     with pytest.raises(ValueError, match="z_dim must be at most 1"):
         prior.initialise(torch.eye(2).reshape(2, 1, 1, 2).repeat(1, 1, 4, 1))
 
