@@ -1,6 +1,7 @@
 """Fixtures: composed configurations, tiny runs, and the real data files where they are."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from disvae.config import conf_dir
+from disvae.train import main
 
 TINY = (
     "dataset=clusters",
@@ -80,3 +82,21 @@ def tiny() -> tuple[str, ...]:
 def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests draw and keep datasets in a folder of their own."""
     os.environ["DISVAE_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
+    """Type `python -m disvae.train` in `tmp_path`, in this process; return the exit status and what stderr was told."""
+    monkeypatch.chdir(tmp_path)
+
+    def type_(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["disvae-train", *arguments])
+        try:
+            main()
+        except SystemExit as end:
+            return int(end.code or 0), capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return type_

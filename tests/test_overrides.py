@@ -3,12 +3,10 @@
 import os
 import random
 import re
-import sys
 import time
 
 import pytest
 
-from disvae import train
 from disvae.config import LISTS, conf_dir, options
 from disvae.system.overrides import known_settings
 
@@ -41,20 +39,10 @@ def random_overrides(rng: random.Random) -> list[str]:
 
 
 @pytest.fixture
-def answer(tiny, tmp_path, monkeypatch, capsys):
-    """Return a function that types overrides, and returns the exit status and what was said on stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def type_(*overrides: str) -> tuple[int, str]:
-        quick = [each for each in tiny if not each.startswith(("steps", "eval_every"))]
-        monkeypatch.setattr(sys, "argv", ["disvae-train", *quick, "steps=2", "batch_size=50", "metric=[]", *overrides])
-        try:
-            train.main()
-        except SystemExit as end:
-            return int(end.code or 0), capsys.readouterr().err
-        return 0, capsys.readouterr().err
-
-    return type_
+def answer(tiny, command_line):
+    """Return a function that types overrides of a quick run, and returns the exit status and what stderr was told."""
+    quick = [each for each in tiny if not each.startswith(("steps", "eval_every"))]
+    return lambda *overrides: command_line(*quick, "steps=2", "batch_size=50", "metric=[]", *overrides)
 
 
 @pytest.mark.parametrize("number", range(NUMBER))

@@ -29,12 +29,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def install(what: Path, tmp_path: Path, *options: str) -> str:
     """A virtual environment that borrows this one's dependencies and has only disvae of its own."""
     folder = tmp_path / "venv"
-    run(sys.executable, "-m", "venv", str(folder), cwd=tmp_path)
+    run(sys.executable, "-m", "venv", "--without-pip", str(folder), cwd=tmp_path)
     borrowed = "\n".join(path for path in sys.path if path.endswith("site-packages"))
     site = next((folder / "lib").glob("python3*/site-packages"))
     (site / "borrowed.pth").write_text(borrowed + "\n")
     python = str(folder / "bin" / "python")
-    run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", *options, str(what), cwd=tmp_path)
+    pip = (sys.executable, "-m", "pip", f"--python={python}", "install", "-q", "--no-deps", "--no-build-isolation")
+    run(*pip, *options, str(what), cwd=tmp_path)
     return python
 
 

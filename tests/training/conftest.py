@@ -1,4 +1,4 @@
-"""Every objective with every divergence, prior and posterior that it goes with, on points in a plane."""
+"""Options of objective, divergence, prior and posterior, every two that go together, on points in a plane."""
 
 import itertools
 
@@ -26,7 +26,7 @@ def configured(composed):
 
 @pytest.fixture(scope="session")
 def combinations(configured):
-    """Return a module for each combination of these four groups that can go together; they are to be copied."""
+    """Return modules, to be copied, of combinations in which any two options that go together occur, but not all do."""
     objectives = {name: f"objective={name}" for name in options("objective") if name != "decomposition"}
     for name in options("divergence"):
         objectives[f"decomposition {name}"] = f"objective=decomposition alpha=5 divergence={name}"
@@ -34,8 +34,11 @@ def combinations(configured):
     objectives = {name: configured(overrides) for name, overrides in objectives.items()}
     priors = {name: configured(f"prior={name}")["prior"] for name in options("prior")}
     posteriors = {name: configured(f"posterior={name}")["posterior"] for name in options("posterior")}
-    found = {}
+    found, seen = {}, set()
     for names in itertools.product(objectives, priors, posteriors):
+        pairs = set(itertools.combinations(enumerate(names), 2))
+        if pairs <= seen:
+            continue
         config = {**objectives[names[0]], "prior": priors[names[1]], "posterior": posteriors[names[2]]}
         try:
             module = module_of(config)
@@ -43,4 +46,5 @@ def combinations(configured):
         except ValueError:
             continue
         found[" ".join(names)] = module
+        seen |= pairs
     return found

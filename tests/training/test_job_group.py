@@ -134,10 +134,9 @@ def break_at(monkeypatch, step: int, member: int = 1) -> None:
 
 
 @pytest.mark.parametrize("stop", [3, 9, 16])
-@pytest.mark.parametrize("objective", ["beta_tc", "factor_vae"])
-def test_stopped_runs_go_on_together_to_the_same_numbers(job, monkeypatch, stop, objective):
+@pytest.mark.parametrize("kind", KINDS[:2], ids=["beta_tc", "factor_vae"])
+def test_stopped_runs_go_on_together_to_the_same_numbers(job, monkeypatch, stop, kind):
     def runs(where: str) -> list[Job]:
-        kind = (f"objective={objective}", "batch_size=50")
         return [job(f"{where}{seed}", *kind, f"seed={seed}") for seed in (0, 1)]
 
     whole = runs("whole")

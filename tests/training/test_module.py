@@ -24,13 +24,12 @@ from tests.training.on_points import POINTS
 
 
 def test_every_option_goes_with_some_others(combinations):
-    assert len(combinations) >= 141
     used = {word for names in combinations for word in names.split()}
     assert used == {name for group in ("objective", "divergence", "prior", "posterior") for name in options(group)}
 
 
 @pytest.mark.slow
-def test_a_step_of_every_combination_neither_waits_for_the_device_nor_mixes_devices(combinations):
+def test_a_step_of_every_two_options_neither_waits_for_the_device_nor_mixes_devices(combinations):
     failed = {}
     for names, made in combinations.items():
         module = copy.deepcopy(made).to(META)

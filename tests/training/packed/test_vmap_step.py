@@ -1,7 +1,6 @@
 """Packed runs against the same runs alone."""
 
 import copy
-import itertools
 
 import pytest
 import torch
@@ -377,24 +376,13 @@ def test_a_step_makes_all_its_tensors_on_the_device(configured, overrides):
             loss.backward()
 
 
-def every_two(combinations: dict) -> dict:
-    """Return some of the combinations, so that any two options that go together are still in one of them."""
-    seen, some = set(), {}
-    for names, module in combinations.items():
-        pairs = set(itertools.combinations(enumerate(names.rsplit(" ", 2)), 2))
-        if not pairs <= seen:
-            seen |= pairs
-            some[names] = module
-    return some
-
-
 @pytest.mark.slow
 def test_a_packed_step_of_every_two_options_neither_waits_for_the_device_nor_mixes_devices(combinations, monkeypatch):
     stand_in_for_a_gpu(monkeypatch)
     copies = NoWaitForCopies()
     copies.watching = True
     failed = {}
-    for names, module in every_two(combinations).items():
+    for names, module in combinations.items():
         modules = [copy.deepcopy(module).to(META) for _ in range(2)]
         for k, one in enumerate(modules):
             one.seed = k
