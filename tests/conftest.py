@@ -72,7 +72,7 @@ def hostile() -> str:
     return """"'></style></script><script>alert(1)</script>{{7*7}}{%raw%}&lt;"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> tuple[str, ...]:
     """Overrides of a run that takes seconds."""
     return TINY + NO_PICTURES

@@ -59,6 +59,11 @@ def values(tiny, out):
     return [run.metrics(), mig, *(array.tolist() for array in (image, code, picture, data))]
 
 
+@pytest.fixture(scope="module")
+def usual(tiny, tmp_path_factory):
+    return values(tiny, tmp_path_factory.mktemp("usual"))
+
+
 STATES = {
     "float64": double,
     "default device": another_device,
@@ -71,10 +76,9 @@ STATES = {
 
 
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
-def test_the_program_around_it_changes_nothing(state, tiny, tmp_path):
-    usual = values(tiny, tmp_path / "usual")
+def test_the_program_around_it_changes_nothing(state, usual, tiny, tmp_path):
     with state():
-        found = values(tiny, tmp_path / "found")
+        found = values(tiny, tmp_path)
     for own, other in zip(usual, found, strict=True):
         assert own == other
 

@@ -16,7 +16,7 @@ BUILT = {label: make(node, f"metric.{label}") for label, node in nodes("metric",
 OF_CODES = sorted(name for name, metric in BUILT.items() if isinstance(metric, Metric))
 SUPERVISED = [name for name in OF_CODES if BUILT[name].factors > 0]
 
-QUICKER = {"dci": {"processes": 1, "rows": 300}}
+QUICKER = {"dci": {"processes": 1, "rows": 300, "trees": 50}}
 """Settings that make a test faster."""
 DRAWS = {"infomec": 100, "jemmig": 60, "modularity": 40, "sap": 40}
 """Random codes where ten do not say enough."""

@@ -87,7 +87,7 @@ def test_a_member_that_diverges_is_among_the_failed_and_the_others_finish(sweep)
 
 
 def test_a_pack_that_is_killed_is_done_one_by_one(sweep):
-    process = sweep.start(*PACKED, "steps=600", "eval_every=300", "seed=0,1,2", "launcher.processes=1")
+    process = sweep.start(*PACKED, "steps=300", "eval_every=150", "seed=0,1,2", "launcher.processes=1")
     until(lambda: len(stepping(sweep)) == 3)
     assert len({state(run)["pid"] for run in sweep.runs()}) == 1
     os.kill(state(sweep.runs()[0])["pid"], signal.SIGKILL)  # as the system does when memory is short
@@ -104,7 +104,7 @@ def test_a_pack_that_is_killed_is_done_one_by_one(sweep):
 
 
 def test_a_packed_sweep_whose_launcher_is_killed_is_finished_by_the_same_command(sweep):
-    command = (*PACKED, "steps=600", "eval_every=300", "seed=range(6)", "launcher.processes=2")
+    command = (*PACKED, "steps=300", "eval_every=150", "seed=range(6)", "launcher.processes=2")
     process = sweep.start(*command)
     until(lambda: len(stepping(sweep)) >= 3)
     process.kill()
