@@ -74,15 +74,19 @@ def suspects(config: Mapping[str, Any]) -> list[str]:
 def compared(entries: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return the headline scores that exceed all baselines by more than the intervals, and the other ones.
 
-    `entries` has the structure of one stage of scores.json. A metric's YAML names its headline score.
+    `entries` has the structure of one stage of scores.json. A metric's YAML names its headline score. A metric counts
+    once, with its usual settings if it was computed with them.
     """
     above: list[str] = []
     others: list[str] = []
-    for label, entry in entries.items():
-        name = (facts("metric", label.partition("-")[0]) or {}).get("headline")
+    counted = set()
+    for label, entry in sorted(entries.items(), key=lambda item: "-" in item[0]):  # mig-bins40 comes after mig
+        metric = label.partition("-")[0]
+        name = (facts("metric", metric) or {}).get("headline")
         sources = entry["scores"].get(name, {})
-        if _MODEL not in sources or len(sources) < 2:
+        if metric in counted or _MODEL not in sources or len(sources) < 2:
             continue
+        counted.add(metric)
         highest = max(_end(of, "high") for source, of in sources.items() if source != _MODEL)
         (above if _end(sources[_MODEL], "low") > highest else others).append(f"{label}/{name}")
     return above, others

@@ -47,6 +47,13 @@ def test_a_score_counts_only_if_its_interval_is_above_all_baselines():
     assert said.endswith("mig-bins40/histogram; not by sap/classification, factor_vae/held_out.")
 
 
+def test_a_metric_counts_once_with_its_usual_settings():
+    worse = entry("histogram", 0.1, 0.4, 0.3)
+    entries = {"mig-bins40": worse, "mig": entry("histogram", 0.5, 0.4, 0.3), "sap": entry("classification", 0.9, 0, 0)}
+    assert compared(entries) == (["mig/histogram", "sap/classification"], [])
+    assert compared({"mig-bins40": worse, "mig-bins10": worse}) == ([], ["mig-bins40/histogram"])
+
+
 def test_without_baselines_nothing_is_claimed():
     assert compared({"mig": {"scores": {"histogram": {"model": score(0.9)}}}}) == ([], [])
     assert "not known" in _disentanglement(GOOD, [], [])
