@@ -10,6 +10,7 @@ from disvae.runs.folder import Run
 from disvae.runs.settings import Setting, flat_settings
 from disvae.runs.tables import needed_images
 from disvae.system.plugins import plugins_of
+from disvae.system.signals import stop_if_asked
 
 CHECKSUM = "dataset.checksum"
 """The setting of a row that tells runs of different images apart, whatever their paths and settings are."""
@@ -80,6 +81,7 @@ def of_run(run: Run) -> Row:
             tags=frozenset(map(str, config.get("tags", ()))),
         )
     except Exception as error:  # whatever is wrong with one run must not hide the others
+        stop_if_asked()
         reason = str(error) if isinstance(error, ConfigError) else f"{run.path} cannot be read: {error!r}"
         return Row(printable(run.path), run.path, "failed", error=reason)
 

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from disvae.data.factors import is_continuous
 from disvae.metric import Metric, NotApplicable
 from disvae.statistics.checked_codes import checked
+from disvae.system.signals import stop_if_asked
 
 Compute = Callable[[np.ndarray | None, int], dict[str, float]]
 """A function from rows (None: all rows) and a seed to scores by name."""
@@ -53,6 +54,7 @@ def attempt(compute: Callable[[], tuple[dict[str, Score], dict[str, float]]]) ->
     try:
         scores, chance = compute()
     except Exception as error:
+        stop_if_asked()
         applicable = not isinstance(error, NotApplicable)
         reason = why_failed(error)
     return MetricOutcome(scores, chance, reason, applicable, time.perf_counter() - started)

@@ -26,6 +26,7 @@ from disvae.runs.folder import Run
 from disvae.runs.provenance import now
 from disvae.runs.shared import once
 from disvae.system.instantiate import make
+from disvae.system.signals import stop_if_asked
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -325,5 +326,6 @@ def _controls(
             of_pixels = once(lambda: controls.pixels(dataset.images, rows.numpy(), z_dim, seed=0), (images, z_dim))
             codes |= {name: of_pixels[name] for name in chosen}
         except Exception as error:  # a missing baseline must not make a trained run a failed one
+            stop_if_asked()
             failed |= dict.fromkeys(chosen, why_failed(error))
     return {f"controls/{name}": array for name, array in codes.items()}, failed

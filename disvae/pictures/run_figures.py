@@ -23,6 +23,7 @@ from disvae.runs.curves import FIGURE_EVENTS, curves
 from disvae.runs.folder import Run
 from disvae.runs.tensorboard import picture_summary, replace_events
 from disvae.system.instantiate import make, prepared
+from disvae.system.signals import stop_if_asked
 from disvae.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def draw_figures(chosen: Pictures, vae: VAE, view: FigureData) -> Iterator[tuple
                 with plain_style():
                     picture = rendered(figure(vae, view))
             except Exception as error:  # a missing picture must not end a run
+                stop_if_asked()
                 expected = isinstance(error, NotDrawable)
                 if label not in chosen.said and (label in chosen.named or not expected):
                     why = "is not available" if expected else f"could not be drawn: {type(error).__name__}"

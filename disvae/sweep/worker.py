@@ -25,7 +25,7 @@ from disvae.runs.folder import InUse, Run
 from disvae.runs.provenance import now
 from disvae.sweep.devices import Device, lease
 from disvae.system.scratch import clear_scratch
-from disvae.system.signals import Interrupted, interruptible, take_signals
+from disvae.system.signals import Interrupted, interruptible, stop_if_asked, take_signals
 from disvae.training.job import Job
 from disvae.training.run_job import do, do_together, say_result
 
@@ -110,6 +110,7 @@ class Members:
                 _print_to(job.run.path / "log.txt")
                 print(f"--- {now()} process {os.getpid()}: python -m disvae.train {shlex.join(job.overrides)}")
             except Exception as error:
+                stop_if_asked()
                 self.done(number, error)
         if len(self.open) > 1:
             runs = "".join(f"\n    {self.jobs[number].run.path}" for number in self.open)

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -54,13 +54,47 @@ def signals_call(handler: Handler | signal.Handlers) -> Iterator[None]:
             signal.signal(signum, former)
 
 
-def _raise(signum: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(signum)
+class _Raised(threading.local):
+    """What a signal has raised in the body of `interruptible`; of each thread, for signals reach the main one only."""
+
+    error: Interrupted | None = None
 
 
-def interruptible() -> AbstractContextManager[None]:
-    """Let each signal in STOPS raise Interrupted at once in the body."""
-    return signals_call(_raise)
+_raised = _Raised()
+
+
+def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """Raise Interrupted: the handler of a signal."""
+    _raised.error = Interrupted(signum)
+    raise _raised.error
+
+
+def stop_if_asked() -> None:
+    """Raise Interrupted again if a signal has raised it in the body of `interruptible` and it did not end the body.
+
+    It belongs where an error of any kind is caught and the work goes on: the error may be a signal's.
+    """
+    if _raised.error:
+        raise Interrupted(_raised.error.signum)
+
+
+@contextmanager
+def interruptible(handler: Handler = interrupt) -> Iterator[None]:
+    """Let each signal in STOPS raise Interrupted at once in the body, or call `handler`, which may call `interrupt`.
+
+    Interrupted may arrive anywhere: a library's clean-up makes another error of it, and Python drops it in a finaliser.
+    The body ends with Interrupted nevertheless.
+    """
+    try:
+        with signals_call(handler):
+            yield
+        stop_if_asked()
+    except Exception as error:
+        if _raised.error:
+            raise Interrupted(_raised.error.signum) from error
+        raise
+    finally:
+        _raised.error = None
 
 
 @contextmanager

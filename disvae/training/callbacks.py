@@ -24,7 +24,7 @@ from disvae.runs.folder import Run
 from disvae.runs.tags import logged
 from disvae.runs.verdict import collapsed, suspects
 from disvae.schedule import Schedule, settled
-from disvae.system.signals import Interrupted, signals_call, take_signals
+from disvae.system.signals import Interrupted, interrupt, interruptible, stop_if_asked, take_signals
 from disvae.training.module import VAEModule
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class Member:
         try:
             yield
         except Exception as error:
+            stop_if_asked()
             if self.leave is None:
                 raise
             self.leave(error)
@@ -237,18 +238,18 @@ class CollapseGuard(pl.Callback):
 class StopOnSignal(pl.Callback):
     """Let signals that ask to stop finish the step, write checkpoints and stop; outside training they stop at once.
 
-    A second signal stops at once, too. It is a context manager around whole runs.
+    A second signal stops at once, too. It is a context manager around whole runs, and `training` around their steps.
     """
 
     def __init__(self) -> None:
         self.checkpoints: Sequence[Checkpoints] = []
-        self.training = False
+        self.waits = False
         self.received: int | None = None
-        self._signals = signals_call(self._handle)
+        self._signals = interruptible(self._handle)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self.received is not None or not self.training:
-            raise Interrupted(signum)
+        if self.received is not None or not self.waits:
+            interrupt(signum, frame)
         self.received = signum
 
     def __enter__(self) -> "StopOnSignal":
@@ -258,13 +259,30 @@ class StopOnSignal(pl.Callback):
     def __exit__(self, *error: Any) -> None:
         self._signals.__exit__(*error)
 
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Let a signal in the body wait for the next step or, after the last one, for the body's end.
+
+        Lightning's set-up and clean-up are in the body: neither can be broken off anywhere.
+
+        Raises:
+            Interrupted: a signal came, and all is written.
+        """
+        stop_if_asked()
+        self.waits = True
+        try:
+            yield
+        finally:
+            self.waits = False
+        if self.received is not None:
+            raise Interrupted(self.received)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals back from Lightning, which would exit with status 0."""
-        self.training = True
         take_signals(self._handle)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
-        """Stop if a signal came during the step before.
+        """Stop if a signal came since the step before began.
 
         Raises:
             Interrupted: after the checkpoints are written.
@@ -273,20 +291,6 @@ class StopOnSignal(pl.Callback):
             for checkpoints in self.checkpoints:
                 checkpoints.save(trainer)
             raise Interrupted(self.received)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop at once from here on, since all is written.
-
-        Raises:
-            Interrupted: a signal came during the last step.
-        """
-        self.training = False
-        if self.received is not None:
-            raise Interrupted(self.received)
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Stop at once from here on: no step follows in which a signal could be obeyed."""
-        self.training = False
 
 
 class Seconds(pl.Callback):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from filelock import BaseFileLock
 
 from disvae.dataset import Dataset
-from disvae.system.signals import Interrupted
+from disvae.system.signals import Interrupted, stop_if_asked
 from disvae.training.callbacks import StopOnSignal
 from disvae.training.job import Job, packable
 from disvae.training.loop import Training
@@ -87,6 +87,7 @@ class JobGroup:
         try:
             yield
         except Exception as error:
+            stop_if_asked()
             self._fail(i, error)
 
     def _prepare(self, i: int) -> None:
@@ -136,6 +137,7 @@ class JobGroup:
                 [self.runs[i] for i in numbers], stop, lambda module, error: self._fail(number_of[module], error)
             ).train()
         except Exception as error:
+            stop_if_asked()
             for i in self.open.intersection(numbers):
                 self._fail(i, error)
 

@@ -63,6 +63,7 @@ class Training:
         lost: Callable[[VAEModule, Exception], None] = lambda module, error: None,
     ) -> None:
         self.runs = runs
+        self.stop = stop
         self.seconds = Seconds([run.checkpoints for run in runs])
         config = runs[0].config
         data = [run.built.data for run in runs]
@@ -116,7 +117,8 @@ class Training:
             return
         started = time.perf_counter()
         first = self.runs[0]
-        self.trainer.fit(self.module, datamodule=self.data, ckpt_path=first.run.last if first.checkpoint else None)
+        with self.stop.training():
+            self.trainer.fit(self.module, datamodule=self.data, ckpt_path=first.run.last if first.checkpoint else None)
         if any(run.module.evaluated_at != self.trainer.global_step for run in self.runs if run.member.live):
             self.trainer.validate(self.module, datamodule=self.data, verbose=False)
         live = [run for run in self.runs if run.member.live]

@@ -23,7 +23,7 @@ from disvae.runs.provenance import provenance
 from disvae.runs.tags import main_term
 from disvae.runs.tensorboard import at_end, write_scores
 from disvae.system.instantiate import make
-from disvae.system.signals import Interrupted
+from disvae.system.signals import Interrupted, stop_if_asked
 from disvae.training.callbacks import Checkpoints, Member
 from disvae.training.checkpoint_io import resume
 from disvae.training.job import Job
@@ -219,6 +219,7 @@ class RunTrainer:
             try:
                 write_page(self.run, self.run.report, name=self.home.path.resolve().name, state="finished")
             except Exception as error:  # a page less must not make a finished run a failed one
+                stop_if_asked()
                 log.warning("%s could not be made: %s", self.run.report, error)
         more = {"error": self.member.ended} if self.member.ended else {}
         self.run.mark("finished", self.at_step, **more)  # last: whoever is killed before does all of this again

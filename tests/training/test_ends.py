@@ -1,6 +1,7 @@
 """How runs end: finished with a page and events that are there once, diverged, out of memory, or killed in between."""
 
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from disvae.logger.tensorboard import TensorBoard
 from disvae.runs.folder import Run
 from disvae.system.instantiate import make
 from disvae.training import run_trainer
-from disvae.training.callbacks import Checkpoints, CollapseGuard, Member
+from disvae.training.callbacks import Checkpoints, CollapseGuard, Member, StopOnSignal
 from disvae.training.job import Job, packable
 from disvae.training.job_group import train_jobs
 from disvae.training.loop import train_run
@@ -82,6 +83,49 @@ def test_whoever_is_killed_at_the_end_gets_the_page_and_each_event_once_from_the
     found = points(made.run)
     assert len(found) == len(set(found))
     assert {("val/elbo", 4), ("verbose/metric/sparsity/hoyer", 4)} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("hook", "step"),
+    [("setup", 0), ("on_fit_start", 0), ("on_train_batch_end", 2), ("on_train_end", 4), ("teardown", 4)],
+)
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_signal_waits_until_lightning_is_set_up_or_has_cleaned_up(job, monkeypatch, hook, step, number):
+    """Lightning's clean-up after half a set-up is an error of its own, by which the run had failed."""
+    jobs = [job(f"run{i}", f"seed={i}") for i in range(number)]
+    went_on = []
+
+    def signalled(stop, trainer, *arguments, **options):
+        if trainer.state.fn == "fit" and trainer.global_step == step:
+            signal.raise_signal(signal.SIGTERM)
+            went_on.append(hook)
+
+    outcomes = []
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnSignal, hook, signalled)
+        train_jobs(jobs, lambda i: None, lambda i, outcome: outcomes.append(outcome))
+    assert went_on == [hook]
+    assert [(type(outcome), outcome.exit_status) for outcome in outcomes] == [(Stopped, 143)] * number
+    for each in jobs:
+        status = each.run.status()
+        assert (status["state"], status["step"]) == ("interrupted", step)
+    train_jobs(jobs, lambda i: None, lambda i, outcome: outcomes.append(outcome))
+    assert outcomes[number:] == [True] * number
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_error_that_a_signal_causes_while_a_run_is_built_is_no_failure(job, monkeypatch, number):
+    def provenance(*arguments):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise RuntimeError("half of it is made")
+
+    monkeypatch.setattr(run_trainer, "provenance", provenance)
+    jobs, outcomes = [job(f"run{i}", f"seed={i}") for i in range(number)], []
+    train_jobs(jobs, lambda i: None, lambda i, outcome: outcomes.append(outcome))
+    assert [(type(outcome), outcome.exit_status) for outcome in outcomes] == [(Stopped, 143)] * number
+    assert jobs[0].run.status()["state"] == "interrupted"
 
 
 def test_weights_that_overflow_before_a_validation_are_a_divergence(job):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from disvae.dataset.batches import Batch, Data, send
 from disvae.dataset.samplers import Rows
+from disvae.system.signals import stop_if_asked
 from disvae.training.checkpoint_io import AtomicCheckpointIO
 from disvae.training.cuda_graph import StepRecorder, WholeStep
 from disvae.training.data_module import StepRows
@@ -271,6 +272,7 @@ class PackedModule(WholeStep):
         try:
             yield
         except Exception as error:
+            stop_if_asked()
             self._evaluation = None
             self.leave(member, error)
 

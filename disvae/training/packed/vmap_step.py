@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from disvae.dataset.batches import Batch
 from disvae.objective import Objective
 from disvae.schedule import Schedule
+from disvae.system.signals import stop_if_asked
 from disvae.training.module import NORM, VAEModule, step_seed, training_terms
 from disvae.training.packed.linear import LinearAsAlone
 from disvae.training.packed.noise import MembersNoise
@@ -75,6 +76,7 @@ def refusal(members: Sequence[VAEModule], batch: Batch) -> str | None:
     try:
         pack.gradients(Batch(**few), weights)
     except Exception as error:  # whatever it is: if it concerns the run, the run fails with it alone, too
+        stop_if_asked()
         frames = traceback.extract_tb(error.__traceback__)
         lines = [f", {at.filename}, line {at.lineno}" for at in frames if not at.filename.startswith(_NOT_OURS)]
         said = str(error).partition("\n")[0]
