@@ -21,7 +21,7 @@ def now() -> str:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         answer = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments],  # a killed run leaves no index.lock behind
             capture_output=True,
             text=True,
             timeout=10,
