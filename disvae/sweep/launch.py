@@ -27,7 +27,7 @@ from disvae.sweep.view import summary, view
 from disvae.system import machine
 from disvae.system.overrides import in_words, typed
 from disvae.system.scratch import scratch
-from disvae.system.signals import Interrupted, interruptible
+from disvae.system.signals import Interrupted, interruptible, stop_if_asked
 from disvae.training.job import Job, JobFailed
 
 NOT_OF_THE_SWEEP = ("launcher", "force", "out", "log_every", "checkpoint_every", "plugins", "tags")
@@ -109,10 +109,10 @@ class Launcher:
                     entry.state = "skipped"
                 elif self.started is None:  # early: its server imports torch while other jobs are composed
                     self.started = self._prepare(config)
-            except ConfigError as error:
-                entry.settle("failed", str(error))
-            except (OmegaConfBaseException, HydraException) as error:
-                entry.settle("failed", in_words(error, entry.overrides))
+            except (ConfigError, OmegaConfBaseException, HydraException) as error:
+                stop_if_asked()
+                said = str(error) if isinstance(error, ConfigError) else in_words(error, entry.overrides)
+                entry.settle("failed", said)
 
     def _compose(self, overrides: list[str], number: int) -> DictConfig:
         config = self.context.config_loader.load_sweep_config(self.config, overrides)

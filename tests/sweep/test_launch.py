@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
+import pytest
+from omegaconf.errors import OmegaConfBaseException
 
 from disvae.runs.checkpoint import load
 from disvae.runs.folder import Run
+from disvae.sweep.launch import Launcher, launch
 from disvae.sweep.pool import process_context
 from disvae.sweep.record import Sweep as Record
 from disvae.sweep.worker import JobOutcome, do_jobs
@@ -111,6 +114,26 @@ def test_signals_stop_in_order_and_the_same_command_goes_on(sweep):
         assert [line.split() for line in output.splitlines() if "interrupted  " in line] == [["interrupted", "2"]]
         assert [line.split() for line in output.splitlines() if "not started" in line] == [["not", "started", "1"]]
     assert "3 jobs · 2 to resume · 1 new" in output
+
+
+def test_a_signal_while_jobs_are_composed_ends_the_sweep_before_its_first_step(monkeypatch, capsys):
+    """OmegaConf makes an error of its own of whatever is raised within it, which would be that of a wrong job."""
+    composed = []
+
+    def compose(launcher, overrides, number):
+        composed.append(number)
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise OmegaConfBaseException("half of it is composed")
+
+    monkeypatch.setattr(Launcher, "_compose", compose)
+    monkeypatch.setattr(Launcher, "record", lambda launcher, first: None)
+    with pytest.raises(SystemExit) as stopped:
+        launch(None, None, [["seed=0"], ["seed=1"]], 0)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert composed == [0]
+    assert capsys.readouterr().err == "disvae: SIGTERM; what was computed is kept\n"
 
 
 def test_two_signals_leave_at_once(sweep):
