@@ -1,6 +1,7 @@
 """Other launchers for the same jobs: Ray, and Slurm through submitit."""
 
 import importlib.util
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -9,6 +10,7 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 
 from disvae.config import ConfigError
+from disvae.system.signals import signals_call
 
 EXTRAS = {"ray": ("ray", "hydra_ray_launcher"), "submitit": ("slurm", "hydra_submitit_launcher")}
 """For the first part of a launcher's name: disvae's extra, and Hydra's plugin. `slurm_gpu` uses submitit's plugin."""
@@ -29,7 +31,9 @@ def carry(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int) -> Sequ
     Jobs that wait in a cluster's queue continue without this process.
     """
     try:
-        return launcher.launch(jobs, initial_job_idx=first)
+        with signals_call(signal.SIG_DFL):
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray looks for KeyboardInterrupt only
+            return launcher.launch(jobs, initial_job_idx=first)
     except (ConfigError, HydraException):
         raise
     except KeyboardInterrupt:

@@ -88,6 +88,17 @@ def prepare_process() -> None:
 
 
 @contextmanager
+def _without_dropped_interruptions() -> Iterator[None]:
+    """Let Python not print an Interrupted that it drops in a finaliser: `interruptible` raises it again."""
+    former = sys.unraisablehook
+    sys.unraisablehook = lambda dropped: None if isinstance(dropped.exc_value, Interrupted) else former(dropped)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = former
+
+
+@contextmanager
 def refusals(kept: str = "computed") -> Iterator[None]:
     """Turn expected errors in the body into a message of one line and an exit status; `kept` is said at a signal.
 
@@ -96,7 +107,8 @@ def refusals(kept: str = "computed") -> Iterator[None]:
     could not be written.
     """
     try:
-        yield
+        with _without_dropped_interruptions(), interruptible():
+            yield
     except ConfigError as error:
         print(f"disvae: {error}", file=sys.stderr)
         sys.exit(2)
@@ -135,5 +147,4 @@ def command(describe: Callable[[], str], work: Callable[[Sequence[str]], None], 
         if asks_help(arguments):
             print(describe())
         else:
-            with interruptible():
-                work(arguments)
+            work(arguments)
