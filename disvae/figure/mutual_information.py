@@ -1,6 +1,7 @@
 """I(z_d; v_k) / H(v_k) of each latent and factor, and the gap between a factor's best two latents: Chen et al. 2018.
 
-The bins are those of metric mig/histogram, so the mean gap is that metric, computed from the images of the figure.
+The bins are those of metric mig/histogram, so the mean gap is that metric, computed from the images of the figure. Few
+images make shares too high: the axis says what a latent that knows nothing reaches if that is SEEN or more.
 """
 
 import numpy as np
@@ -13,6 +14,9 @@ from disvae.pictures.style import INACTIVE, MODEL, TABLE, write_cells
 from disvae.statistics.information import gaps
 from disvae.vae import VAE
 
+SEEN = 0.05
+"""A chance level from which on it is said."""
+
 
 def mutual_information(vae: VAE, view: FigureData, *, most: int = 16) -> Figure:
     """Return a row for each of `most` latents and for the best two of every factor, and a column for each factor.
@@ -22,8 +26,8 @@ def mutual_information(vae: VAE, view: FigureData, *, most: int = 16) -> Figure:
     Raises:
         NotDrawable: the dataset has neither factors nor labels.
     """
-    shares, latents, names = factor_shares(view), view.latents, view.encoding.factor_names
-    gap = gaps(shares)
+    of, latents, names = factor_shares(view), view.latents, view.encoding.factor_names
+    shares, gap = of.known, gaps(of.known)
     best = np.argsort(-shares, axis=0, kind="stable")[:2]  # (2, K), or (1, K) for a single latent
     wanted = set(latents.order[:most]) | set(best.ravel().tolist())
     rows = [d for d in latents.order if d in wanted]
@@ -43,11 +47,14 @@ def mutual_information(vae: VAE, view: FigureData, *, most: int = 16) -> Figure:
     for label, d in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color("black" if latents.active[d] else INACTIVE)
     several = K > 1  # the metric needs as many: one factor has no gap
-    gaps_of = [f"{name}\ngap {value:.2f}" for name, value in zip(names, gap, strict=True)]
-    axes.set_xticks(range(K), gaps_of if several else names, fontsize=9)
-    axes.set_xlabel(
-        "frame: knows most of the factor\nbroken frame: second" + "; gap: their difference" * several, fontsize=8
-    )
+    by_chance = bool((of.chance >= SEEN).any())
+    said = [
+        "\n".join([name, *[f"gap {gap[k]:.2f}"] * several, *[f"chance {of.chance[k]:.2f}"] * by_chance])
+        for k, name in enumerate(names)
+    ]
+    axes.set_xticks(range(K), said, fontsize=9)
+    explained = "frame: knows most of the factor\nbroken frame: second" + "; gap: their difference" * several
+    axes.set_xlabel(explained + "\nchance: a latent that knows nothing" * by_chance, fontsize=8)
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
     bar.set_label("share known, I(z;v) / H(v)", fontsize=9)
     bar.ax.tick_params(labelsize=8)

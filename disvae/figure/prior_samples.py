@@ -26,7 +26,8 @@ def prior_samples(vae: VAE, view: FigureData, *, side: int = 6) -> Figure:
     for axes in (left, right):
         axes.set_xticks([])
         axes.set_yticks([])
-    figure.suptitle(f"Does the prior generate images like the data? {side**2} of each", fontsize=10)
+    many = f"{side**2} of each" if len(x) == side**2 else f"{side**2} samples, {len(x)} images"
+    figure.suptitle(f"Does the prior generate images like the data? {many}", fontsize=10)
     return figure
 
 

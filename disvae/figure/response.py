@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from disvae.pictures.factor_shares import STRONG, factor_shares
+from disvae.pictures.factor_shares import FactorShares, factor_shares
 from disvae.pictures.figure_data import FigureData, NotDrawable
 from disvae.pictures.style import DATA, clear
 from disvae.vae import VAE
@@ -35,7 +35,7 @@ def response(vae: VAE, view: FigureData, *, most: int = 8) -> Figure:
         mean = np.stack([group.mean(0) for group in codes])  # (V, rows)
         low, high = np.stack([np.quantile(group, (0.1, 0.9), axis=0) for group in codes], 1)
         for row, d in enumerate(rows):
-            strong = shares[d, k] > STRONG
+            strong = shares.follows[d, k]
             colour = DATA if strong else FAINT
             axes = panels[row, k]
             mark = "o" if len(values) <= 10 else None
@@ -49,7 +49,7 @@ def response(vae: VAE, view: FigureData, *, most: int = 8) -> Figure:
                 axes.text(
                     0.97,
                     0.95,
-                    f"{shares[d, k]:z.2f}",
+                    f"{shares.known[d, k]:z.2f}",
                     transform=axes.transAxes,
                     ha="right",
                     va="top",
@@ -64,7 +64,7 @@ def response(vae: VAE, view: FigureData, *, most: int = 8) -> Figure:
             if row == 0:
                 axes.set_title(names[k], fontsize=10)
     figure.supxlabel("value of the factor; number: the share of the factor known, I(z;v) / H(v)", fontsize=9)
-    figure.suptitle(_headline(shares[rows], rows, names), fontsize=10)
+    figure.suptitle(_headline(shares, rows, names), fontsize=10)
     return figure
 
 
@@ -75,8 +75,10 @@ def _groups(column: np.ndarray) -> dict[int, np.ndarray]:
     return dict(zip(values.tolist(), np.split(order, first[1:]), strict=True))
 
 
-def _headline(shares: np.ndarray, rows: list[int], names: tuple[str, ...]) -> str:
-    strong = int((shares > STRONG).sum())
-    d, k = np.unravel_index(shares.argmax(), shares.shape)
-    said = f"Posterior mean (line) and 80 % of images (band); blue: the {strong} of {shares.size} pairs that are strong"
+def _headline(shares: FactorShares, rows: list[int], names: tuple[str, ...]) -> str:
+    follows = shares.follows[rows]
+    strong = int(follows.sum())
+    d, k = np.unravel_index(np.where(follows, shares.known[rows], 0).argmax(), follows.shape)
+    pairs = f"the {strong} of {follows.size} pairs that are strong"
+    said = f"Posterior mean (line) and 80 % of images (band); blue: {pairs}"
     return f"{said}, most z{rows[d]} and {names[k]}" if strong else said

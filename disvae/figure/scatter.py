@@ -34,7 +34,8 @@ def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) ->
     codes, n = view.codes[rows], len(shown) - 1
     figure = Figure(figsize=(8, 7.2 if n > 1 else 5.4), layout="constrained")
     panels = figure.subplots(n, n, squeeze=False)
-    k = None if view.encoding.factors.shape[1] == 0 else int(factor_shares(view)[shown].max(0).argmax())
+    shares = factor_shares(view) if view.encoding.factors.shape[1] else None
+    k = None if shares is None else int((shares.known - shares.chance)[shown].max(0).argmax())
     values = None if k is None else view.encoding.factors[rows, k]
     for (i, j), axes in np.ndenumerate(panels):
         if j > i:
@@ -50,12 +51,13 @@ def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) ->
         if j == 0:
             axes.set_ylabel(view.latents.label(up), fontsize=9)
     said = f"Posterior means of {len(rows):,} images"
-    if k is not None and values is not None:
+    if shares is not None and k is not None and values is not None:
         name = view.encoding.factor_names[k]
         labels = [class_text(view.encoding.class_name(k, kind)) for kind in np.unique(values)]
         _legend(figure, panels, name, values, labels)
-        share = f"{100 * factor_shares(view)[shown, k].max():.0f}\u00a0%"
-        said += f", coloured by {name}; one of these latents knows {share} of it"
+        said += f", coloured by {name}"
+        if shares.follows[shown, k].any():
+            said += f"; one of these latents knows {100 * shares.known[shown, k].max():.0f}\u00a0% of it"
     figure.suptitle(said, fontsize=10)
     return figure
 

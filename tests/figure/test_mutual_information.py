@@ -26,7 +26,10 @@ def test_cells_are_shares_of_factors_and_the_title_is_the_metric(known):
     scores = MIG(bins=20)(view.codes, factors, names=view.encoding.factor_names)
     assert f"(MIG) {scores['histogram']:.3f}" in figure.get_suptitle()
     names = [label.get_text() for label in axes.get_xticklabels()]
-    assert names == [f"{name}\ngap {scores[f'histogram/{name}']:.2f}" for name in ("shape", "posX")]
+    assert names == [
+        f"{name}\ngap {scores[f'histogram/{name}']:.2f}\nchance {19 * (values - 1) / 1200 / np.log(values):.2f}"
+        for name, values in (("shape", 3), ("posX", 10))
+    ]
     shown = np.asarray(axes.images[0].get_array())
     assert shown.shape == (4, 2)
     assert axes.images[0].get_clim() == (0, 1)
@@ -56,10 +59,18 @@ def test_latents_that_are_best_are_shown_whatever_their_kl_and_inactive_ones_are
 
 
 def test_one_factor_has_no_gap_and_one_latent_no_second(encoded):
-    labels = np.random.default_rng(0).integers(0, 4, 200)
+    labels = np.random.default_rng(0).integers(0, 4, 2000)
     figure = mutual_information(*encoded(labels[:, None].astype(float), {"label": labels}))
     assert figure.axes[0].get_xticklabels()[0].get_text() == "label"
     assert figure.get_suptitle() == "What each latent knows of label"
+
+
+def test_few_images_are_said_to_give_high_shares_by_chance(encoded):
+    """14 images of two classes: Miller's mean is 19 / 28 nats of at most ln 2."""
+    label = np.arange(14) % 2
+    axes = mutual_information(*encoded(np.random.default_rng(0).normal(size=(14, 3)), {"label": label})).axes[0]
+    assert axes.get_xticklabels()[0].get_text() == f"label\nchance {19 / 28 / np.log(2):.2f}"
+    assert "chance: a latent that knows nothing" in axes.get_xlabel()
 
 
 def test_all_text_is_on_the_picture_however_few_the_latents_and_factors(encoded):

@@ -43,8 +43,10 @@ def test_the_data_are_beside_them(composed, view_of_images):
 
 def test_where_data_are_few_their_square_is_not_full(composed, view_of_images):
     vae = a_vae(composed)
-    _, data = squares(prior_samples(vae, view_of_images(vae, torch.zeros(5, 1, 16, 16)), side=3), 3)
+    figure = prior_samples(vae, view_of_images(vae, torch.zeros(5, 1, 16, 16)), side=3)
+    _, data = squares(figure, 3)
     assert data.reshape(9, -1).mean(1).tolist() == [0] * 5 + [1] * 4
+    assert figure.get_suptitle().endswith("9 samples, 5 images")
 
 
 def test_the_random_state_outside_stays(composed, view_of_images):

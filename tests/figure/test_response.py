@@ -58,3 +58,10 @@ def test_limits_are_those_of_the_prior(answered, encoded):
 def test_without_an_active_latent_there_is_no_answer(encoded):
     with pytest.raises(NotDrawable, match="at least one latent must be active"):
         response(*encoded(np.zeros((50, 2)), {"a": np.arange(50) % 3}))
+
+
+def test_what_can_be_chance_is_not_strong(encoded):
+    factors = {"label": np.arange(14) % 2}
+    figure = response(*encoded(np.random.default_rng(0).normal(size=(14, 3)), factors))
+    assert "blue: the 0 of 3 pairs that are strong" in figure.get_suptitle()
+    assert {axes.lines[0].get_color() for axes in figure.axes} == {FAINT}

@@ -72,3 +72,10 @@ def test_classes_have_their_names_whatever_these_are(encoded):
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert shown == ["_sneaker", "\\$\\frac{bag\\$", "a name of more characte…"]
     figure.savefig(io.BytesIO())  # a formula that is none would raise here
+
+
+def test_a_share_that_can_be_chance_is_not_said(encoded):
+    label = np.arange(300) % 8
+    assert "one of these latents knows" in scatter(*encoded(CODES + label[:, None], {"label": label})).get_suptitle()
+    few = scatter(*encoded(CODES[:14], {"label": label[:14] % 2}))
+    assert few.get_suptitle() == "Posterior means of 14 images, coloured by label"
