@@ -55,9 +55,9 @@ def signals_call(handler: Handler | signal.Handlers) -> Iterator[None]:
 
 
 class _Raised(threading.local):
-    """What a signal has raised in the body of `interruptible`; of each thread, for signals reach the main one only."""
+    """The signal that has raised Interrupted in the body of `interruptible`; signals reach the main thread only."""
 
-    error: Interrupted | None = None
+    signum: int | None = None
 
 
 _raised = _Raised()
@@ -65,8 +65,8 @@ _raised = _Raised()
 
 def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     """Raise Interrupted: the handler of a signal."""
-    _raised.error = Interrupted(signum)
-    raise _raised.error
+    _raised.signum = signum
+    raise Interrupted(signum)
 
 
 def stop_if_asked() -> None:
@@ -74,8 +74,8 @@ def stop_if_asked() -> None:
 
     It belongs where an error of any kind is caught and the work goes on: the error may be a signal's.
     """
-    if _raised.error:
-        raise Interrupted(_raised.error.signum)
+    if _raised.signum is not None:
+        raise Interrupted(_raised.signum)
 
 
 @contextmanager
@@ -90,11 +90,11 @@ def interruptible(handler: Handler = interrupt) -> Iterator[None]:
             yield
         stop_if_asked()
     except Exception as error:
-        if _raised.error:
-            raise Interrupted(_raised.error.signum) from error
+        if _raised.signum is not None:
+            raise Interrupted(_raised.signum) from error
         raise
     finally:
-        _raised.error = None
+        _raised.signum = None
 
 
 @contextmanager
