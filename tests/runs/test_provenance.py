@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -12,6 +13,8 @@ from disvae.runs import provenance
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A repository with one file; git reads no settings of the machine's."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
     for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
         monkeypatch.setenv(name, os.devnull)
     author = ("-c", "user.name=A", "-c", "user.email=a@example.org")
