@@ -13,6 +13,6 @@ def names(view: FigureData) -> list[tuple[str, float] | None]:
     shares = factor_shares(view)
     above = np.where(shares.follows, shares.known - shares.chance, 0)
     return [
-        (view.encoding.factor_names[k], float(shares.known[d, k])) if above[d, k] else None
+        (view.encoding.factor_names[k], float(shares.known[d, k])) if shares.follows[d, k] else None
         for d, k in enumerate(above.argmax(1))
     ]

@@ -48,11 +48,12 @@ def mutual_information(vae: VAE, view: FigureData, *, most: int = 16) -> Figure:
         label.set_color("black" if latents.active[d] else INACTIVE)
     several = K > 1  # the metric needs as many: one factor has no gap
     by_chance = bool((of.chance >= SEEN).any())
-    said = [
-        "\n".join([name, *[f"gap {gap[k]:.2f}"] * several, *[f"chance {of.chance[k]:.2f}"] * by_chance])
-        for k, name in enumerate(names)
-    ]
-    axes.set_xticks(range(K), said, fontsize=9)
+    lines = [list(names)]
+    if several:
+        lines.append([f"gap {value:.2f}" for value in gap])
+    if by_chance:
+        lines.append([f"chance {value:.2f}" for value in of.chance])
+    axes.set_xticks(range(K), ["\n".join(column) for column in zip(*lines, strict=True)], fontsize=9)
     explained = "frame: knows most of the factor\nbroken frame: second" + "; gap: their difference" * several
     axes.set_xlabel(explained + "\nchance: a latent that knows nothing" * by_chance, fontsize=8)
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)

@@ -35,7 +35,8 @@ def scatter(vae: VAE, view: FigureData, *, most: int = 4, images: int = 2000) ->
     figure = Figure(figsize=(8, 7.2 if n > 1 else 5.4), layout="constrained")
     panels = figure.subplots(n, n, squeeze=False)
     shares = factor_shares(view) if view.encoding.factors.shape[1] else None
-    k = None if shares is None else int((shares.known - shares.chance)[shown].max(0).argmax())
+    # A share is at most 1, so a factor that is followed comes before one whose share can be chance.
+    k = None if shares is None else int((shares.known + shares.follows)[shown].max(0).argmax())
     values = None if k is None else view.encoding.factors[rows, k]
     for (i, j), axes in np.ndenumerate(panels):
         if j > i:

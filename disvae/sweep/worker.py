@@ -146,7 +146,8 @@ class Members:
             self.switch_log(number)
         if outcome is True:
             try:
-                say_result(job, brief=False)
+                with interruptible():  # an error that a signal causes is no error of the run
+                    say_result(job, brief=False)
             except Exception as error:
                 outcome = error
             except Interrupted:  # the run is finished nevertheless

@@ -79,3 +79,14 @@ def test_a_share_that_can_be_chance_is_not_said(encoded):
     assert "one of these latents knows" in scatter(*encoded(CODES + label[:, None], {"label": label})).get_suptitle()
     few = scatter(*encoded(CODES[:14], {"label": label[:14] % 2}))
     assert few.get_suptitle() == "Posterior means of 14 images, coloured by label"
+
+
+def test_what_is_followed_gives_the_colours_before_what_seems_known_or_does_not_vary(encoded):
+    """Of 100 images a factor with 40 values is known by chance."""
+    rng = np.random.default_rng(2)
+    label = np.arange(100) % 3
+    factors = {"still": np.zeros(100, np.int64), "many": rng.integers(0, 40, 100), "label": label}
+    noise = 0.3 * rng.normal(size=(100, 2))
+    assert "coloured by label" in scatter(*encoded(label[:, None] + noise, factors)).get_suptitle()
+    few = {"still": np.zeros(14, np.int64), "label": label[:14] % 2}
+    assert "coloured by label" in scatter(*encoded(rng.normal(size=(14, 2)), few)).get_suptitle()

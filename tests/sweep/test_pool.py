@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -21,7 +22,7 @@ from disvae.sweep.devices import Device
 from disvae.sweep.entry import Entry
 from disvae.sweep.packing import make_packs
 from disvae.sweep.pool import Pool
-from disvae.system.signals import Interrupted
+from disvae.system.signals import Interrupted, interruptible
 
 
 class Stopped(RuntimeError):
@@ -429,3 +430,20 @@ def test_members_wait_for_a_gpu_together(sweep, hold, tmp_path, monkeypatch):
     entries, shown = sweep(devices=[Device("GPU-a", "3")], a="finish", b="finish", meanwhile=release)
     assert set(states(entries).values()) == {"finished"}
     assert shown.of("a")[1] == shown.of("b")[1] == "waiting for a GPU"
+
+
+def test_a_run_whose_result_is_interrupted_while_it_is_printed_is_finished(tmp_path, monkeypatch):
+    def say_result(job, *, brief):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise RuntimeError("half of the table")
+
+    sent = []
+    monkeypatch.setattr(worker, "say_result", say_result)
+    monkeypatch.setattr(worker, "_print_to", lambda path: None)
+    monkeypatch.setattr(sys, "orig_argv", sys.orig_argv)  # is set for the run
+    members = worker.Members([FakeJob(Run(tmp_path))], SimpleNamespace(send=sent.append))
+    with pytest.raises(Interrupted), interruptible():
+        members.done(0, True)
+    assert sent == [(0, worker.JobOutcome("finished"))]
